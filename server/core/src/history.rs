@@ -1,0 +1,152 @@
+//! All versions of one key: a graph in which every version's parents are known.
+
+use std::collections::HashMap;
+
+use smallvec::SmallVec;
+
+use crate::ids::VersionId;
+use crate::name::{Branch, Key};
+use crate::refusal::Refusal;
+use crate::version::{Change, Version};
+
+/// The position of a version in its history; parents stand before their children.
+pub type At = usize;
+
+/// What became of a version that was offered to a history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is new and now part of the history.
+    New,
+    /// It was there already; nothing changed.
+    Known,
+    /// Nothing changed: these parents are unknown.
+    Missing(Vec<VersionId>),
+}
+
+/// The versions of one key, in an order in which parents come first.
+#[derive(Debug, Clone)]
+pub struct History {
+    key: Key,
+    versions: Vec<Version>,
+    index: HashMap<VersionId, At>,
+    parents: Vec<SmallVec<[At; 1]>>,
+    children: Vec<SmallVec<[At; 2]>>,
+}
+
+impl History {
+    /// The empty history of a key.
+    pub fn new(key: Key) -> History {
+        History {
+            key,
+            versions: Vec::new(),
+            index: HashMap::new(),
+            parents: Vec::new(),
+            children: Vec::new(),
+        }
+    }
+
+    /// Adds a version whose record was checked by [`Version::check`]. Refused if its form does not
+    /// fit its parents' kinds.
+    pub fn insert(&mut self, version: Version) -> Result<Inserted, Refusal> {
+        if self.index.contains_key(&version.id) {
+            return Ok(Inserted::Known);
+        }
+        let mut parents: SmallVec<[At; 1]> = SmallVec::new();
+        let mut missing = Vec::new();
+        for id in &version.parents {
+            match self.index.get(id) {
+                Some(at) => parents.push(*at),
+                None => missing.push(*id),
+            }
+        }
+        if !missing.is_empty() {
+            return Ok(Inserted::Missing(missing));
+        }
+        version.check_parents(parents.iter().filter(|p| self.is_split(**p)).count())?;
+        let at = self.versions.len();
+        for parent in &parents {
+            self.children[*parent].push(at);
+        }
+        self.index.insert(version.id, at);
+        self.versions.push(version);
+        self.parents.push(parents);
+        self.children.push(SmallVec::new());
+        Ok(Inserted::New)
+    }
+
+    /// The key under which the history began.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// All versions, parents before children.
+    pub fn versions(&self) -> &[Version] {
+        &self.versions
+    }
+
+    /// How many versions there are.
+    pub fn len(&self) -> usize {
+        self.versions.len()
+    }
+
+    /// True for a key that was never written.
+    pub fn is_empty(&self) -> bool {
+        self.versions.is_empty()
+    }
+
+    /// The version at a position of this history.
+    pub fn at(&self, at: At) -> &Version {
+        &self.versions[at]
+    }
+
+    /// Where a version stands, if it is known.
+    pub fn find(&self, id: &VersionId) -> Option<At> {
+        self.index.get(id).copied()
+    }
+
+    /// Where the version stands from whose id this half of an address was made.
+    pub fn find_branch(&self, branch: &Branch) -> Option<At> {
+        self.versions.iter().position(|v| v.id.0[..16] == branch[..])
+    }
+
+    /// The positions of a version's parents.
+    pub fn parents(&self, at: At) -> &[At] {
+        &self.parents[at]
+    }
+
+    /// The positions of a version's children.
+    pub fn children(&self, at: At) -> &[At] {
+        &self.children[at]
+    }
+
+    /// True if the version at this position is a split.
+    pub fn is_split(&self, at: At) -> bool {
+        self.versions[at].change == Change::Split
+    }
+
+    /// A put or delete that is no parent of a put or delete.
+    pub fn is_head(&self, at: At) -> bool {
+        !self.is_split(at) && self.children[at].iter().all(|child| self.is_split(*child))
+    }
+
+    /// A head that is a put.
+    pub fn is_live_head(&self, at: At) -> bool {
+        self.versions[at].change == Change::Put && self.is_head(at)
+    }
+
+    /// Marks the positions and all that they stand on, through splits too.
+    pub fn with_ancestors(&self, from: impl IntoIterator<Item = At>) -> Vec<bool> {
+        let mut marked = vec![false; self.len()];
+        for at in from {
+            marked[at] = true;
+        }
+        for at in (0..self.len()).rev() {
+            if marked[at] {
+                for parent in &self.parents[at] {
+                    marked[*parent] = true;
+                }
+            }
+        }
+        marked
+    }
+}

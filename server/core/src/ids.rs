@@ -1,0 +1,110 @@
+//! Identifiers: hashes of 32 bytes, store ids of 16, written as lower-case hex.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A text is not the hex form of an identifier.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected} lower-case hex characters, found {found:?}")]
+pub struct BadId {
+    /// How many characters an id of that kind has.
+    pub expected: usize,
+    /// The text, cut to 80 characters.
+    pub found: String,
+}
+
+/// Writes bytes as lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut out = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        out.push(DIGITS[usize::from(byte >> 4)] as char);
+        out.push(DIGITS[usize::from(byte & 15)] as char);
+    }
+    out
+}
+
+/// Reads exactly `N` bytes of lower-case hex.
+pub fn unhex<const N: usize>(text: &str) -> Result<[u8; N], BadId> {
+    let bad = || BadId { expected: N * 2, found: text.chars().take(80).collect() };
+    let digit = |c: u8| match c {
+        b'0'..=b'9' => Ok(c - b'0'),
+        b'a'..=b'f' => Ok(c - b'a' + 10),
+        _ => Err(bad()),
+    };
+    if text.len() != N * 2 {
+        return Err(bad());
+    }
+    let mut out = [0; N];
+    for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Ok(out)
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $len:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode)]
+        #[cbor(transparent)]
+        pub struct $name(#[n(0)] #[cbor(with = "minicbor::bytes")] pub [u8; $len]);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex(&self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}…", hex(&self.0[..4]))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = BadId;
+            fn from_str(text: &str) -> Result<$name, BadId> {
+                unhex(text).map($name)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.serialize_str(&hex(&self.0))
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<$name, D::Error> {
+                let text = std::borrow::Cow::<str>::deserialize(d)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+id!(
+    /// The id of a version: a hash of its parents and its data, or of its key and time if it has no parents.
+    VersionId, 32
+);
+id!(
+    /// The hash of a value's tag and bytes; 32 zero bytes for a delete and a split.
+    DataHash, 32
+);
+id!(
+    /// A node: its Ed25519 public key.
+    NodeId, 32
+);
+id!(
+    /// A conflict: the hash of its key and sorted addresses.
+    ConflictId, 32
+);
+id!(
+    /// A store: one namespace on one node; the origin of what is written there. Made once, at random.
+    StoreId, 16
+);
+
+impl DataHash {
+    /// What stands for the data of a delete or split.
+    pub const NONE: DataHash = DataHash([0; 32]);
+}

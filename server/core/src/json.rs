@@ -1,0 +1,204 @@
+//! Strict JSON (RFC 8259 without its loopholes) in, canonical JSON (RFC 8785) out.
+
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value as Json};
+
+use crate::limits::DEPTH_MAX;
+
+/// Reads a JSON text. Refused with line and column: what is not JSON, a duplicate key, more than
+/// 64 levels, an integer that binary64 would change, a number beyond binary64.
+pub fn parse(text: &[u8]) -> Result<Json, serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let json = Strict { depth: 0 }.deserialize(&mut reader)?;
+    reader.end()?;
+    if let Some(literal) = changed_integer(text) {
+        return Err(de::Error::custom(format!("{literal} would change: {PRECISE}")));
+    }
+    Ok(json)
+}
+
+const PRECISE: &str = "binary64 holds integers exactly up to 9,007,199,254,740,992; send it as a string or a cbor bigint";
+
+/// Reads a tree from any self-describing format by the same rules.
+pub fn strict<'de, D: Deserializer<'de>>(from: D) -> Result<Json, D::Error> {
+    Strict { depth: 0 }.deserialize(from)
+}
+
+/// The canonical form (RFC 8785): no space, keys in the order of UTF-16, numbers as JavaScript writes them.
+pub fn canonical(json: &Json) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    // A tree of serde_json values has only text keys and finite numbers, and a Vec takes all bytes.
+    serde_json_canonicalizer::to_writer(json, &mut out).unwrap_or_default();
+    out
+}
+
+/// An integer literal of 20 digits or more, which serde_json reads as a float, that the float would change.
+fn changed_integer(text: &[u8]) -> Option<String> {
+    let (mut at, mut in_string) = (0, false);
+    while at < text.len() {
+        match text[at] {
+            b'\\' if in_string => at += 1,
+            b'"' => in_string = !in_string,
+            b'0'..=b'9' if !in_string => {
+                let end = at + text[at..].iter().take_while(|b| is_number(**b)).count();
+                let literal = &text[at..end];
+                if literal.len() >= 20 && literal.iter().all(u8::is_ascii_digit) {
+                    let literal = String::from_utf8_lossy(literal);
+                    let exact = literal.parse::<f64>().map(|n| format!("{n:.0}"));
+                    if exact.as_deref() != Ok(&*literal) {
+                        return Some(literal.into_owned());
+                    }
+                }
+                at = end;
+                continue;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+fn is_number(b: u8) -> bool {
+    b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-')
+}
+
+/// One value at a depth, by the strict rules.
+struct Strict {
+    depth: usize,
+}
+
+impl Strict {
+    fn deeper<E: de::Error>(&self) -> Result<Strict, E> {
+        if self.depth == DEPTH_MAX {
+            return Err(E::custom(format!("more than {DEPTH_MAX} levels of arrays and objects")));
+        }
+        Ok(Strict { depth: self.depth + 1 })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Json;
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Json, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, v: bool) -> Result<Json, E> {
+        Ok(Json::Bool(v))
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<Json, D::Error> {
+        self.deserialize(from)
+    }
+
+    fn visit_str<E>(self, v: &str) -> Result<Json, E> {
+        Ok(Json::String(v.to_owned()))
+    }
+
+    fn visit_string<E>(self, v: String) -> Result<Json, E> {
+        Ok(Json::String(v))
+    }
+
+    fn visit_u64<E: de::Error>(self, v: u64) -> Result<Json, E> {
+        if v > 1 << 53 && (v as f64) as u128 != u128::from(v) {
+            return Err(E::custom(format!("{v} would change: {PRECISE}")));
+        }
+        Ok(Json::Number(v.into()))
+    }
+
+    fn visit_i64<E: de::Error>(self, v: i64) -> Result<Json, E> {
+        if v.unsigned_abs() > 1 << 53 && (v as f64) as i128 != i128::from(v) {
+            return Err(E::custom(format!("{v} would change: {PRECISE}")));
+        }
+        Ok(Json::Number(v.into()))
+    }
+
+    fn visit_f64<E: de::Error>(self, v: f64) -> Result<Json, E> {
+        let number = Number::from_f64(v).map(Json::Number);
+        number.ok_or_else(|| E::custom("JSON has no NaN and no infinity"))
+    }
+
+    fn visit_bytes<E: de::Error>(self, _: &[u8]) -> Result<Json, E> {
+        Err(E::custom("JSON has no bytes inside; send {\"$bytes\":…} alone, or cbor"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Json, A::Error> {
+        let mut items = Vec::with_capacity(from.size_hint().unwrap_or(0).min(256));
+        while let Some(item) = from.next_element_seed(self.deeper()?)? {
+            items.push(item);
+        }
+        Ok(Json::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Json, A::Error> {
+        let mut members = Map::new();
+        while let Some(key) = from.next_key::<String>()? {
+            if members.contains_key(&key) {
+                let shown: String = key.chars().take(80).collect();
+                return Err(de::Error::custom(format!("duplicate key {shown:?}")));
+            }
+            let member = from.next_value_seed(self.deeper()?)?;
+            members.insert(key, member);
+        }
+        Ok(Json::Object(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        parse(text.as_bytes()).expect_err(text).to_string()
+    }
+
+    #[test]
+    fn duplicate_keys_are_refused_with_their_place() {
+        assert_eq!(refused(r#"{"a":{"b":1,"b":2}}"#), r#"duplicate key "b" at line 1 column 15"#);
+    }
+
+    #[test]
+    fn integers_that_would_change_are_refused() {
+        assert!(refused("[9007199254740993]").starts_with("9007199254740993 would change"));
+        assert!(refused("-9007199254740993").starts_with("-9007199254740993 would change"));
+        assert!(refused("[18446744073709551617]").contains("18446744073709551617 would change"));
+        assert!(refused("1e400").contains("number out of range"));
+        for held in ["9007199254740992", "18446744073709551616", "1e300", "0.1", "\"18446744073709551617\""] {
+            assert!(parse(held.as_bytes()).is_ok(), "{held}");
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
+        assert!(parse(nested(DEPTH_MAX).as_bytes()).is_ok());
+        assert!(refused(&nested(DEPTH_MAX + 1)).contains("more than 64 levels"));
+        assert!(refused(&nested(100_000)).contains("more than 64 levels"));
+    }
+
+    #[test]
+    fn the_canonical_form_is_rfc_8785() {
+        let text = r#"{"€":1,"\r":2,"\ufb33":3,"1":4,"😀":5,"\u0080":6,"ö":[1e21,0.000001,-0.0,4.50,333333333.33333329]}"#;
+        let out = canonical(&parse(text.as_bytes()).expect("json"));
+        let expected = "{\"\\r\":2,\"1\":4,\"\u{80}\":6,\"ö\":[1e+21,0.000001,0,4.5,333333333.3333333],\"€\":1,\"😀\":5,\"\u{fb33}\":3}";
+        assert_eq!(String::from_utf8(out).expect("text"), expected);
+    }
+}

@@ -1,0 +1,34 @@
+//! Keepboth's rules, pure: no clock, no randomness, no input or output. Modules stand bottom-up; each uses only those above it.
+
+/// What everything is measured against, and how figures are written in messages.
+pub mod limits;
+/// The answer "no" to a client, a peer or a script, with its stable code.
+pub mod refusal;
+/// 32-byte and 16-byte identifiers and how they are written.
+pub mod ids;
+/// Names: namespaces, keys and addresses.
+pub mod name;
+/// Strict JSON in, canonical JSON out.
+pub mod json;
+/// Deterministic CBOR in and out.
+pub mod cbor;
+/// Values of the five kinds and their one form each.
+pub mod value;
+/// How versions and addresses get their hashes.
+pub mod hash;
+/// One immutable version record, and the event that carries it.
+pub mod version;
+/// All versions of one key.
+pub mod history;
+/// What readers see of one history.
+pub mod view;
+/// What an address means in one history.
+pub mod resolve;
+/// The versions that each write makes.
+pub mod write;
+/// Conflicts: their event, base and level.
+pub mod conflict;
+/// A sum over (key, tips) that two stores compare.
+pub mod digest;
+/// The contract between the server and its plugins.
+pub mod plugin;

@@ -1,0 +1,158 @@
+//! Names: of namespaces, keys as they were first written, and addresses of a history's lines.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::ids::{VersionId, hex, unhex};
+use crate::limits::{KEY_BYTES_MAX, figure};
+use crate::refusal::{Code, Refusal};
+
+/// A namespace's name: `[a-z0-9][a-z0-9._-]{0,63}`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Namespace(Arc<str>);
+
+impl Namespace {
+    /// Checks the form of a namespace's name.
+    pub fn new(text: &str) -> Result<Namespace, Refusal> {
+        let first = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let rest = |c: u8| first(c) || matches!(c, b'.' | b'_' | b'-');
+        let bytes = text.as_bytes();
+        if (1..=64).contains(&bytes.len()) && first(bytes[0]) && bytes.iter().all(|c| rest(*c)) {
+            return Ok(Namespace(text.into()));
+        }
+        let shown: String = text.chars().take(80).collect();
+        Err(Refusal::new(
+            Code::UnknownNamespace,
+            format!("{shown:?} is not a namespace's name: 1 to 64 of a-z 0-9 . _ -, the first a letter or digit"),
+        ))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name under which an object was first written: 1 to 1,024 bytes of UTF-8 as given, no NUL, no address.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Arc<str>);
+
+impl Key {
+    /// Checks the form of a key.
+    pub fn new(text: &str) -> Result<Key, Refusal> {
+        if text.is_empty() {
+            return Err(Refusal::new(Code::BadKey, "the key is empty; a key has 1 to 1,024 bytes"));
+        }
+        if text.len() > KEY_BYTES_MAX {
+            let (size, limit) = (figure(text.len()), figure(KEY_BYTES_MAX));
+            let words = format!("the key is {size} bytes, the limit is {limit} bytes");
+            return Err(Refusal::new(Code::BadKey, words));
+        }
+        if let Some(at) = text.bytes().position(|b| b == 0) {
+            let words = format!("the key has a NUL at byte {at}; a key has none");
+            return Err(Refusal::new(Code::BadKey, words));
+        }
+        if text.parse::<Address>().is_ok() {
+            let words = format!("{text:?} is 64 hex characters, which are always an address");
+            return Err(
+                Refusal::new(Code::ReservedKey, words).hint("put a prefix before it, for instance id/")
+            );
+        }
+        Ok(Key(text.into()))
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first 16 bytes of the key's hash: the first half of every address of this key.
+    pub fn hash(&self) -> [u8; 16] {
+        let mut half = [0; 16];
+        half.copy_from_slice(&blake3::hash(self.0.as_bytes()).as_bytes()[..16]);
+        half
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Half of a version id: the second half of an address.
+pub type Branch = [u8; 16];
+
+/// The half of a version id that an address carries.
+pub fn branch_of(version: &VersionId) -> Branch {
+    let mut half = [0; 16];
+    half.copy_from_slice(&version.0[..16]);
+    half
+}
+
+/// 64 hex characters that name one line of a key's history.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    /// Half of the key's hash.
+    pub key: [u8; 16],
+    /// Half of a version's id.
+    pub branch: Branch,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", hex(&self.key), hex(&self.branch))
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}…{}…", hex(&self.key[..2]), hex(&self.branch[..4]))
+    }
+}
+
+impl FromStr for Address {
+    type Err = crate::ids::BadId;
+    fn from_str(text: &str) -> Result<Address, Self::Err> {
+        let bytes: [u8; 32] = unhex(text)?;
+        let (mut key, mut branch) = ([0; 16], [0; 16]);
+        key.copy_from_slice(&bytes[..16]);
+        branch.copy_from_slice(&bytes[16..]);
+        Ok(Address { key, branch })
+    }
+}
+
+/// What a client calls an object by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Name {
+    /// The key of a history.
+    Key(Key),
+    /// One line of some key's history.
+    Address(Address),
+}
+
+impl Name {
+    /// Reads a name: 64 lower-case hex characters are an address, all else is a key.
+    pub fn new(text: &str) -> Result<Name, Refusal> {
+        match text.parse() {
+            Ok(address) => Ok(Name::Address(address)),
+            Err(_) => Key::new(text).map(Name::Key),
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Name::Key(key) => key.fmt(f),
+            Name::Address(address) => address.fmt(f),
+        }
+    }
+}

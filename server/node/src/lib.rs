@@ -1,0 +1,22 @@
+//! The Keepboth server as a library: configuration, namespaces, clients, peers, and the command line.
+
+/// The configuration file: its form, its checks, and errors with file, line and column.
+pub mod config;
+/// What clients and server say to each other, in JSON and MessagePack.
+pub mod protocol;
+/// A client of the protocol, as the command line uses it.
+pub mod client;
+/// Counters and gauges in the Prometheus text format.
+pub mod metrics;
+/// The plugins of one namespace on their own threads.
+pub mod hooks;
+/// One namespace: its store, its hooks, its watchers; the one way in and the one way out.
+pub mod namespace;
+/// The connections of clients.
+pub mod clients;
+/// The connections between nodes.
+pub mod peers;
+/// The server: everything together, from start to graceful stop.
+pub mod server;
+/// The `keepboth` command.
+pub mod cli;
