@@ -180,7 +180,10 @@ mod tests {
     use crate::ids::hex;
 
     fn from_hex(text: &str) -> Vec<u8> {
-        (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).expect("hex")).collect()
+        (0..text.len())
+            .step_by(2)
+            .map(|i| u8::from_str_radix(&text[i..i + 2], 16).expect("hex"))
+            .collect()
     }
 
     fn form(text: &str) -> String {
@@ -190,21 +193,21 @@ mod tests {
     #[test]
     fn every_item_has_one_form() {
         for (given, one) in [
-            ("1817", "17"),                                   // long head of 23
-            ("1b0000000000000001", "01"),                     // eight-byte head of 1
-            ("3bffffffffffffffff", "3bffffffffffffffff"),     // -2^64
-            ("fb3ff8000000000000", "f93e00"),                 // 1.5 as half
-            ("fb3ff199999999999a", "fb3ff199999999999a"),     // 1.1 stays
-            ("fa47c35000", "fa47c35000"),                     // 100000.0 as single
-            ("fb3e70000000000000", "f90001"),                 // smallest half
-            ("fb7ff8000000000001", "f97e00"),                 // one NaN
-            ("fbfff0000000000000", "f9fc00"),                 // -infinity
-            ("f98000", "f98000"),                             // -0
-            ("5f42010243030405ff", "450102030405"),           // pieces of bytes
-            ("9f018202039f0405ffff", "8301820203820405"),     // indefinite arrays
+            ("1817", "17"),                                                    // long head of 23
+            ("1b0000000000000001", "01"), // eight-byte head of 1
+            ("3bffffffffffffffff", "3bffffffffffffffff"), // -2^64
+            ("fb3ff8000000000000", "f93e00"), // 1.5 as half
+            ("fb3ff199999999999a", "fb3ff199999999999a"), // 1.1 stays
+            ("fa47c35000", "fa47c35000"), // 100000.0 as single
+            ("fb3e70000000000000", "f90001"), // smallest half
+            ("fb7ff8000000000001", "f97e00"), // one NaN
+            ("fbfff0000000000000", "f9fc00"), // -infinity
+            ("f98000", "f98000"),         // -0
+            ("5f42010243030405ff", "450102030405"), // pieces of bytes
+            ("9f018202039f0405ffff", "8301820203820405"), // indefinite arrays
             ("bf6162016161 02ff".replace(' ', "").as_str(), "a2616102616201"), // map order
-            ("c11a514b67b0", "c11a514b67b0"),                 // a date
-            ("f7", "f7"),                                     // undefined
+            ("c11a514b67b0", "c11a514b67b0"), // a date
+            ("f7", "f7"),                 // undefined
         ] {
             assert_eq!(form(given), one, "{given}");
             assert_eq!(form(one), one, "{one}");
@@ -213,7 +216,15 @@ mod tests {
 
     #[test]
     fn what_is_not_one_item_is_refused_with_its_place() {
-        for (given, at) in [("", 0), ("0101", 1), ("a201010102", 0), ("8201", 2), ("61ff", 0), ("ff", 0), ("1c", 0)] {
+        for (given, at) in [
+            ("", 0),
+            ("0101", 1),
+            ("a201010102", 0),
+            ("8201", 2),
+            ("61ff", 0),
+            ("ff", 0),
+            ("1c", 0),
+        ] {
             let error = canonical(&from_hex(given)).expect_err(given);
             assert_eq!(error.at, at, "{given}: {error}");
         }

@@ -98,7 +98,8 @@ impl DigestTree {
     /// Replaces a key's tips; no tips means that the key was not there or is not there any more.
     pub fn replace(&mut self, key: &[u8; 16], before: &[VersionId], after: &[VersionId]) {
         let bucket = usize::from(bucket(key));
-        let parts = [&mut self.root, &mut self.branches[bucket / FANOUT], &mut self.buckets[bucket]];
+        let parts =
+            [&mut self.root, &mut self.branches[bucket / FANOUT], &mut self.buckets[bucket]];
         let before = (!before.is_empty()).then(|| Digest::entry(key, before));
         let after = (!after.is_empty()).then(|| Digest::entry(key, after));
         for part in parts {

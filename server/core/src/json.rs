@@ -181,7 +181,9 @@ mod tests {
         assert!(refused("-9007199254740993").starts_with("-9007199254740993 would change"));
         assert!(refused("[18446744073709551617]").contains("18446744073709551617 would change"));
         assert!(refused("1e400").contains("number out of range"));
-        for held in ["9007199254740992", "18446744073709551616", "1e300", "0.1", "\"18446744073709551617\""] {
+        for held in
+            ["9007199254740992", "18446744073709551616", "1e300", "0.1", "\"18446744073709551617\""]
+        {
             assert!(parse(held.as_bytes()).is_ok(), "{held}");
         }
     }

@@ -24,7 +24,9 @@ impl Namespace {
         let shown: String = text.chars().take(80).collect();
         Err(Refusal::new(
             Code::UnknownNamespace,
-            format!("{shown:?} is not a namespace's name: 1 to 64 of a-z 0-9 . _ -, the first a letter or digit"),
+            format!(
+                "{shown:?} is not a namespace's name: 1 to 64 of a-z 0-9 . _ -, the first a letter or digit"
+            ),
         ))
     }
 
@@ -61,9 +63,8 @@ impl Key {
         }
         if text.parse::<Address>().is_ok() {
             let words = format!("{text:?} is 64 hex characters, which are always an address");
-            return Err(
-                Refusal::new(Code::ReservedKey, words).hint("put a prefix before it, for instance id/")
-            );
+            return Err(Refusal::new(Code::ReservedKey, words)
+                .hint("put a prefix before it, for instance id/"));
         }
         Ok(Key(text.into()))
     }

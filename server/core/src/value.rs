@@ -28,7 +28,9 @@ pub enum Kind {
 impl Kind {
     /// The kind with this tag.
     pub fn from_tag(tag: u8) -> Option<Kind> {
-        [Kind::Bytes, Kind::String, Kind::Number, Kind::Json, Kind::Cbor].get(usize::from(tag)).copied()
+        [Kind::Bytes, Kind::String, Kind::Number, Kind::Json, Kind::Cbor]
+            .get(usize::from(tag))
+            .copied()
     }
 
     /// The kind's name in frames.
@@ -72,7 +74,8 @@ impl Value {
 
     /// The value of one CBOR item, brought into its deterministic form.
     pub fn cbor(item: &[u8]) -> Result<Value, Refusal> {
-        let bytes = cbor::canonical(item).map_err(|e| Refusal::new(Code::BadValue, e.to_string()))?;
+        let bytes =
+            cbor::canonical(item).map_err(|e| Refusal::new(Code::BadValue, e.to_string()))?;
         Ok(Value { kind: Kind::Cbor, bytes: bytes.into() })
     }
 
@@ -91,7 +94,11 @@ impl Value {
         if canonical {
             return Ok(Value { kind, bytes });
         }
-        let words = format!("{} bytes are not a {} value in its canonical form", bytes.len(), kind.as_str());
+        let words = format!(
+            "{} bytes are not a {} value in its canonical form",
+            bytes.len(),
+            kind.as_str()
+        );
         Err(Refusal::new(Code::BadValue, words))
     }
 
@@ -108,7 +115,9 @@ impl Value {
         let bad = |what: &str| Err(Refusal::new(Code::BadValue, format!("{escape:?}: {what}")));
         let alone = tree.as_object().is_some_and(|members| members.len() == 1);
         match (escape, inner) {
-            _ if !alone => bad("an escape stands alone in its object").map_err(|e: Refusal| e.hint(ESCAPES)),
+            _ if !alone => {
+                bad("an escape stands alone in its object").map_err(|e: Refusal| e.hint(ESCAPES))
+            }
             ("$bytes", Json::String(text)) => match BASE64.decode(text) {
                 Ok(bytes) => Ok(Value::bytes(bytes)),
                 Err(e) => bad(&format!("not base64: {e}")),
@@ -143,7 +152,9 @@ impl Value {
         match self.kind {
             Kind::Json => serde_json::from_slice(&self.bytes).ok(),
             Kind::String => std::str::from_utf8(&self.bytes).ok().map(Json::from),
-            Kind::Number => self.to_number().and_then(serde_json::Number::from_f64).map(Json::Number),
+            Kind::Number => {
+                self.to_number().and_then(serde_json::Number::from_f64).map(Json::Number)
+            }
             Kind::Bytes | Kind::Cbor => None,
         }
     }
@@ -244,7 +255,12 @@ mod tests {
 
     #[test]
     fn a_wrong_escape_is_refused_with_what_would_be_right() {
-        for tree in [json!({"$bytes": 5}), json!({"$what": 1}), json!({"$bytes": "", "a": 1}), json!({"$cbor": "/w=="})] {
+        for tree in [
+            json!({"$bytes": 5}),
+            json!({"$what": 1}),
+            json!({"$bytes": "", "a": 1}),
+            json!({"$cbor": "/w=="}),
+        ] {
             let refusal = Value::from_wire(&tree).expect_err("refused");
             assert_eq!(refusal.code, Code::BadValue, "{tree}: {refusal}");
         }
@@ -261,7 +277,8 @@ mod tests {
             (Kind::Number, &[0x7f, 0xf8, 0, 0, 0, 0, 0, 1]),
             (Kind::Cbor, &[0x18, 0x17]),
         ] {
-            let refusal = Value::from_canonical(kind, Bytes::copy_from_slice(bytes)).expect_err("refused");
+            let refusal =
+                Value::from_canonical(kind, Bytes::copy_from_slice(bytes)).expect_err("refused");
             assert_eq!(refusal.code, Code::BadValue, "{refusal}");
         }
     }

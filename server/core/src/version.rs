@@ -74,7 +74,10 @@ impl Version {
     /// Recomputes the id and checks the form that can be seen without the parents' records.
     pub fn check(&self, key: &Key) -> Result<(), Refusal> {
         let bad = |what: String| {
-            Err(Refusal::new(Code::BadVersion, format!("version {} of {key:?}: {what}", self.id, key = key.as_str())))
+            Err(Refusal::new(
+                Code::BadVersion,
+                format!("version {} of {key:?}: {what}", self.id, key = key.as_str()),
+            ))
         };
         if self.parents.len() > PARENTS_MAX {
             return bad(format!("{} parents, the limit is {PARENTS_MAX}", self.parents.len()));
@@ -131,7 +134,10 @@ impl Event {
     pub fn check(&self, value_bytes_max: usize) -> Result<(), Refusal> {
         self.version.check(&self.key)?;
         let bad = |what: &str| {
-            Err(Refusal::new(Code::BadVersion, format!("version {} of {:?}: {what}", self.version.id, self.key.as_str())))
+            Err(Refusal::new(
+                Code::BadVersion,
+                format!("version {} of {:?}: {what}", self.version.id, self.key.as_str()),
+            ))
         };
         match (&self.value, self.version.change) {
             (None, Change::Put) => bad("a put without its value"),

@@ -1,0 +1,6 @@
+//! What the rules promise, held by exact vectors and by random histories.
+
+mod replica;
+mod convergence;
+mod gaps;
+mod vectors;

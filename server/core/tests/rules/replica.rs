@@ -1,0 +1,233 @@
+//! A replica in memory: the smallest thing that obeys the rules, for tests.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use keepboth_core::conflict;
+use keepboth_core::hash;
+use keepboth_core::history::{History, Inserted};
+use keepboth_core::ids::{ConflictId, DataHash, StoreId, VersionId};
+use keepboth_core::name::{Address, Key, Name};
+use keepboth_core::refusal::Refusal;
+use keepboth_core::resolve::{self, Meaning};
+use keepboth_core::value::Value;
+use keepboth_core::version::{Change, Version};
+use keepboth_core::view::View;
+use keepboth_core::write::{self, Condition, Intent, Made, Writer};
+
+/// One key's history with its view, kept up step by step.
+pub struct Entry {
+    pub history: History,
+    pub view: View,
+}
+
+/// A store without a disk.
+pub struct Replica {
+    pub id: StoreId,
+    pub keys: BTreeMap<Key, Entry>,
+    /// Versions whose parents have not come yet.
+    pub waiting: Vec<(Key, Version)>,
+    /// Conflict events raised here, in order.
+    pub raised: Vec<ConflictId>,
+    raised_once: HashSet<ConflictId>,
+    /// Every address that a reader could see here at any time.
+    pub shown: BTreeSet<Address>,
+}
+
+pub fn key(text: &str) -> Key {
+    Key::new(text).expect("a key")
+}
+
+pub fn data(text: &str) -> DataHash {
+    hash::data_hash(&Value::string(text))
+}
+
+impl Replica {
+    pub fn new(number: u8) -> Replica {
+        Replica {
+            id: StoreId([number; 16]),
+            keys: BTreeMap::new(),
+            waiting: Vec::new(),
+            raised: Vec::new(),
+            raised_once: HashSet::new(),
+            shown: BTreeSet::new(),
+        }
+    }
+
+    fn writer(&self, now: u64) -> Writer {
+        Writer { store: self.id, now }
+    }
+
+    pub fn view(&self, key: &Key) -> Option<&View> {
+        self.keys.get(key).map(|entry| &entry.view)
+    }
+
+    /// The history that an address belongs to.
+    fn entry_of(&self, address: &Address) -> Option<&Entry> {
+        self.keys.values().find(|entry| entry.history.key().hash() == address.key)
+    }
+
+    pub fn meaning(&self, address: &Address) -> Meaning {
+        self.entry_of(address).map_or(Meaning::Unknown, |entry| {
+            resolve::meaning(&entry.history, &entry.view, &address.branch)
+        })
+    }
+
+    pub fn live_heads(&self, address: &Address) -> Option<(Key, Vec<VersionId>)> {
+        let entry = self.entry_of(address)?;
+        let heads = resolve::live_heads(&entry.history, &address.branch)?;
+        Some((entry.history.key().clone(), heads))
+    }
+
+    /// Plans and applies a write by a reader's name.
+    pub fn write(
+        &mut self,
+        name: &Name,
+        intent: Intent,
+        condition: Condition,
+        now: u64,
+    ) -> Result<Made, Refusal> {
+        let writer = self.writer(now);
+        let (key, made) = match name {
+            Name::Key(key) => {
+                (key.clone(), write::at_key(key, self.view(key), intent, condition, writer)?)
+            }
+            Name::Address(address) => {
+                let entry = self.entry_of(address).ok_or_else(|| Refusal::not_found("?"))?;
+                match resolve::meaning(&entry.history, &entry.view, &address.branch) {
+                    Meaning::One(place) => {
+                        let made =
+                            write::at_object(name, &entry.view, place, intent, condition, writer)?;
+                        (entry.history.key().clone(), made)
+                    }
+                    Meaning::Several(all) => return Err(Refusal::in_conflict("?", all)),
+                    Meaning::Gone | Meaning::Unknown => return Err(Refusal::not_found("?")),
+                }
+            }
+        };
+        self.apply(&key, &made);
+        self.learn_waiting(&key);
+        Ok(made)
+    }
+
+    /// Takes versions that are made together, as one transaction does.
+    fn apply(&mut self, key: &Key, versions: &[Version]) {
+        let entry = self
+            .keys
+            .entry(key.clone())
+            .or_insert_with(|| Entry { history: History::new(key.clone()), view: View::default() });
+        let before = entry.view.conflict_addresses(key.hash());
+        for version in versions {
+            let inserted = entry.history.insert(version.clone()).expect("a version in good form");
+            assert_eq!(inserted, Inserted::New);
+            if entry.history.len() == 1 {
+                entry.view = View::first(version);
+            } else if !entry.view.advance(version) {
+                entry.view = View::of(&entry.history);
+            }
+        }
+        let entry = &self.keys[key];
+        assert_eq!(entry.view, View::of(&entry.history), "the incremental view of {key}");
+        let after = entry.view.conflict_addresses(key.hash());
+        let detached = entry.view.detached.iter().map(|object| object.address(key.hash()));
+        self.shown.extend(after.iter().copied().chain(detached));
+        if conflict::grew(&before, &after) {
+            let id = conflict::id(key, &after);
+            if self.raised_once.insert(id) {
+                self.raised.push(id);
+            }
+        }
+    }
+
+    /// Learns one version from another store, in any order, any number of times.
+    pub fn learn(&mut self, key: &Key, version: &Version) {
+        version.check(key).expect("a version in good form");
+        if self.keys.get(key).is_some_and(|entry| entry.history.find(&version.id).is_some()) {
+            return;
+        }
+        if self.knows(key, &version.parents) {
+            self.apply(key, std::slice::from_ref(version));
+            self.learn_waiting(key);
+        } else if !self.waiting.iter().any(|(_, waiting)| waiting.id == version.id) {
+            self.waiting.push((key.clone(), version.clone()));
+        }
+    }
+
+    fn knows(&self, key: &Key, versions: &[VersionId]) -> bool {
+        let history = self.keys.get(key).map(|entry| &entry.history);
+        versions.iter().all(|id| history.is_some_and(|history| history.find(id).is_some()))
+    }
+
+    fn learn_waiting(&mut self, key: &Key) {
+        let ready = |replica: &Replica| {
+            replica.waiting.iter().position(|(k, v)| k == key && replica.knows(k, &v.parents))
+        };
+        while let Some(at) = ready(self) {
+            let (key, version) = self.waiting.remove(at);
+            // The same version may have been made here while it waited.
+            if !self.knows(&key, &[version.id]) {
+                self.apply(&key, &[version]);
+            }
+        }
+    }
+
+    /// Learns all that another store knows of a key.
+    pub fn learn_key(&mut self, from: &Replica, key: &Key) {
+        let Some(entry) = from.keys.get(key) else { return };
+        for version in entry.history.versions() {
+            self.learn(key, version);
+        }
+    }
+
+    pub fn learn_all(&mut self, from: &Replica) {
+        for key in from.keys.keys() {
+            self.learn_key(from, key);
+        }
+    }
+
+    /// Every object that a reader sees: its name, version and value's hash.
+    pub fn objects(&self) -> BTreeMap<String, (VersionId, DataHash)> {
+        let mut objects = BTreeMap::new();
+        for (key, entry) in &self.keys {
+            let shown = |name: String, object: &keepboth_core::view::Object| {
+                (name, (*object.version(), object.data))
+            };
+            match &entry.view.candidates[..] {
+                [one] => objects.extend([shown(key.to_string(), one)]),
+                sides => objects
+                    .extend(sides.iter().map(|o| shown(o.address(key.hash()).to_string(), o))),
+            }
+            let detached = entry.view.detached.iter();
+            objects.extend(detached.map(|o| shown(o.address(key.hash()).to_string(), o)));
+        }
+        objects
+    }
+
+    /// Puts of this replica that stand for something nobody has followed up and nobody sees: must be none.
+    pub fn lost(&self) -> Vec<VersionId> {
+        let mut lost = Vec::new();
+        for entry in self.keys.values() {
+            let shown: HashSet<DataHash> =
+                entry.view.candidates.iter().chain(&entry.view.detached).map(|o| o.data).collect();
+            for (at, version) in entry.history.versions().iter().enumerate() {
+                let untouched = version.change == Change::Put && entry.history.is_head(at);
+                let twin = version.is_first() && displaced(&entry.history, version);
+                if untouched && !shown.contains(&version.data) && !twin {
+                    lost.push(version.id);
+                }
+            }
+        }
+        lost
+    }
+}
+
+/// True if somebody went on from a first version with the same value, and that line lives.
+fn displaced(history: &History, twin: &Version) -> bool {
+    (0..history.len()).any(|head| {
+        let above = history.with_ancestors([head]);
+        history.is_live_head(head)
+            && !history.at(head).is_first()
+            && (0..history.len()).any(|at| {
+                above[at] && history.at(at).is_first() && history.at(at).data == twin.data
+            })
+    })
+}
