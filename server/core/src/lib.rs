@@ -32,3 +32,7 @@ pub mod conflict;
 pub mod digest;
 /// The contract between the server and its plugins.
 pub mod plugin;
+/// Messages between nodes and their bytes.
+pub mod wire;
+/// The conversation of two nodes as a state machine.
+pub mod session;

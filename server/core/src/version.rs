@@ -130,7 +130,7 @@ pub struct Event {
 
 impl Event {
     /// Checks everything that a receiver can check without the history: the record's form and id,
-    /// the value's presence, size and hash. The value's canonical form was checked when it was read.
+    /// the value's presence, size, hash and canonical form.
     pub fn check(&self, value_bytes_max: usize) -> Result<(), Refusal> {
         self.version.check(&self.key)?;
         let bad = |what: &str| {
@@ -144,10 +144,10 @@ impl Event {
             (Some(_), Change::Delete | Change::Split) => bad("a value on a delete or split"),
             (Some(value), Change::Put) => {
                 value.check_size(value_bytes_max, Stage::Peer)?;
-                match hash::data_hash(value) == self.version.data {
-                    true => Ok(()),
-                    false => bad("its value does not have its data hash"),
+                if hash::data_hash(value) != self.version.data {
+                    return bad("its value does not have its data hash");
                 }
+                Value::from_canonical(value.kind(), value.as_bytes().clone()).map(|_| ())
             }
             (None, _) => Ok(()),
         }
