@@ -33,8 +33,11 @@ pub struct Factory {
     /// The JSON Schema of its settings; they are checked against it before `build`.
     pub schema: fn() -> Json,
     /// Makes the plugin for one namespace. `settings` is the table of the config without `use`.
-    pub build: fn(site: &Site, settings: Json) -> Result<Arc<dyn Plugin>, Vec<SettingsError>>,
+    pub build: fn(site: &Site, settings: Json) -> Built,
 }
+
+/// A plugin, or all mistakes in its settings.
+pub type Built = Result<Arc<dyn Plugin>, Vec<SettingsError>>;
 
 /// Where a plugin is bound.
 #[derive(Debug, Clone)]
@@ -132,6 +135,8 @@ pub struct Put {
     pub namespace: Namespace,
     /// The name that is written: a key or an address.
     pub name: Name,
+    /// The key of the history that is written: the name itself, or the key that the address belongs to.
+    pub key: Key,
     /// Who asked.
     pub origin: Origin,
     /// The value, to be read or changed.
@@ -145,6 +150,8 @@ pub struct Delete {
     pub namespace: Namespace,
     /// The name that is deleted: a key or an address.
     pub name: Name,
+    /// The key of the history that is written.
+    pub key: Key,
     /// Who asked.
     pub origin: Origin,
 }

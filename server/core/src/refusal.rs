@@ -73,13 +73,13 @@ pub struct Refusal {
     /// What happened, with the limit, the figure and the place.
     pub message: String,
     /// What would be right, if that is not plain.
-    pub hint: Option<String>,
+    pub hint: Option<Box<str>>,
     /// The objects that a name in conflict stands for.
     pub addresses: Vec<Address>,
     /// What the object is now, for `version_mismatch`.
     pub version: Option<VersionId>,
     /// A hook's own code, for `hook_refused`.
-    pub reason: Option<String>,
+    pub reason: Option<Box<str>>,
 }
 
 impl Refusal {
@@ -97,7 +97,7 @@ impl Refusal {
 
     /// Adds what would be right.
     pub fn hint(mut self, hint: impl Into<String>) -> Refusal {
-        self.hint = Some(hint.into());
+        self.hint = Some(hint.into().into_boxed_str());
         self
     }
 
