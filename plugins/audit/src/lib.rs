@@ -1,1 +1,119 @@
-//! Placeholder.
+//! An audit trail: every write of a namespace leaves an entry in another one. The plugin to copy.
+//!
+//! A plugin is a crate that knows `keepboth-core` alone. It has four parts, which stand here in the
+//! order in which the server meets them: the [`FACTORY`], its [`Settings`], the plugin bound to one
+//! namespace, and the worker that runs on one thread. In the config it looks like this:
+//!
+//! ```toml
+//! [[namespaces.notes.plugins]]
+//! use = "audit"
+//! to = "trail"
+//! ```
+
+use std::sync::Arc;
+
+use keepboth_core::ids::hex;
+use keepboth_core::name::{Key, Name, Namespace};
+use keepboth_core::plugin::{
+    Done, Effect, Factory, Failure, Plugin, Points, SettingsError, Site, Worker,
+};
+use keepboth_core::refusal::Refusal;
+use keepboth_core::value::Value;
+use keepboth_core::version::Change;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
+/// First, what the server has in its list of plugins: a name, a sentence and two functions.
+pub const FACTORY: Factory = Factory {
+    name: "audit",
+    about: "Writes down in another namespace who wrote what and when.",
+    // The server checks the settings against this schema first, so that mistakes have their line,
+    // their column and a "did you mean" without any work here.
+    schema: || schemars::schema_for!(Settings).to_value(),
+    build,
+};
+
+/// Second, the settings: a struct. Its comments are the help that editors show.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The namespace that gets the entries. Not the one that is watched.
+    #[serde(default = "trail")]
+    pub to: String,
+}
+
+fn trail() -> String {
+    "trail".to_owned()
+}
+
+/// Third, what turns settings into a plugin, once for each namespace that uses it. What is wrong must come up
+/// here, at the start, and not with the first write. Each error points at the setting that it means.
+fn build(site: &Site, settings: Json) -> Result<Arc<dyn Plugin>, Vec<SettingsError>> {
+    let fault = |at: &str, message: String| vec![SettingsError { pointer: at.into(), message }];
+    let settings: Settings =
+        serde_json::from_value(settings).map_err(|e| fault("", e.to_string()))?;
+    let to = Namespace::new(&settings.to).map_err(|refusal| fault("/to", refusal.message))?;
+    if to == site.namespace {
+        // Its entries would be writes that ask for entries.
+        let words = format!("\"{to}\" is the namespace that is watched; name another one");
+        return Err(fault("/to", words));
+    }
+    Ok(Arc::new(Audit { to }))
+}
+
+/// The plugin bound to one namespace. All threads share it, so it holds only what never changes.
+struct Audit {
+    to: Namespace,
+}
+
+impl Plugin for Audit {
+    fn points(&self) -> Points {
+        // Only these hooks are called; the others cost nothing.
+        Points { after: true, ..Points::default() }
+    }
+
+    fn worker(&self) -> Result<Box<dyn Worker>, String> {
+        Ok(Box::new(Clerk { to: self.to.clone() }))
+    }
+}
+
+/// Fourth, what runs on one thread. It need not be `Send` and may keep what it likes between calls.
+struct Clerk {
+    to: Namespace,
+}
+
+impl Worker for Clerk {
+    /// Called when the write is durable. Whatever is asked for here passes the hooks of its own
+    /// namespace; two namespaces that audit each other are stopped by `limits.hook_depth_max`.
+    fn after(&mut self, done: &Done, writes: &mut Vec<Effect>) -> Result<(), Failure> {
+        let entry = json!({
+            "actor": &*done.origin.actor,
+            "at": done.origin.now,
+            "change": change(done.change),
+            "key": done.key.as_str(),
+            "name": done.name.to_string(),
+            "namespace": done.namespace.as_str(),
+            "version": done.version.to_string(),
+        });
+        let key = entry_key(done).map_err(|refusal| Failure(refusal.message))?;
+        let value = Some(Value::json(&entry));
+        writes.push(Effect { namespace: self.to.clone(), name: Name::Key(key), value });
+        Ok(())
+    }
+}
+
+/// `NAMESPACE/KEY/VERSION`. A key too long for that stands as half of its hash, as in addresses.
+fn entry_key(done: &Done) -> Result<Key, Refusal> {
+    let (namespace, version) = (&done.namespace, &done.version);
+    Key::new(&format!("{namespace}/{}/{version}", done.key))
+        .or_else(|_| Key::new(&format!("{namespace}/{}/{version}", hex(&done.key.hash()))))
+}
+
+fn change(change: Change) -> &'static str {
+    match change {
+        Change::Put => "put",
+        Change::Delete => "delete",
+        Change::Split => "split",
+    }
+}

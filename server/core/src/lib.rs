@@ -2,11 +2,13 @@
 
 /// What everything is measured against, and how figures are written in messages.
 pub mod limits;
-/// The answer "no" to a client, a peer or a script, with its stable code.
-pub mod refusal;
 /// 32-byte and 16-byte identifiers and how they are written.
 pub mod ids;
-/// Names: namespaces, keys and addresses.
+/// Addresses of a history's lines.
+pub mod address;
+/// The answer "no" to a client, a peer or a script, with its stable code.
+pub mod refusal;
+/// Names: namespaces, and keys or addresses.
 pub mod name;
 /// Strict JSON in, canonical JSON out.
 pub mod json;

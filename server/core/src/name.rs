@@ -1,10 +1,9 @@
 //! Names: of namespaces, keys as they were first written, and addresses of a history's lines.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::ids::{VersionId, hex, unhex};
+pub use crate::address::{Address, Branch, branch_of};
 use crate::limits::{KEY_BYTES_MAX, figure};
 use crate::refusal::{Code, Refusal};
 
@@ -85,48 +84,6 @@ impl Key {
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// Half of a version id: the second half of an address.
-pub type Branch = [u8; 16];
-
-/// The half of a version id that an address carries.
-pub fn branch_of(version: &VersionId) -> Branch {
-    let mut half = [0; 16];
-    half.copy_from_slice(&version.0[..16]);
-    half
-}
-
-/// 64 hex characters that name one line of a key's history.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address {
-    /// Half of the key's hash.
-    pub key: [u8; 16],
-    /// Half of a version's id.
-    pub branch: Branch,
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", hex(&self.key), hex(&self.branch))
-    }
-}
-
-impl fmt::Debug for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}…{}…", hex(&self.key[..2]), hex(&self.branch[..4]))
-    }
-}
-
-impl FromStr for Address {
-    type Err = crate::ids::BadId;
-    fn from_str(text: &str) -> Result<Address, Self::Err> {
-        let bytes: [u8; 32] = unhex(text)?;
-        let (mut key, mut branch) = ([0; 16], [0; 16]);
-        key.copy_from_slice(&bytes[..16]);
-        branch.copy_from_slice(&bytes[16..]);
-        Ok(Address { key, branch })
     }
 }
 

@@ -22,6 +22,7 @@ use crate::ids::VersionId;
 use crate::name::{Address, Key, Name, Namespace};
 use crate::refusal::Refusal;
 use crate::value::Value;
+use crate::version::Change;
 
 /// How a plugin is made from its settings. The server has a const list of these.
 #[derive(Clone, Copy)]
@@ -191,6 +192,8 @@ pub struct Done {
     pub key: Key,
     /// The version that the write made.
     pub version: VersionId,
+    /// What it did: a put or a delete.
+    pub change: Change,
     /// The value of a put; None for a delete.
     pub value: Option<Value>,
     /// Who asked.

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use crate::address::Address;
 use crate::ids::VersionId;
 use crate::limits::{Stage, figure};
-use crate::name::Address;
 
 macro_rules! codes {
     ($($name:ident $text:literal $retry:literal $why:literal;)*) => {
@@ -112,6 +112,12 @@ impl Refusal {
                 figure(limit)
             ),
         )
+    }
+
+    /// Says which operation of a batch it is about, counted from 0.
+    pub fn in_batch(mut self, index: usize) -> Refusal {
+        self.message = format!("operation {index}: {}", self.message);
+        self
     }
 
     /// Several objects stand behind one name.

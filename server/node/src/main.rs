@@ -1,5 +1,5 @@
 //! The `keepboth` command.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    keepboth::cli::main()
 }

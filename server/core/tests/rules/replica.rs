@@ -15,12 +15,14 @@ use keepboth_core::view::View;
 use keepboth_core::write::{self, Condition, Intent, Made, Writer};
 
 /// One key's history with its view, kept up step by step.
+#[derive(Clone)]
 pub struct Entry {
     pub history: History,
     pub view: View,
 }
 
 /// A store without a disk.
+#[derive(Clone)]
 pub struct Replica {
     pub id: StoreId,
     pub keys: BTreeMap<Key, Entry>,
@@ -64,6 +66,14 @@ impl Replica {
     /// The history that an address belongs to.
     fn entry_of(&self, address: &Address) -> Option<&Entry> {
         self.keys.values().find(|entry| entry.history.key().hash() == address.key)
+    }
+
+    /// The key under which the history of a name began.
+    pub fn key_of(&self, name: &Name) -> Option<Key> {
+        match name {
+            Name::Key(key) => Some(key.clone()),
+            Name::Address(address) => self.entry_of(address).map(|e| e.history.key().clone()),
+        }
     }
 
     pub fn meaning(&self, address: &Address) -> Meaning {
@@ -182,6 +192,12 @@ impl Replica {
         for key in from.keys.keys() {
             self.learn_key(from, key);
         }
+    }
+
+    /// Conflicts that were raised before this replica was put back to an old copy are not raised again.
+    pub fn keep_raised(&mut self, former: &Replica) {
+        self.raised = former.raised.clone();
+        self.raised_once = former.raised_once.clone();
     }
 
     /// Every object that a reader sees: its name, version and value's hash.

@@ -1,1 +1,28 @@
-//! To come.
+//! The configuration file: its form, its checks, and errors with file, line and column.
+
+/// Sizes and periods as people write them.
+mod unit;
+/// The settings and their defaults.
+mod shape;
+/// A mistake with its place, written as compilers write theirs.
+mod error;
+/// File and environment as one tree that knows where its parts were written.
+mod tree;
+/// What the JSON Schema finds wrong, in words.
+mod mistake;
+/// What a schema cannot say.
+mod rules;
+/// The plugins of each namespace, made from their settings.
+mod bind;
+/// From texts to a checked configuration.
+mod load;
+
+pub use bind::Bound;
+pub use error::{ConfigError, ConfigErrors, Place};
+pub use load::{Loaded, check};
+pub use shape::{Config, Limits, LogFormat, Mesh, NamespaceConfig, PluginConfig, Server, schema};
+pub use tree::ENVIRONMENT_PREFIX;
+pub use unit::{Bytes, Period};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! The limits of one VM, which a script cannot catch: once one is hit, all that the script still does fails.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use mlua::{Lua, VmState};
+
+use crate::deadline;
+use crate::fault::place;
+use crate::words::size;
+
+/// Which limit stopped a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// The time limit.
+    Time,
+    /// The memory limit.
+    Memory,
+}
+
+/// The limits, shared by the VM's interrupt, its functions and its owner.
+pub struct Limits {
+    time_ms: u64,
+    memory_bytes: usize,
+    late_at: Cell<u64>,
+    stopped: Cell<Option<Stopped>>,
+    place: RefCell<Option<String>>,
+}
+
+impl Limits {
+    /// Sets the limits of a VM. The time counts from [`Limits::start`].
+    pub fn set(lua: &Lua, time_ms: u64, memory_bytes: usize) -> mlua::Result<Rc<Limits>> {
+        let limits = Rc::new(Limits {
+            time_ms,
+            memory_bytes,
+            late_at: Cell::new(u64::MAX),
+            stopped: Cell::new(None),
+            place: RefCell::new(None),
+        });
+        lua.set_memory_limit(memory_bytes)?;
+        let held = limits.clone();
+        lua.set_interrupt(move |lua| held.check(lua));
+        Ok(limits)
+    }
+
+    /// Starts the time of a call.
+    pub fn start(&self) -> deadline::Call {
+        let call = deadline::Call::start(self.time_ms);
+        self.late_at.set(call.late_at());
+        call
+    }
+
+    /// Ends the call; which limit it hit.
+    pub fn end(&self, call: deadline::Call) -> Option<Stopped> {
+        drop(call);
+        self.late_at.set(u64::MAX);
+        self.stopped.get()
+    }
+
+    /// Stops the script for its use of memory.
+    pub fn stop_for_memory(&self, lua: &Lua) -> mlua::Error {
+        self.stop(Stopped::Memory, lua)
+    }
+
+    /// Where the script was stopped, and in which words.
+    pub fn words(&self, stopped: Stopped) -> (Option<String>, String) {
+        let words = match stopped {
+            Stopped::Time => format!("took longer than {} ms and was stopped", self.time_ms),
+            Stopped::Memory => {
+                format!("needed more than {} and was stopped", size(self.memory_bytes))
+            }
+        };
+        (self.place.borrow().clone(), words)
+    }
+
+    /// Called at loops, calls and returns of the script and inside pattern matching.
+    fn check(&self, lua: &Lua) -> mlua::Result<VmState> {
+        if self.stopped.get().is_some() {
+            return Err(mlua::Error::runtime("stopped"));
+        }
+        if deadline::now() < self.late_at.get() {
+            return Ok(VmState::Continue);
+        }
+        Err(self.stop(Stopped::Time, lua))
+    }
+
+    fn stop(&self, why: Stopped, lua: &Lua) -> mlua::Error {
+        if self.stopped.get().is_none() {
+            self.stopped.set(Some(why));
+            *self.place.borrow_mut() = place(lua);
+        }
+        mlua::Error::runtime("stopped")
+    }
+}

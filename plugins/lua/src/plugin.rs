@@ -1,0 +1,84 @@
+//! The plugin as the server sees it: built from its settings, with all mistakes told at once.
+
+use std::sync::Arc;
+
+use keepboth_core::name::Namespace;
+use keepboth_core::plugin::{Built, Factory, Plugin, Points, Site, Worker};
+use serde_json::Value as Json;
+
+use crate::deadline;
+use crate::script::Script;
+use crate::settings::{Settings, mistake};
+use crate::state::Hook;
+use crate::vm::Vm;
+use crate::worker::LuaWorker;
+
+/// `use = "lua"`.
+pub const FACTORY: Factory = Factory {
+    name: "lua",
+    about: "Runs scripts in Lua before and after writes and at conflicts.",
+    schema: Settings::schema,
+    build,
+};
+
+/// The scripts of one namespace, checked and compiled.
+pub struct Bound {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// The settings.
+    pub settings: Settings,
+    /// Each script with the hooks it has, in the order of [`Hook::ALL`].
+    pub scripts: Vec<(Script, [bool; 5])>,
+}
+
+struct LuaPlugin(Arc<Bound>);
+
+fn build(site: &Site, settings: Json) -> Built {
+    let settings = Settings::read(settings)?;
+    deadline::start()
+        .map_err(|e| vec![mistake("", format!("the timer thread cannot be started: {e}"))])?;
+    let (mut scripts, mut mistakes) = (Vec::new(), Vec::new());
+    for (i, name) in settings.scripts.iter().enumerate() {
+        match load(site, &settings, name) {
+            Ok(script) => scripts.push(script),
+            Err(words) => mistakes.push(mistake(format!("/scripts/{i}"), words)),
+        }
+    }
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    let namespace = site.namespace.clone();
+    Ok(Arc::new(LuaPlugin(Arc::new(Bound { namespace, settings, scripts }))))
+}
+
+fn load(site: &Site, settings: &Settings, name: &str) -> Result<(Script, [bool; 5]), String> {
+    let script = Script::read(&site.scripts, name)?;
+    let vm = Vm::load(&script, &site.namespace, settings).map_err(|fault| {
+        format!("{}: {}", fault.place.as_deref().unwrap_or(&script.chunk), fault.words)
+    })?;
+    let hooks = Hook::ALL.map(|hook| vm.has(hook));
+    if hooks.contains(&true) {
+        return Ok((script, hooks));
+    }
+    let names = Hook::ALL.map(Hook::as_str).join(", ");
+    Err(format!(
+        "{}: registers no hook for namespace {}; the hooks are {names}",
+        script.chunk, site.namespace
+    ))
+}
+
+impl Plugin for LuaPlugin {
+    fn points(&self) -> Points {
+        let any = |hook: Hook| self.0.scripts.iter().any(|(_, hooks)| hooks[hook as usize]);
+        Points {
+            before_put: any(Hook::OnPut),
+            before_delete: any(Hook::OnDelete),
+            conflict: any(Hook::OnConflict),
+            after: any(Hook::AfterPut) || any(Hook::AfterDelete),
+        }
+    }
+
+    fn worker(&self) -> Result<Box<dyn Worker>, String> {
+        Ok(Box::new(LuaWorker::new(self.0.clone())?))
+    }
+}

@@ -1,0 +1,83 @@
+//! A script's file: read once, checked, and compiled to what every VM loads.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use keepboth_core::limits::figure;
+use mlua::Error;
+use mlua::chunk::Compiler;
+
+use crate::scan;
+use crate::words::one_line;
+
+/// Most bytes of a script.
+pub const SCRIPT_BYTES_MAX: usize = 256 << 10;
+
+/// A script that has been read and compiled.
+#[derive(Clone)]
+pub struct Script {
+    /// Its name in messages: `scripts/NAME`.
+    pub chunk: Arc<str>,
+    /// What the VMs load; made here, never read from a file.
+    pub bytecode: Arc<[u8]>,
+}
+
+impl Script {
+    /// Reads a file of the scripts folder. An error names the script, and the line where there is one.
+    pub fn read(folder: &Path, name: &str) -> Result<Script, String> {
+        let chunk = format!("scripts/{}", one_line(name, 200));
+        let source = text(folder, name).map_err(|words| format!("{chunk}: {words}"))?;
+        if let Some((line, words)) = scan::unknown_name(&source) {
+            return Err(format!("{chunk}:{line}: {words}"));
+        }
+        let bytecode = Compiler::new().compile(&source).map_err(|error| match error {
+            Error::SyntaxError { message, .. } => format!("{chunk}:{}", one_line(&message, 500)),
+            other => format!("{chunk}: {other}"),
+        })?;
+        Ok(Script { chunk: chunk.into(), bytecode: bytecode.into() })
+    }
+}
+
+fn text(folder: &Path, name: &str) -> Result<String, String> {
+    let path = inside(folder, name)?;
+    let mut bytes = Vec::new();
+    let file = File::open(&path).map_err(|e| e.to_string())?;
+    let limit = SCRIPT_BYTES_MAX as u64 + 1;
+    file.take(limit).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    if bytes.len() > SCRIPT_BYTES_MAX {
+        return Err(format!("more than {} bytes; split it", figure(SCRIPT_BYTES_MAX)));
+    }
+    // Bytecode starts with its version, and Lua's with an escape; both could crash a VM.
+    if bytes.first().is_some_and(|b| *b < b'\t') || bytes.starts_with(b"\x1bLua") {
+        return Err("bytecode; only the text of a script is run".into());
+    }
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        let line = e.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1;
+        format!("not UTF-8 at byte {} (line {line})", figure(at))
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+/// The file's true path, if it is a regular file inside the folder.
+fn inside(folder: &Path, name: &str) -> Result<PathBuf, String> {
+    let plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    if name.is_empty() || !plain || name.chars().any(char::is_control) || name.len() > 200 {
+        return Err("not the name of a file in the scripts folder".into());
+    }
+    let folder = fs::canonicalize(folder)
+        .map_err(|e| format!("the scripts folder {} cannot be read: {e}", folder.display()))?;
+    let path = fs::canonicalize(folder.join(name)).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => format!("there is no such file in {}", folder.display()),
+        _ => e.to_string(),
+    })?;
+    if !path.starts_with(&folder) {
+        return Err("a link out of the scripts folder; copy the file there".into());
+    }
+    if !fs::metadata(&path).map_err(|e| e.to_string())?.is_file() {
+        return Err("not a regular file".into());
+    }
+    Ok(path)
+}

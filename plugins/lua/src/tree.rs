@@ -1,0 +1,295 @@
+//! Between Lua values and JSON trees.
+
+use keepboth_core::limits::{DEPTH_MAX, VALUE_BYTES_MAX, figure};
+use keepboth_core::value::Value as Stored;
+use mlua::{Lua, Table, Value};
+use serde_json::{Map, Number, Value as Json};
+
+use crate::lent::{Node, Opaque, step};
+use crate::state::Shared;
+
+/// Most nodes of a tree: a tree of more is larger than any value may be.
+const NODES_MAX: usize = VALUE_BYTES_MAX;
+/// Most bytes of text in a tree.
+pub const TEXT_BYTES_MAX: usize = 4 * VALUE_BYTES_MAX;
+/// What a node costs beside its text, roughly.
+const NODE_BYTES: usize = 64;
+
+/// What all conversions of one VM need.
+#[derive(Clone)]
+pub struct Kit {
+    /// The running call.
+    pub state: Shared,
+    /// The metatable that marks a table as an array.
+    pub array: Table,
+}
+
+impl Kit {
+    /// The kit of this VM.
+    pub fn of(lua: &Lua) -> mlua::Result<Kit> {
+        let kit = lua.app_data_ref::<Kit>().map(|kit| kit.clone());
+        kit.ok_or_else(|| mlua::Error::runtime("the VM is not set up"))
+    }
+
+    /// Marks a table as an array, so that it is one even when empty.
+    pub fn mark(&self, table: &Table) -> mlua::Result<()> {
+        table.set_metatable(Some(self.array.clone()))
+    }
+}
+
+/// Why a Lua value is no JSON, and where in it.
+struct Misfit {
+    path: String,
+    words: String,
+}
+
+impl Misfit {
+    fn new(words: impl Into<String>) -> Misfit {
+        Misfit { path: String::new(), words: words.into() }
+    }
+
+    fn under(mut self, step: &str) -> Misfit {
+        self.path.insert_str(0, step);
+        self
+    }
+}
+
+/// A Lua value as a whole value: of any kind.
+pub fn to_stored(lua: &Lua, value: &Value, what: &str) -> Result<Whole, String> {
+    match value {
+        Value::Number(n) => Ok(Whole::Stored(Stored::number(*n))),
+        Value::Buffer(buffer) => Ok(Whole::Stored(Stored::bytes(buffer.to_vec()))),
+        Value::UserData(data) if data.is::<Opaque>() => {
+            let opaque = data.borrow::<Opaque>().map_err(|e| e.to_string())?;
+            Ok(Whole::Stored(opaque.0.clone()))
+        }
+        _ => to_json(lua, value, what).map(Whole::Tree),
+    }
+}
+
+/// A value on its way from a script.
+pub enum Whole {
+    /// Of a kind that JSON has.
+    Tree(Json),
+    /// Of any kind.
+    Stored(Stored),
+}
+
+impl Whole {
+    /// The value.
+    pub fn into_stored(self) -> Stored {
+        match self {
+            Whole::Tree(tree) => Stored::json(&tree),
+            Whole::Stored(value) => value,
+        }
+    }
+}
+
+/// A Lua value as a tree. Refused, with its place under the name `what`: what JSON does not have.
+pub fn to_json(lua: &Lua, value: &Value, what: &str) -> Result<Json, String> {
+    let kit = Kit::of(lua).map_err(|e| e.to_string())?;
+    let mut reader = Reader { kit: &kit, above: Vec::new(), nodes: 0, text: 0 };
+    let tree = reader.value(value);
+    let bytes = reader.text + reader.nodes * NODE_BYTES;
+    kit.state.borrow_mut().build(bytes)?;
+    tree.map_err(|misfit| format!("{what}{}: {}", misfit.path, misfit.words))
+}
+
+struct Reader<'a> {
+    kit: &'a Kit,
+    above: Vec<usize>,
+    nodes: usize,
+    text: usize,
+}
+
+impl Reader<'_> {
+    fn value(&mut self, value: &Value) -> Result<Json, Misfit> {
+        self.count(1, 0)?;
+        match value {
+            Value::Boolean(b) => Ok(Json::Bool(*b)),
+            Value::Integer(n) => Ok(Json::from(*n)),
+            Value::Number(n) => number(*n),
+            Value::String(text) => self.text(&text.as_bytes()).map(Json::String),
+            Value::Table(table) => self.table(table),
+            Value::UserData(data) if data.is::<Node>() => self.node(data),
+            Value::UserData(data) if data.is::<Opaque>() => Err(Misfit::new(BYTES_INSIDE)),
+            null if null.is_null() => Ok(Json::Null),
+            Value::Nil => Err(Misfit::new("there is nil; JSON's null is kb.null")),
+            Value::Buffer(_) => Err(Misfit::new(BYTES_INSIDE)),
+            other => Err(Misfit::new(format!("JSON has no {}", other.type_name()))),
+        }
+    }
+
+    fn count(&mut self, nodes: usize, text: usize) -> Result<(), Misfit> {
+        self.nodes += nodes;
+        self.text += text;
+        if self.nodes > NODES_MAX {
+            return Err(Misfit::new(format!("more than {} items", figure(NODES_MAX))));
+        }
+        if self.text > TEXT_BYTES_MAX {
+            return Err(Misfit::new(format!("more than {} bytes", figure(TEXT_BYTES_MAX))));
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, bytes: &[u8]) -> Result<String, Misfit> {
+        self.count(0, bytes.len())?;
+        let text = std::str::from_utf8(bytes);
+        text.map(str::to_owned).map_err(|_| Misfit::new("a text that is not UTF-8"))
+    }
+
+    fn node(&mut self, data: &mlua::AnyUserData) -> Result<Json, Misfit> {
+        let node = data.borrow::<Node>().map_err(|e| Misfit::new(e.to_string()))?;
+        let tree = node.with(|tree| tree.clone()).map_err(Misfit::new)?;
+        let (nodes, text) = weigh(&tree);
+        self.count(nodes, text)?;
+        Ok(tree)
+    }
+
+    fn table(&mut self, table: &Table) -> Result<Json, Misfit> {
+        let identity = table.to_pointer() as usize;
+        if self.above.contains(&identity) {
+            return Err(Misfit::new("a table that contains itself"));
+        }
+        if self.above.len() == DEPTH_MAX {
+            return Err(Misfit::new(format!("more than {DEPTH_MAX} levels")));
+        }
+        self.above.push(identity);
+        let tree = self.members(table);
+        self.above.pop();
+        tree
+    }
+
+    fn members(&mut self, table: &Table) -> Result<Json, Misfit> {
+        let length = table.raw_len();
+        let marked = table.metatable().is_some_and(|m| m == self.kit.array);
+        if length > 0 || marked {
+            return self.items(table, length);
+        }
+        let mut members = Map::new();
+        let mut misfit = None;
+        let done = table.for_each(|key: Value, value: Value| {
+            match self.member(&key, &value) {
+                Ok((key, json)) => members.insert(key, json),
+                Err(e) => return Err(stop(&mut misfit, e)),
+            };
+            Ok(())
+        });
+        finish(done, misfit)?;
+        Ok(Json::Object(members))
+    }
+
+    fn member(&mut self, key: &Value, value: &Value) -> Result<(String, Json), Misfit> {
+        let Value::String(key) = key else {
+            let words = match key {
+                Value::Integer(_) | Value::Number(_) => {
+                    "a table with holes or with both items and members".into()
+                }
+                other => format!("a key that is a {}", other.type_name()),
+            };
+            return Err(Misfit::new(words));
+        };
+        let key = self.text(&key.as_bytes())?;
+        match self.value(value) {
+            Ok(json) => Ok((key, json)),
+            Err(e) => Err(e.under(&step(&key))),
+        }
+    }
+
+    fn items(&mut self, table: &Table, length: usize) -> Result<Json, Misfit> {
+        self.count(length, 0)?;
+        let mut items = vec![Json::Null; length];
+        let mut found = 0;
+        let mut misfit = None;
+        let done = table.for_each(|key: Value, value: Value| {
+            let at = match key {
+                Value::Integer(i) if i >= 1 && i as usize <= length => i as usize,
+                Value::String(_) => return Err(stop(&mut misfit, Misfit::new(MIXED))),
+                _ => return Err(stop(&mut misfit, Misfit::new(HOLES))),
+            };
+            match self.value(&value) {
+                Ok(json) => items[at - 1] = json,
+                Err(e) => return Err(stop(&mut misfit, e.under(&format!("[{at}]")))),
+            }
+            found += 1;
+            Ok(())
+        });
+        finish(done, misfit)?;
+        if found < length {
+            return Err(Misfit::new(HOLES));
+        }
+        Ok(Json::Array(items))
+    }
+}
+
+const BYTES_INSIDE: &str = "JSON has no bytes inside; bytes are a value of their own";
+const MIXED: &str = "a table with both items and members";
+const HOLES: &str = "a table with holes; the items of an array are 1, 2, 3 and so on";
+
+/// Keeps a misfit while an iteration is broken off by an error of its own type.
+fn stop(kept: &mut Option<Misfit>, misfit: Misfit) -> mlua::Error {
+    *kept = Some(misfit);
+    mlua::Error::runtime("stopped")
+}
+
+fn finish(done: mlua::Result<()>, misfit: Option<Misfit>) -> Result<(), Misfit> {
+    match (done, misfit) {
+        (Ok(()), _) => Ok(()),
+        (Err(_), Some(misfit)) => Err(misfit),
+        (Err(e), None) => Err(Misfit::new(e.to_string())),
+    }
+}
+
+fn number(n: f64) -> Result<Json, Misfit> {
+    let number = Number::from_f64(n).map(Json::Number);
+    number.ok_or_else(|| Misfit::new(format!("JSON has no {n}")))
+}
+
+/// Nodes and bytes of text of a tree.
+pub fn weigh(tree: &Json) -> (usize, usize) {
+    match tree {
+        Json::String(text) => (1, text.len()),
+        Json::Array(items) => sum(items.iter().map(weigh)),
+        Json::Object(members) => sum(members.iter().map(|(key, member)| {
+            let (nodes, text) = weigh(member);
+            (nodes, text + key.len())
+        })),
+        _ => (1, 0),
+    }
+}
+
+fn sum(parts: impl Iterator<Item = (usize, usize)>) -> (usize, usize) {
+    parts.fold((1, 0), |(nodes, text), part| (nodes + part.0, text + part.1))
+}
+
+/// A tree as plain Lua tables; arrays are marked, so that an empty one comes back as an array.
+pub fn to_lua(lua: &Lua, kit: &Kit, tree: &Json) -> mlua::Result<Value> {
+    match tree {
+        Json::Array(items) => {
+            let table = lua.create_table_with_capacity(items.len(), 0)?;
+            for (i, item) in items.iter().enumerate() {
+                table.raw_set(i + 1, to_lua(lua, kit, item)?)?;
+            }
+            kit.mark(&table)?;
+            Ok(Value::Table(table))
+        }
+        Json::Object(members) => {
+            let table = lua.create_table_with_capacity(0, members.len())?;
+            for (key, member) in members {
+                table.raw_set(key.as_str(), to_lua(lua, kit, member)?)?;
+            }
+            Ok(Value::Table(table))
+        }
+        scalar => scalar_to_lua(lua, scalar),
+    }
+}
+
+/// A text, number, boolean or null in Lua.
+pub fn scalar_to_lua(lua: &Lua, scalar: &Json) -> mlua::Result<Value> {
+    Ok(match scalar {
+        Json::Bool(b) => Value::Boolean(*b),
+        Json::Number(n) => Value::Number(n.as_f64().unwrap_or(f64::NAN)),
+        Json::String(text) => Value::String(lua.create_string(text)?),
+        _ => Value::NULL,
+    })
+}

@@ -1,0 +1,375 @@
+//! The plugin from its settings to its refusals, with schema files good and bad.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use keepboth_core::name::{Address, Key, Name, Namespace};
+use keepboth_core::plugin::{Draft, Origin, Plugin, Put, SettingsError, Site};
+use keepboth_core::refusal::{Code, Refusal};
+use keepboth_core::value::Value;
+use keepboth_schema::FACTORY;
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+
+fn build_in(folder: &Path, settings: Json) -> Result<Arc<dyn Plugin>, Vec<SettingsError>> {
+    let site = Site {
+        namespace: Namespace::new("notes").expect("namespace"),
+        schemas: folder.to_owned(),
+        scripts: "scripts".into(),
+        value_bytes_max: 65_536,
+    };
+    (FACTORY.build)(&site, settings)
+}
+
+/// A folder with these files.
+fn folder(files: &[(&str, Json)]) -> TempDir {
+    let folder = tempfile::tempdir().expect("folder");
+    for (name, schema) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().expect("parent")).expect("folder");
+        fs::write(path, schema.to_string()).expect("written");
+    }
+    folder
+}
+
+/// What is said of a schema file at the start.
+fn faults(text: &str) -> String {
+    let folder = folder(&[]);
+    fs::write(folder.path().join("a.json"), text).expect("written");
+    let built = build_in(folder.path(), json!({"bind": {"*": "a.json"}}));
+    let errors = built.map(|_| ()).expect_err("refused");
+    assert!(errors.iter().all(|e| e.pointer == "/bind/*"), "{errors:?}");
+    errors.iter().map(|e| e.message.clone() + "\n").collect()
+}
+
+fn at_key(key: &str, value: Value) -> Put {
+    let key = Key::new(key).expect("key");
+    Put {
+        namespace: Namespace::new("notes").expect("namespace"),
+        name: Name::Key(key.clone()),
+        key,
+        origin: Origin { actor: "ada".into(), depth: 0, now: 0 },
+        draft: Draft::new(value, None),
+    }
+}
+
+fn put(plugin: &Arc<dyn Plugin>, key: &str, value: Value) -> Result<(), Refusal> {
+    plugin.worker().expect("worker").before_put(&mut at_key(key, value))
+}
+
+fn put_at(plugin: &Arc<dyn Plugin>, key: &str, value: Json) -> Result<(), Refusal> {
+    put(plugin, key, Value::json(&value))
+}
+
+fn words(result: Result<(), Refusal>) -> String {
+    let refusal = result.expect_err("refused");
+    assert_eq!(refusal.code, Code::SchemaRefused);
+    refusal.message
+}
+
+/// The folder of the repository.
+fn schemas() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas")
+}
+
+fn notes() -> Arc<dyn Plugin> {
+    let settings = json!({"bind": {"note/*": "note.schema.json"}});
+    build_in(&schemas(), settings).unwrap_or_else(|e| panic!("{e:?}"))
+}
+
+#[test]
+fn a_value_that_obeys_its_schema_passes() {
+    let plugin = notes();
+    assert!(plugin.points().before_put && !plugin.points().after);
+    let text = fs::read_to_string(schemas().join("note.schema.json")).expect("schema");
+    let schema: Json = serde_json::from_str(&text).expect("json");
+    for example in schema["examples"].as_array().expect("examples") {
+        put_at(&plugin, "note/1", example.clone()).expect("passes");
+    }
+    put_at(&plugin, "free", json!(5)).expect("no pattern matches, so the key is free");
+}
+
+#[test]
+fn a_refusal_names_file_place_and_rule() {
+    let plugin = notes();
+    for (value, said) in [
+        (
+            json!({"title": ""}),
+            "note.schema.json: /title: \"\" is shorter than 1 character (rule /properties/title/minLength)",
+        ),
+        (json!({}), "note.schema.json: \"title\" is a required property (rule /required)"),
+        (json!("text"), "note.schema.json: \"text\" is not of type \"object\" (rule /type)"),
+        (
+            json!({"title": "x".repeat(201)}),
+            "/title: the text of 201 characters is longer than 200 characters",
+        ),
+        (json!({"title": "a", "tags": ["x", "x"]}), "/tags: the list has non-unique elements"),
+        (json!({"title": "a", "tags": [""]}), "/tags/0: "),
+        (
+            json!({"title": "a", "tilte": 1}),
+            "('tilte' was unexpected) (rule /additionalProperties)",
+        ),
+        (
+            json!({"title": "a", "updated_at": "yesterday"}),
+            "/updated_at: \"yesterday\" is not a \"date-time\"",
+        ),
+        (json!({"title": "a", "revision": 1.5}), "/revision: 1.5 is not of type \"integer\""),
+    ] {
+        let words = words(put_at(&plugin, "note/1", value));
+        assert!(words.contains(said), "{words}\nlacks\n{said}");
+    }
+}
+
+#[test]
+fn at_most_three_mistakes_are_told() {
+    let words = words(put_at(
+        &notes(),
+        "note/1",
+        json!({
+            "title": 1, "text": 2, "updated_by": 3, "revision": "4", "tags": "5", "created_at": [], "x": 1
+        }),
+    ));
+    assert_eq!(words.matches("(rule ").count(), 3, "{words}");
+    assert!(words.ends_with("; and 4 more"), "{words}");
+}
+
+#[test]
+fn the_most_exact_pattern_holds_and_strict_leaves_no_key_free() {
+    let folder = folder(&[
+        ("any.json", json!({"type": "object"})),
+        ("sub/number.json", json!({"type": "number"})),
+        ("string.json", json!({"type": "string"})),
+    ]);
+    let bind = json!({"a/*": "any.json", "a/n*": "sub/number.json", "a/name": "string.json"});
+    let plugin = build_in(folder.path(), json!({"bind": bind, "strict": true})).expect("built");
+    put_at(&plugin, "a/x", json!({})).expect("object");
+    put_at(&plugin, "a/n1", json!(5)).expect("number");
+    put_at(&plugin, "a/name", json!("x")).expect("string");
+    assert!(words(put_at(&plugin, "a/n1", json!("x"))).starts_with("sub/number.json: "));
+    let refusal = put_at(&plugin, "b", json!(5)).expect_err("strict");
+    assert_eq!(refusal.message, "no schema is bound to the key \"b\"");
+    assert_eq!(refusal.hint.as_deref(), Some("keys here match one of a/name, a/n*, a/*"));
+}
+
+#[test]
+fn a_value_at_an_address_obeys_the_schema_of_its_key() {
+    let mut put = Put {
+        name: Name::Address(Address { key: [1; 16], branch: [2; 16] }),
+        ..at_key("note/1", Value::json(&json!({})))
+    };
+    let refused = notes().worker().expect("worker").before_put(&mut put);
+    assert!(words(refused).starts_with("note.schema.json: "));
+}
+
+#[test]
+fn what_no_schema_can_see_passes_only_if_it_is_named() {
+    let folder = folder(&[
+        ("seen.json", json!(true)),
+        ("blob.json", json!({"x-keepboth-kind": ["bytes", "json"], "type": "object"})),
+    ]);
+    let bind = json!({"seen/*": "seen.json", "blob/*": "blob.json"});
+    let plugin = build_in(folder.path(), json!({"bind": bind})).expect("built");
+    put(&plugin, "blob/1", Value::bytes(vec![0, 255])).expect("named");
+    put(&plugin, "blob/1", Value::json(&json!({}))).expect("named and right");
+    assert!(put(&plugin, "blob/1", Value::json(&json!([]))).is_err());
+    assert_eq!(
+        words(put(&plugin, "blob/1", Value::string("x"))),
+        "blob.json: the value is of kind string, allowed here: bytes, json"
+    );
+    let words = words(put(&plugin, "seen/1", Value::bytes(vec![0])));
+    assert_eq!(words, "seen.json: the value is of kind bytes, allowed here: json, number, string");
+    put(&plugin, "seen/1", Value::number(5.0)).expect("number");
+    assert!(put(&plugin, "seen/1", Value::number(f64::NAN)).is_err());
+}
+
+#[test]
+fn a_faulty_schema_is_told_with_file_and_place() {
+    for (text, said) in [
+        ("{\"type\": ", "a.json: EOF while parsing a value at line 1 column 9"),
+        ("{\"type\": \"object\", \"type\": \"object\"}", "a.json: "),
+        ("[]", "a.json: a schema is an object, true or false"),
+        (r#"{"type": "strng"}"#, "a.json: /type: unknown type \"strng\"; did you mean \"string\"?"),
+        (
+            r#"{"properties": {"a": {"minLenght": 1}}}"#,
+            "a.json: /properties/a/minLenght: unknown keyword \"minLenght\"; did you mean \"minLength\"?",
+        ),
+        (
+            r#"{"$defs": {"a/b": {"foo": 1}}}"#,
+            "a.json: /$defs/a~1b/foo: unknown keyword \"foo\"; begin it with x-",
+        ),
+        (
+            r#"{"anyOf": [true, {"Type": "string"}]}"#,
+            "a.json: /anyOf/1/Type: unknown keyword \"Type\"; did you mean \"type\"?",
+        ),
+        (r#"{"dependencies": {}}"#, "write dependentRequired or dependentSchemas"),
+        (
+            r#"{"format": "emial"}"#,
+            "a.json: /format: unknown format \"emial\"; did you mean \"email\"?",
+        ),
+        (
+            r#"{"$schema": "http://json-schema.org/draft-07/schema#"}"#,
+            "only draft 2020-12 is understood",
+        ),
+        (
+            r#"{"properties": {"a": {"minLength": "1"}}}"#,
+            "a.json: /properties/a/minLength: \"1\" is not of type \"integer\"",
+        ),
+        (r#"{"required": "title"}"#, "a.json: /required: \"title\" is not of type \"array\""),
+        (r#"{"properties": {"a": 5}}"#, "a.json: /properties/a: a schema is an object"),
+        (r#"{"pattern": "("}"#, "a.json: /pattern: "),
+        (r#"{"pattern": "(?=a)b"}"#, "no pattern that can be matched in linear time"),
+        (r##"{"$ref": "#/$defs/none"}"##, "a.json: $ref: "),
+        (r#"{"$ref": "none.json"}"#, "a.json: $ref: none.json: cannot read it in "),
+        (
+            r#"{"x-keepboth-kind": ["blob"]}"#,
+            "a.json: /x-keepboth-kind: a list of kinds is expected",
+        ),
+    ] {
+        let words = faults(text);
+        assert!(words.contains(said), "{text} gave\n{words}without\n{said}");
+    }
+}
+
+#[test]
+fn all_mistakes_of_all_files_are_told_together() {
+    let folder = folder(&[
+        ("a.json", json!({"tpye": "string", "properties": {"b": {"fromat": "email"}}})),
+        ("c.json", json!({"type": "strin"})),
+    ]);
+    let bind = json!({"a/*": "a.json", "c": "c.json", "d": "missing.json"});
+    let errors = build_in(folder.path(), json!({"bind": bind})).map(|_| ()).expect_err("refused");
+    let pointers: Vec<_> = errors.iter().map(|e| e.pointer.as_str()).collect();
+    assert_eq!(pointers, ["/bind/a~1*", "/bind/a~1*", "/bind/c", "/bind/d"]);
+}
+
+#[test]
+fn notes_of_ones_own_and_properties_of_any_name_are_no_keywords() {
+    let schema = json!({
+        "x-owner": {"any": "thing"},
+        "properties": {"minLenght": true, "$ref": {"type": "string"}},
+        "$defs": {"fromat": {"enum": [{"tpye": 1}], "default": {"tpye": 1}}},
+        "patternProperties": {"^x-": false},
+    });
+    let folder = folder(&[("a.json", schema)]);
+    assert!(build_in(folder.path(), json!({"bind": {"*": "a.json"}})).is_ok());
+}
+
+#[test]
+fn a_reference_reaches_files_of_the_folder_only() {
+    for reference in [
+        "https://example.com/a.json",
+        "http://127.0.0.1/a.json#/x",
+        "file:///etc/passwd",
+        "schema:///b.json",
+        "/etc/passwd",
+        "//host/b.json",
+        "../b.json",
+        "sub/../../b.json",
+    ] {
+        let words = faults(&json!({"properties": {"a": {"$ref": reference}}}).to_string());
+        let said = "a.json: /properties/a/$ref: remote $ref is refused";
+        assert!(words.contains(said), "{reference}: {words}");
+    }
+    // A base of its own makes a plain reference a remote one.
+    let words = faults(r#"{"$id": "https://example.com/x.json", "$ref": "b.json"}"#);
+    assert!(words.contains("remote $ref is refused"), "{words}");
+    for reference in ["%2e%2e/b.json", "b.json?x=1", "%2Fetc%2Fpasswd"] {
+        let words = faults(&json!({"$ref": reference}).to_string());
+        assert!(words.contains("a.json: $ref: "), "{reference}: {words}");
+    }
+}
+
+#[test]
+fn a_reference_to_a_file_of_the_folder_holds() {
+    let folder = folder(&[
+        ("a.json", json!({"properties": {"tag": {"$ref": "sub/tag.json#/$defs/tag"}}})),
+        ("sub/tag.json", json!({"$defs": {"tag": {"$ref": "word.json"}}})),
+        ("sub/word.json", json!({"type": "string", "maxLength": 3})),
+        ("bad.json", json!({"$ref": "sub/typo.json"})),
+        ("sub/typo.json", json!({"tpye": "string"})),
+    ]);
+    let plugin = build_in(folder.path(), json!({"bind": {"*": "a.json"}})).expect("built");
+    put_at(&plugin, "k", json!({"tag": "abc"})).expect("obeys");
+    let words = words(put_at(&plugin, "k", json!({"tag": "abcd"})));
+    assert_eq!(
+        words,
+        "a.json: /tag: \"abcd\" is longer than 3 characters (rule sub/word.json#/maxLength)"
+    );
+    let errors = build_in(folder.path(), json!({"bind": {"*": "bad.json"}})).map(|_| ());
+    let errors = errors.expect_err("refused");
+    assert!(errors[0].message.contains("sub/typo.json: /tpye: unknown keyword"), "{errors:?}");
+}
+
+#[test]
+fn files_outside_the_folder_are_not_read() {
+    let outside = folder(&[("secret.json", json!(true))]);
+    let inside = folder(&[("a.json", json!(true)), ("sub/b.json", json!(true))]);
+    let secret = outside.path().join("secret.json");
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(&secret, inside.path().join("link.json")).expect("link");
+        std::os::unix::fs::symlink(outside.path(), inside.path().join("dir")).expect("link");
+        std::os::unix::fs::symlink("a.json", inside.path().join("inner.json")).expect("link");
+        assert!(build_in(inside.path(), json!({"bind": {"*": "inner.json"}})).is_ok());
+    }
+    for (name, said) in [
+        ("../secret.json", "outside the schemas folder"),
+        ("/etc/passwd", "outside the schemas folder"),
+        ("link.json", "leads out of the schemas folder"),
+        ("dir/secret.json", "leads out of the schemas folder"),
+        ("sub", "is not a regular file"),
+        ("", "is no name of a schema file"),
+        ("a\u{0}.json", "is no name of a schema file"),
+        ("./a.json\n", "is no name of a schema file"),
+    ] {
+        let errors = build_in(inside.path(), json!({"bind": {"*": name}})).map(|_| ());
+        let errors = errors.expect_err(name);
+        assert!(errors[0].message.contains(said), "{name:?}: {errors:?}");
+    }
+}
+
+#[test]
+fn a_schema_too_large_or_too_deep_is_an_error_and_no_crash() {
+    let deep = "{\"not\":".repeat(10_000) + "true" + &"}".repeat(10_000);
+    assert!(faults(&deep).contains("levels"), "{}", faults(&deep));
+    let large = json!({"description": "x".repeat(256 << 10)}).to_string();
+    assert!(faults(&large).contains("is over the limit of 262,144 bytes"));
+}
+
+#[test]
+fn a_long_chain_of_references_is_compiled_or_refused_but_never_crashes() {
+    type Link = fn(String) -> Json;
+    let links: [Link; 4] = [
+        |to| json!({"$ref": to}),
+        |to| json!({"not": {"$ref": to}}),
+        |to| json!({"allOf": [{"$ref": to}]}),
+        |to| json!({"properties": {"a": {"$ref": to}}}),
+    ];
+    for link in links {
+        let entry = |i: usize| (format!("d{i}"), link(format!("#/$defs/d{}", i + 1)));
+        let mut defs: serde_json::Map<_, _> = (0..4_000).map(entry).collect();
+        defs.insert("d4000".into(), json!({"type": "string"}));
+        let folder = folder(&[("a.json", json!({"$defs": defs, "$ref": "#/$defs/d0"}))]);
+        let built = build_in(folder.path(), json!({"bind": {"*": "a.json"}}));
+        let _ = built.map(|plugin| put_at(&plugin, "k", json!("x")));
+    }
+}
+
+#[test]
+fn a_schema_that_refers_to_itself_ends() {
+    for schema in [json!({"$ref": "#"}), json!({"allOf": [{"$ref": "#"}]})] {
+        let folder = folder(&[("a.json", schema)]);
+        let built = build_in(folder.path(), json!({"bind": {"*": "a.json"}}));
+        let _ = built.map(|plugin| put_at(&plugin, "k", json!({"a": 1})));
+    }
+}
+
+#[test]
+fn wrong_settings_are_told() {
+    let errors = build_in(Path::new("."), json!({"bnid": {}})).map(|_| ()).expect_err("refused");
+    assert!(errors[0].message.contains("unknown field `bnid`"), "{errors:?}");
+    let schema = (FACTORY.schema)();
+    assert!(schema["properties"]["bind"]["description"].is_string());
+    assert_eq!(schema["additionalProperties"], json!(false));
+}

@@ -1,0 +1,144 @@
+//! Reading: what the stores answer, from a snapshot, without waiting for anyone.
+
+use keepboth_core::conflict;
+use keepboth_core::name::{Name, Namespace};
+use keepboth_core::refusal::{Code, Refusal};
+use keepboth_core::value::Value;
+use keepboth_store::{ConflictDetail, KeyState};
+
+use super::Clients;
+use crate::namespace::news;
+use crate::protocol::{
+    Answer, Base, Call, Conflict, Listed, Object, Page, Recorded, Side, Trashed,
+};
+
+/// Bytes of values after which a page ends, so that no frame is over the limit.
+const PAGE_BYTES: usize = 512 * 1024;
+
+impl Clients {
+    /// Answers a call that only reads.
+    pub fn read(&self, call: Call) -> Result<Answer, Refusal> {
+        match call {
+            Call::Get { ns, key } => self.get(&ns, &key),
+            Call::GetVersion { ns, key, version } => {
+                let snapshot = self.space(&ns)?.store.snapshot();
+                let value = snapshot.value_of(&key, &version)?;
+                let (of, past) = snapshot.version(&key, &version)?;
+                let (timestamp, origin) = (past.timestamp, past.origin);
+                Ok(Answer::Object(Object { key: of, name: key, version, value, timestamp, origin }))
+            }
+            Call::List { ns, prefix, after, limit, values } => {
+                let (limit, prefix) = (self.page(limit), prefix.unwrap_or_default());
+                let snapshot = self.space(&ns)?.store.snapshot();
+                let page = snapshot.list(&prefix, after.as_ref(), limit, PAGE_BYTES, values)?;
+                let items = page.items.into_iter().map(listed).collect();
+                Ok(Answer::List(Page { items, next: page.next }))
+            }
+            Call::History { ns, key, after, limit } => {
+                let snapshot = self.space(&ns)?.store.snapshot();
+                let after = after.map(|version| snapshot.version(&key, &version)).transpose()?;
+                let after = after.map(|(_, past)| past.sequence);
+                let page = snapshot.history(&key, after, self.page(limit))?;
+                let next = page.next.and(page.items.last().map(|past| past.version));
+                let items = page.items.into_iter().map(recorded).collect();
+                Ok(Answer::History(Page { items, next }))
+            }
+            Call::Conflicts { ns, after, limit } => {
+                let snapshot = self.space(&ns)?.store.snapshot();
+                let page = snapshot.conflicts(after.as_ref(), self.page(limit))?;
+                let items = page.items.iter().map(conflict_of).collect();
+                Ok(Answer::Conflicts(Page { items, next: page.next }))
+            }
+            Call::Conflict { ns, key } => {
+                let snapshot = self.space(&ns)?.store.snapshot();
+                Ok(Answer::Conflict(detail(snapshot.conflict(&key)?)))
+            }
+            Call::Trash { ns, after, limit } => {
+                let snapshot = self.space(&ns)?.store.snapshot();
+                let page = snapshot.trash(after.as_ref(), self.page(limit))?;
+                let items = page.items.iter().filter_map(trashed).collect();
+                Ok(Answer::Trash(Page { items, next: page.next }))
+            }
+            other => {
+                let words = format!("{} is not read from a store", other.method());
+                Err(Refusal::new(Code::UnknownMethod, words))
+            }
+        }
+    }
+
+    fn get(&self, ns: &Namespace, name: &Name) -> Result<Answer, Refusal> {
+        let found = self.space(ns)?.store.snapshot().get(name)?;
+        Ok(Answer::Object(Object {
+            key: found.key,
+            name: found.name,
+            version: found.version,
+            value: found.value,
+            timestamp: found.timestamp,
+            origin: found.origin,
+        }))
+    }
+
+    fn page(&self, limit: Option<usize>) -> usize {
+        limit.unwrap_or(usize::MAX).clamp(1, self.limits.page_items_max)
+    }
+}
+
+fn listed(item: keepboth_store::Listed) -> Listed {
+    Listed {
+        name: item.name,
+        key: item.key,
+        version: item.version,
+        kind: item.value.as_ref().map(Value::kind),
+        value: item.value,
+        conflict: item.conflict,
+        detached: item.detached,
+        timestamp: item.timestamp,
+        origin: item.origin,
+    }
+}
+
+fn recorded(past: keepboth_store::Past) -> Recorded {
+    Recorded {
+        version: past.version,
+        change: past.change,
+        parents: past.parents,
+        timestamp: past.timestamp,
+        origin: past.origin,
+        head: past.head,
+        kind: past.value.map(|(kind, _)| kind),
+        bytes: past.value.map(|(_, bytes)| bytes),
+    }
+}
+
+fn conflict_of(state: &KeyState) -> Conflict {
+    let addresses = state.view.conflict_addresses(state.key.hash());
+    let sides = state.shown.iter().filter(|shown| !shown.detached);
+    Conflict {
+        key: state.key.clone(),
+        id: conflict::id(&state.key, &addresses),
+        base: None,
+        sides: sides.map(news::side).collect(),
+    }
+}
+
+fn detail(detail: ConflictDetail) -> Conflict {
+    let sides = detail.sides.into_iter().map(|side| Side {
+        address: side.address,
+        version: side.version,
+        value: Some(side.value),
+        timestamp: side.timestamp,
+        origin: side.origin,
+    });
+    Conflict {
+        key: detail.key,
+        id: detail.id,
+        base: detail.base.map(|(version, value)| Base { version, value }),
+        sides: sides.collect(),
+    }
+}
+
+fn trashed(state: &KeyState) -> Option<Trashed> {
+    let by = state.deleted?;
+    let (version, timestamp, origin) = (by.version, by.timestamp, by.origin);
+    Some(Trashed { key: state.key.clone(), version, timestamp, origin })
+}

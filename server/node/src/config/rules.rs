@@ -1,0 +1,145 @@
+//! What a schema cannot say: settings that must fit to each other or to the world.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use axum::http::Uri;
+use keepboth_core::limits::{FRAME_BYTES_MAX, VALUE_BYTES_MAX, figure};
+use keepboth_core::name::Namespace;
+use tracing_subscriber::EnvFilter;
+
+use super::mistake::Mistake;
+use super::shape::{Config, Limits, Mesh, Server};
+use super::tree::join;
+use super::unit::{Bytes, Period};
+
+/// Fewest bytes of a frame: a value of a few hundred bytes with its envelope always fits.
+const FRAME_BYTES_MIN: usize = 4_096;
+
+/// All mistakes of settings that are each well formed. Settings in `faulty` were not and now hold
+/// their default, so nothing is said that depends on them.
+pub(super) fn find(config: &Config, faulty: &BTreeSet<String>) -> Vec<Mistake> {
+    let mut found = Vec::new();
+    server(&config.server, &mut found);
+    limits(&config.limits, &mut found);
+    mesh(&config.mesh, &mut found);
+    namespaces(config, &mut found);
+    let sound = |a: &str, b: &str| !faulty.contains(a) && !faulty.contains(b);
+    if sound("/server/listen", "/server/insecure") {
+        found.extend(open_to_all(&config.server));
+    }
+    if sound("/mesh/reconnect_min", "/mesh/reconnect_max") {
+        found.extend(pauses(&config.mesh));
+    }
+    found
+}
+
+fn server(server: &Server, found: &mut Vec<Mistake>) {
+    for (i, origin) in server.origins.iter().enumerate().filter(|(_, o)| !o.is_empty()) {
+        if !is_origin(origin) {
+            let words = format!("{origin:?} is not an Origin as browsers send it");
+            found.push(Mistake::new(format!("/server/origins/{i}"), words).hint(
+                "an Origin is scheme, host and port without a path: https://notes.example.org",
+            ));
+        }
+    }
+    if let Err(why) = EnvFilter::builder().parse(&server.log) {
+        found.push(
+            Mistake::new("/server/log", format!("{:?} is no log filter: {why}", server.log))
+                .hint("for instance \"info\" or \"info,keepboth::peers=debug\""),
+        );
+    }
+}
+
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, host)) = text.split_once("://") else { return false };
+    let plain = |c: char| !c.is_ascii_uppercase() && !c.is_whitespace() && !"/?#@*".contains(c);
+    !scheme.is_empty() && !host.is_empty() && host.chars().all(plain)
+}
+
+fn open_to_all(server: &Server) -> Option<Mistake> {
+    if server.listen.ip().is_loopback() || server.insecure {
+        return None;
+    }
+    let words = format!(
+        "listening on {} would let everyone who reaches it read and write everything: there are no accounts yet",
+        server.listen
+    );
+    let hint = "listen on 127.0.0.1, or set insecure = true in [server] if that network is trusted";
+    Some(Mistake::new("/server/listen", words).hint(hint))
+}
+
+fn limits(limits: &Limits, found: &mut Vec<Mistake>) {
+    found.extend(bounds("/limits/value_bytes_max", limits.value_bytes_max, 1, VALUE_BYTES_MAX));
+    let frame = limits.frame_bytes_max;
+    found.extend(bounds("/limits/frame_bytes_max", frame, FRAME_BYTES_MIN, FRAME_BYTES_MAX));
+    found.extend(some_time("/limits/ping_every", limits.ping_every));
+    found.extend(some_time("/limits/hello_within", limits.hello_within));
+}
+
+fn bounds(pointer: &str, size: Bytes, min: usize, max: usize) -> Option<Mistake> {
+    let name = pointer.rsplit('/').next().unwrap_or_default();
+    let (is, limit) = match size.get() {
+        n if n < min => ("at least", min),
+        n if n > max => ("at most", max),
+        _ => return None,
+    };
+    let (limit_text, size_text) = (figure(limit), figure(size.get()));
+    let words = format!("{name} is {is} {limit_text} bytes, not {size_text}");
+    Some(Mistake::new(pointer, words).hint(format!("the limit is \"{}\"", Bytes(limit))))
+}
+
+fn some_time(pointer: &str, period: Period) -> Option<Mistake> {
+    let name = pointer.rsplit('/').next().unwrap_or_default();
+    (period.get() == Duration::ZERO)
+        .then(|| Mistake::new(pointer, format!("{name} is at least 1ms, not {period}")))
+}
+
+fn mesh(mesh: &Mesh, found: &mut Vec<Mistake>) {
+    for (i, peer) in mesh.peers.iter().enumerate().filter(|(_, peer)| !peer.is_empty()) {
+        let pointer = format!("/mesh/peers/{i}");
+        if !is_peer(peer) {
+            let words = format!("{peer:?} is not the WebSocket URL of a node");
+            found.push(Mistake::new(pointer, words).hint("for instance \"ws://10.0.0.2:7400\""));
+        } else if mesh.peers[..i].contains(peer) {
+            found.push(Mistake::new(pointer, format!("{peer:?} is named twice")));
+        }
+    }
+    found.extend(some_time("/mesh/reconnect_min", mesh.reconnect_min));
+    found.extend(some_time("/mesh/compare_every", mesh.compare_every));
+    // Less than one frame could never be sent at all.
+    found.extend(bounds(
+        "/mesh/outbox_bytes_max",
+        mesh.outbox_bytes_max,
+        FRAME_BYTES_MAX,
+        usize::MAX,
+    ));
+}
+
+fn is_peer(text: &str) -> bool {
+    let scheme_is = |uri: &Uri| matches!(uri.scheme_str(), Some("ws" | "wss"));
+    let host_is = |uri: &Uri| uri.host().is_some_and(|host| !host.is_empty());
+    !text.contains(['#', '@'])
+        && text.parse::<Uri>().is_ok_and(|uri| scheme_is(&uri) && host_is(&uri))
+}
+
+fn pauses(mesh: &Mesh) -> Option<Mistake> {
+    let (min, max) = (mesh.reconnect_min, mesh.reconnect_max);
+    let words = format!("reconnect_max ({max}) is shorter than reconnect_min ({min})");
+    (min > max).then(|| Mistake {
+        or: Some("/mesh/reconnect_min"),
+        ..Mistake::new("/mesh/reconnect_max", words)
+    })
+}
+
+fn namespaces(config: &Config, found: &mut Vec<Mistake>) {
+    for (name, namespace) in &config.namespaces {
+        let pointer = join("/namespaces", name);
+        if let Err(refusal) = Namespace::new(name) {
+            found.push(Mistake::new(pointer.as_str(), refusal.message).on_key());
+        }
+        let max = config.limits.value_bytes_max.get().min(VALUE_BYTES_MAX);
+        let pointer = join(&pointer, "value_bytes_max");
+        found.extend(namespace.value_bytes_max.and_then(|size| bounds(&pointer, size, 1, max)));
+    }
+}

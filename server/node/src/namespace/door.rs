@@ -1,0 +1,243 @@
+//! The one way in: a write takes room, passes the hooks in their order, and goes to the store.
+
+use std::sync::Arc;
+
+use keepboth_core::limits::Stage;
+use keepboth_core::name::{Key, Name, Namespace};
+use keepboth_core::plugin::{Delete, Draft, Origin, Put};
+use keepboth_core::refusal::{Code, Refusal};
+use keepboth_core::value::Value;
+use keepboth_core::write::Condition;
+use keepboth_store::{Op, Resolution, Snapshot, Store, Task, Written};
+use serde_json::Value as Json;
+use tokio::sync::mpsc;
+
+use super::Bounds;
+use super::after::{self, After, Room};
+use crate::hooks::{Chain, Workers};
+
+const ADDRESS_HINT: &str = "64 hex characters are always an address; put a prefix before it to use it as a key";
+
+/// How the writer learns of the outcome: one entry for each item, or the refusal of all.
+pub type Reply = Box<dyn FnOnce(Result<Vec<Written>, Refusal>) + Send>;
+
+/// A request to write: all or nothing.
+pub struct Write {
+    /// What is to be written.
+    pub items: Vec<Item>,
+    /// Who asks.
+    pub origin: Origin,
+    /// Called once, from a thread that must not be held up.
+    pub reply: Reply,
+}
+
+/// One operation of a request.
+pub struct Item {
+    /// The operation.
+    pub op: Op,
+    /// The value's tree, if it was parsed anyway.
+    pub tree: Option<Json>,
+}
+
+impl Item {
+    /// A put of a value, or a delete, without condition.
+    pub fn of(name: Name, value: Option<Value>) -> Item {
+        let condition = Condition::None;
+        let op = match value {
+            Some(value) => Op::Put { name, value, condition },
+            None => Op::Delete { name, condition },
+        };
+        Item { op, tree: None }
+    }
+}
+
+/// A namespace's entrance.
+pub struct Door {
+    /// Threads that run before-hooks; empty if there are none, and writes go straight to the store.
+    threads: Vec<mpsc::Sender<(Write, Room)>>,
+    passage: Passage,
+}
+
+/// The way from the hooks to the store.
+#[derive(Clone)]
+struct Passage {
+    namespace: Namespace,
+    store: Store,
+    after: Option<After>,
+    value_bytes_max: usize,
+}
+
+impl Door {
+    /// Starts the threads that the hooks need.
+    pub fn start(
+        name: &Namespace,
+        store: &Store,
+        chain: &Chain,
+        bounds: &Bounds,
+        after: Option<After>,
+    ) -> Door {
+        let passage = Passage {
+            namespace: name.clone(),
+            store: store.clone(),
+            after,
+            value_bytes_max: bounds.value_bytes_max,
+        };
+        let points = chain.points();
+        let count = if points.before_put || points.before_delete { bounds.hook_threads } else { 0 };
+        let threads = (0..count).map(|number| {
+            let (sender, writes) = mpsc::channel(bounds.queue_writes_max);
+            let (chain, passage) = (chain.clone(), passage.clone());
+            super::spawn(format!("hooks {name} {number}"), move || run(writes, chain, &passage));
+            sender
+        });
+        Door { threads: threads.collect(), passage }
+    }
+
+    /// Takes a write. Waits for room where a queue is full; the reply comes later, from elsewhere.
+    /// Writes that the same `lane` (a connection) gives one after another keep their order.
+    pub async fn write(&self, write: Write, lane: u64) {
+        let room = match &self.passage.after {
+            Some(after) if write.origin.depth == 0 => after.room(write.items.len()).await,
+            _ => None,
+        };
+        if self.threads.is_empty() {
+            let task = self.passage.task(write, room);
+            if let Err(task) = self.passage.store.submit(task).await {
+                refuse(task);
+            }
+            return;
+        }
+        let thread = &self.threads[lane as usize % self.threads.len()];
+        if let Err(mpsc::error::SendError((write, _))) = thread.send((write, room)).await {
+            (write.reply)(Err(closed()));
+        }
+    }
+
+    /// Waits until after-hooks have run for all that clients wrote.
+    pub async fn settle(&self) {
+        if let Some(after) = &self.passage.after {
+            after.settle().await;
+        }
+    }
+}
+
+fn closed() -> Refusal {
+    Refusal::new(Code::ShuttingDown, "the namespace is closed; nothing was written")
+}
+
+fn refuse(task: Task) {
+    if let Task::Local { done, .. } = task {
+        done(Err(closed()));
+    }
+}
+
+/// A thread of before-hooks.
+fn run(mut writes: mpsc::Receiver<(Write, Room)>, chain: Chain, passage: &Passage) {
+    let mut workers = Workers::new(chain);
+    while let Some((mut write, room)) = writes.blocking_recv() {
+        match passage.ask(&mut workers, &mut write) {
+            Ok(()) => {
+                let task = passage.task(write, room);
+                if let Err(task) = passage.store.submit_blocking(task) {
+                    refuse(task);
+                }
+            }
+            Err(refusal) => (write.reply)(Err(refusal)),
+        }
+    }
+}
+
+impl Passage {
+    /// Lets the hooks see every item; a refusal of one refuses all.
+    fn ask(&self, workers: &mut Workers, write: &mut Write) -> Result<(), Refusal> {
+        let several = write.items.len() > 1;
+        for (number, item) in write.items.iter_mut().enumerate() {
+            let outcome = self.ask_item(workers, item, &write.origin);
+            outcome.map_err(|r| if several { r.in_batch(number) } else { r })?;
+        }
+        Ok(())
+    }
+
+    fn ask_item(
+        &self,
+        workers: &mut Workers,
+        item: &mut Item,
+        origin: &Origin,
+    ) -> Result<(), Refusal> {
+        let snapshot = self.store.snapshot();
+        with_value(&snapshot, &mut item.op)?;
+        let namespace = self.namespace.clone();
+        let (name, value) = match &mut item.op {
+            Op::Delete { name, .. } => {
+                let (name, key) = (name.clone(), key_of(&snapshot, name)?);
+                let origin = origin.clone();
+                return workers.before_delete(&Delete { namespace, name, key, origin });
+            }
+            Op::Put { name, value, .. } => (name.clone(), value),
+            Op::Resolve { key, with: Resolution::Value(value), .. } => {
+                (Name::Key(key.clone()), value)
+            }
+            Op::Resolve { .. } | Op::Revert { .. } | Op::Restore { .. } => return Ok(()),
+        };
+        let key = key_of(&snapshot, &name)?;
+        let draft = Draft::new(value.clone(), item.tree.take());
+        let mut put = Put { namespace, name, key, origin: origin.clone(), draft };
+        workers.before_put(&mut put, self.value_bytes_max)?;
+        *value = put.draft.into_value();
+        Ok(())
+    }
+
+    fn task(&self, write: Write, room: Room) -> Task {
+        let Write { items, origin, reply } = write;
+        let ops: Vec<Op> = items.into_iter().map(|item| item.op).collect();
+        let now = origin.now;
+        let Some(after) = self.after.clone() else { return Task::Local { ops, now, done: reply } };
+        let (namespace, told) = (self.namespace.clone(), ops.clone());
+        let done = move |outcome: Result<Vec<Written>, Refusal>| {
+            let done = outcome.as_ref().ok().map(|w| after::done(&namespace, &told, w, &origin));
+            reply(outcome);
+            after.push(done.unwrap_or_default(), room);
+        };
+        Task::Local { ops, now, done: Box::new(done) }
+    }
+}
+
+/// The key that a name belongs to, for hooks that look at keys.
+fn key_of(snapshot: &Arc<Snapshot>, name: &Name) -> Result<Key, Refusal> {
+    match name {
+        Name::Key(key) => Ok(key.clone()),
+        Name::Address(_) => {
+            let key = snapshot.key_of(name)?;
+            key.ok_or_else(|| Refusal::not_found(&name.to_string()).hint(ADDRESS_HINT))
+        }
+    }
+}
+
+/// Writes that name an old value become writes with that value, so that hooks see it. The value of a
+/// version never changes, so nothing can come between.
+fn with_value(snapshot: &Arc<Snapshot>, op: &mut Op) -> Result<(), Refusal> {
+    *op = match op {
+        Op::Revert { name, version, condition } => {
+            let value = snapshot.value_of(name, version)?;
+            Op::Put { name: name.clone(), value, condition: *condition }
+        }
+        Op::Restore { key, version } => {
+            let newest = snapshot.restorable(key)?;
+            let name = Name::Key(key.clone());
+            let value = snapshot.value_of(&name, version.as_ref().unwrap_or(&newest))?;
+            Op::Put { name, value, condition: Condition::Absent }
+        }
+        Op::Resolve { key, with: Resolution::Side(side), conflict } => {
+            let value = snapshot.get(&Name::Address(*side))?.value;
+            let with = Resolution::Value(value);
+            Op::Resolve { key: key.clone(), with, conflict: *conflict }
+        }
+        Op::Put { .. } | Op::Delete { .. } | Op::Resolve { .. } => return Ok(()),
+    };
+    Ok(())
+}
+
+/// Refuses a value over the namespace's limit before anything else is done with it.
+pub fn check_client_value(value: &Value, limit: usize) -> Result<(), Refusal> {
+    value.check_size(limit, Stage::Client)
+}

@@ -1,0 +1,284 @@
+//! What the server answers: one struct for each form of answer.
+
+use keepboth_core::ids::{ConflictId, NodeId, StoreId, VersionId};
+use keepboth_core::name::{Address, Key, Name, Namespace};
+use keepboth_core::value::{Kind, Value};
+use keepboth_core::version::{Change, Parents};
+
+/// What stands after `ok`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// To `hello`.
+    Hello(Hello),
+    /// To `get` and `get_version`.
+    Object(Object),
+    /// To `put`, `delete`, `revert`, `resolve` and `restore`.
+    Written(Written),
+    /// To `batch`: one entry for each operation, in order.
+    Batch(Vec<Written>),
+    /// To `list`; `next` is a key.
+    List(Page<Listed, Key>),
+    /// To `history`; `next` is a version.
+    History(Page<Recorded, VersionId>),
+    /// To `conflicts`; values are left out.
+    Conflicts(Page<Conflict, Key>),
+    /// To `conflict`.
+    Conflict(Conflict),
+    /// To `trash`.
+    Trash(Page<Trashed, Key>),
+    /// To `watch`: the number that its pushed frames carry.
+    Watch {
+        /// The number.
+        sub: u64,
+    },
+    /// To `unwatch`.
+    Unwatch,
+    /// To `status`.
+    Status(Status),
+}
+
+/// Some of many items.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<Item, Next> {
+    /// The items of this page.
+    pub items: Vec<Item>,
+    /// What to give as `after` for the next page; None if this was the last.
+    pub next: Option<Next>,
+}
+
+/// Who the server is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hello {
+    /// The program's version.
+    pub version: String,
+    /// The node.
+    pub node: NodeId,
+    /// The namespaces that the client may use.
+    pub namespaces: Vec<Namespace>,
+    /// The bounds that hold here.
+    pub limits: LimitsInfo,
+}
+
+/// The bounds that a client meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitsInfo {
+    /// Most bytes of one value; a namespace may allow less.
+    pub value_bytes_max: usize,
+    /// Most bytes of a key.
+    pub key_bytes_max: usize,
+    /// Most bytes of one message in either direction.
+    pub frame_bytes_max: usize,
+    /// Most operations of a batch.
+    pub batch_ops_max: usize,
+    /// Most items of a page.
+    pub page_items_max: usize,
+    /// Most watches of one connection.
+    pub watches_max: usize,
+    /// Most requests of one connection that wait for their answer.
+    pub in_flight_max: usize,
+}
+
+/// An object, or one version of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Object {
+    /// The key of its history.
+    pub key: Key,
+    /// The name under which it is shown: its key or an address.
+    pub name: Name,
+    /// The version that speaks for it.
+    pub version: VersionId,
+    /// Its value.
+    pub value: Value,
+    /// Milliseconds since 1970 at the version's origin.
+    pub timestamp: u64,
+    /// The store that made the version.
+    pub origin: StoreId,
+}
+
+/// A write that is durable.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Written {
+    /// The name that was written.
+    pub name: Name,
+    /// The key of its history.
+    pub key: Key,
+    /// The version that the write made.
+    pub version: VersionId,
+    /// The store's count of changes after the write.
+    pub sequence: u64,
+}
+
+/// An object in a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listed {
+    /// The name under which it is shown: its key or an address.
+    pub name: Name,
+    /// The key of its history.
+    pub key: Key,
+    /// The version that speaks for it.
+    pub version: VersionId,
+    /// Its kind, if it was read.
+    pub kind: Option<Kind>,
+    /// Its value, if it was asked for.
+    pub value: Option<Value>,
+    /// True for a side of a conflict at the key.
+    pub conflict: bool,
+    /// True for what was set apart when the key started anew.
+    pub detached: bool,
+    /// Milliseconds since 1970 at the version's origin.
+    pub timestamp: u64,
+    /// The store that made the version.
+    pub origin: StoreId,
+}
+
+/// A version in a history.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// The version.
+    pub version: VersionId,
+    /// What it did.
+    pub change: Change,
+    /// What it was made on top of.
+    pub parents: Parents,
+    /// Milliseconds since 1970 at its origin.
+    pub timestamp: u64,
+    /// The store that made it.
+    pub origin: StoreId,
+    /// True if nothing was made on top of it.
+    pub head: bool,
+    /// The kind of its value, if that is kept.
+    pub kind: Option<Kind>,
+    /// The bytes of its value, if that is kept.
+    pub bytes: Option<usize>,
+}
+
+/// A key in conflict.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conflict {
+    /// The key.
+    pub key: Key,
+    /// The hash of key and addresses; another set of sides has another id.
+    pub id: ConflictId,
+    /// The nearest common ancestor, if there is one.
+    pub base: Option<Base>,
+    /// The sides, sorted by version.
+    pub sides: Vec<Side>,
+}
+
+/// The nearest common ancestor of the sides of a conflict.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Base {
+    /// The version.
+    pub version: VersionId,
+    /// Its value, if it is kept and asked for.
+    pub value: Option<Value>,
+}
+
+/// An object that is shown under an address.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Side {
+    /// The address.
+    pub address: Address,
+    /// The version that speaks for it.
+    pub version: VersionId,
+    /// Its value, where that is asked for.
+    pub value: Option<Value>,
+    /// Milliseconds since 1970 at the version's origin.
+    pub timestamp: u64,
+    /// The store that made the version.
+    pub origin: StoreId,
+}
+
+/// A key in the trash.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trashed {
+    /// The key.
+    pub key: Key,
+    /// The delete.
+    pub version: VersionId,
+    /// Milliseconds since 1970 at the delete's origin.
+    pub timestamp: u64,
+    /// The store that deleted it.
+    pub origin: StoreId,
+}
+
+/// How the node is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    /// The node.
+    pub node: NodeId,
+    /// The program's version.
+    pub version: String,
+    /// Seconds since the server started.
+    pub uptime_s: u64,
+    /// The namespaces.
+    pub namespaces: Vec<NamespaceStatus>,
+    /// Clients that are connected.
+    pub connections: usize,
+}
+
+/// How a namespace is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamespaceStatus {
+    /// Its name.
+    pub name: Namespace,
+    /// Empty, not synced or synced.
+    pub state: State,
+    /// Why, in words.
+    pub reason: String,
+    /// Keys with a history.
+    pub keys: u64,
+    /// Objects that are shown.
+    pub objects: u64,
+    /// Keys in conflict.
+    pub conflicts: u64,
+    /// Keys in the trash.
+    pub trash: u64,
+    /// The store's count of changes.
+    pub sequence: u64,
+    /// The store.
+    pub store: StoreId,
+    /// Where each peer stands.
+    pub peers: Vec<PeerStatus>,
+}
+
+/// Whether a store has what its peers have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// It has no history.
+    Empty,
+    /// It has histories, and no peer that agrees, or one that does not.
+    NotSynced,
+    /// Every connected peer shows the same digest.
+    Synced,
+}
+
+impl State {
+    /// The state's name in frames.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Empty => "empty",
+            State::NotSynced => "not_synced",
+            State::Synced => "synced",
+        }
+    }
+}
+
+/// Where a peer stands with one namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Its node id, once it has said it.
+    pub node: Option<NodeId>,
+    /// Where it is called, if this node calls it.
+    pub url: Option<String>,
+    /// True while a connection stands.
+    pub connected: bool,
+    /// True if both show the same digest and nothing is on its way.
+    pub agrees: bool,
+    /// Changes made here that it has not acknowledged.
+    pub behind: u64,
+    /// The last error, in words.
+    pub error: Option<String>,
+    /// Milliseconds since 1970 of the last message that it sent.
+    pub last_exchange: Option<u64>,
+}

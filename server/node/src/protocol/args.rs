@@ -1,0 +1,233 @@
+//! The arguments of a method, taken apart one by one; each mistake is named with its field and what
+//! would be right.
+
+use std::str::FromStr;
+
+use keepboth_core::name::{Key, Name, Namespace};
+use keepboth_core::refusal::{Code, Refusal};
+use keepboth_core::value::Value;
+use keepboth_core::write::Condition;
+use serde_json::Value as Json;
+
+use super::request::PutValue;
+use super::tree::{Members, Tree, shown};
+
+/// The arguments that are not taken yet.
+pub(super) struct Args {
+    method: &'static str,
+    fields: &'static [&'static str],
+    members: Members,
+}
+
+impl Args {
+    /// Opens the arguments of a method that takes these fields. Refused: what is no object, or has others.
+    pub(super) fn open(
+        method: &'static str,
+        fields: &'static [&'static str],
+        tree: Tree,
+    ) -> Result<Args, Refusal> {
+        let members = tree.into_members().map_err(|tree| {
+            let words = format!("{method} is {}, it should be an object", tree.describe());
+            Refusal::new(Code::BadRequest, words).hint(takes(method, fields))
+        })?;
+        let unknown = members.names().into_iter().find(|name| !fields.contains(name));
+        if let Some(unknown) = unknown {
+            let words = format!("{method} has no field {:?}", shown(unknown));
+            let meant = did_you_mean(unknown, fields);
+            let hint = format!("{meant}{}", takes(method, fields));
+            return Err(Refusal::new(Code::BadRequest, words).hint(hint));
+        }
+        Ok(Args { method, fields, members })
+    }
+
+    /// True if the field is there.
+    pub(super) fn has(&self, field: &str) -> bool {
+        self.members.names().contains(&field)
+    }
+
+    /// A refusal about these arguments.
+    pub(super) fn bad(&self, what: &str) -> Refusal {
+        let words = format!("{}: {what}", self.method);
+        Refusal::new(Code::BadRequest, words).hint(takes(self.method, self.fields))
+    }
+
+    fn wrong(&self, field: &str, found: &Tree, right: &str) -> Refusal {
+        self.bad(&format!("{field} is {}, it should be {right}", found.describe()))
+    }
+
+    fn missing(&self, field: &str) -> Refusal {
+        self.bad(&format!("{field} is missing"))
+    }
+
+    /// A text, or None if it is absent.
+    pub(super) fn text(&mut self, field: &str) -> Result<Option<String>, Refusal> {
+        match self.members.take(field) {
+            None => Ok(None),
+            Some(Tree::Json(Json::String(text))) => Ok(Some(text)),
+            Some(other) => Err(self.wrong(field, &other, "a text")),
+        }
+    }
+
+    fn need_text(&mut self, field: &str) -> Result<String, Refusal> {
+        self.text(field)?.ok_or_else(|| self.missing(field))
+    }
+
+    /// The namespace.
+    pub(super) fn ns(&mut self) -> Result<Namespace, Refusal> {
+        Namespace::new(&self.need_text("ns")?)
+    }
+
+    /// The namespace, or None if it is absent.
+    pub(super) fn ns_if_any(&mut self) -> Result<Option<Namespace>, Refusal> {
+        self.text("ns")?.map(|ns| Namespace::new(&ns)).transpose()
+    }
+
+    /// The field `key` as a key or an address.
+    pub(super) fn name(&mut self) -> Result<Name, Refusal> {
+        Name::new(&self.need_text("key")?)
+    }
+
+    /// The field `key` where an address has no meaning.
+    pub(super) fn key(&mut self) -> Result<Key, Refusal> {
+        Key::new(&self.need_text("key")?)
+    }
+
+    /// A key to go on after.
+    pub(super) fn after(&mut self) -> Result<Option<Key>, Refusal> {
+        self.text("after")?.map(|key| Key::new(&key)).transpose()
+    }
+
+    /// An id or an address.
+    pub(super) fn id<T: FromStr>(&mut self, field: &str) -> Result<Option<T>, Refusal> {
+        let Some(text) = self.text(field)? else { return Ok(None) };
+        let id = text.parse();
+        id.map(Some).map_err(|_| self.wrong(field, &Tree::Json(text.into()), HEX))
+    }
+
+    /// An id or an address that must be there.
+    pub(super) fn need_id<T: FromStr>(&mut self, field: &str) -> Result<T, Refusal> {
+        self.id(field)?.ok_or_else(|| self.missing(field))
+    }
+
+    /// True or false; absent is `default`.
+    pub(super) fn truth(&mut self, field: &str, default: bool) -> Result<bool, Refusal> {
+        match self.members.take(field) {
+            None => Ok(default),
+            Some(Tree::Json(Json::Bool(truth))) => Ok(truth),
+            Some(other) => Err(self.wrong(field, &other, "true or false")),
+        }
+    }
+
+    /// A whole number of at least `min`, or None if it is absent.
+    pub(super) fn whole(&mut self, field: &str, min: u64) -> Result<Option<u64>, Refusal> {
+        let Some(tree) = self.members.take(field) else { return Ok(None) };
+        match &tree {
+            Tree::Json(Json::Number(n)) if n.as_u64().is_some_and(|n| n >= min) => Ok(n.as_u64()),
+            _ => Err(self.wrong(field, &tree, &format!("a whole number of at least {min}"))),
+        }
+    }
+
+    /// A whole number that must be there.
+    pub(super) fn need_whole(&mut self, field: &str) -> Result<u64, Refusal> {
+        self.whole(field, 0)?.ok_or_else(|| self.missing(field))
+    }
+
+    /// The most items of a page. More than a server ever gives means the same as that.
+    pub(super) fn limit(&mut self) -> Result<Option<usize>, Refusal> {
+        let limit = self.whole("limit", 1)?;
+        Ok(limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)))
+    }
+
+    /// `if_version`: absent, null (there is no object) or a version.
+    pub(super) fn condition(&mut self) -> Result<Condition, Refusal> {
+        match self.members.take("if_version") {
+            None => Ok(Condition::None),
+            Some(Tree::Json(Json::Null)) => Ok(Condition::Absent),
+            Some(Tree::Json(Json::String(text))) => match text.parse() {
+                Ok(version) => Ok(Condition::Is(version)),
+                Err(_) => Err(self.wrong("if_version", &Tree::Json(text.into()), HEX_OR_NULL)),
+            },
+            Some(other) => Err(self.wrong("if_version", &other, HEX_OR_NULL)),
+        }
+    }
+
+    /// `if_version` of a delete: absent or a version, for there must be an object anyway.
+    pub(super) fn condition_of_delete(&mut self) -> Result<Condition, Refusal> {
+        match self.condition()? {
+            Condition::Absent => Err(self.wrong("if_version", &Tree::Json(Json::Null), HEX)),
+            condition => Ok(condition),
+        }
+    }
+
+    /// The field `value`.
+    pub(super) fn value(&mut self) -> Result<PutValue, Refusal> {
+        let tree = self.members.take("value").ok_or_else(|| self.missing("value"))?;
+        put_value(tree)
+    }
+
+    /// An array that must be there.
+    pub(super) fn items(&mut self, field: &str) -> Result<Vec<Tree>, Refusal> {
+        let tree = self.members.take(field).ok_or_else(|| self.missing(field))?;
+        tree.into_items().map_err(|tree| self.wrong(field, &tree, "an array"))
+    }
+}
+
+const HEX: &str = "64 lower-case hex characters";
+const HEX_OR_NULL: &str = "64 lower-case hex characters, or null for \"there is no object\"";
+
+/// `put takes ns, key, value, if_version`.
+fn takes(method: &str, fields: &[&str]) -> String {
+    match fields {
+        [] => format!("{method} takes no fields"),
+        _ => format!("{method} takes {}", fields.join(", ")),
+    }
+}
+
+/// `did you mean "key"? `, or nothing if no word is near.
+pub(crate) fn did_you_mean(word: &str, words: &[&str]) -> String {
+    let word = shown(word);
+    let near = words.iter().map(|other| (strsim::damerau_levenshtein(&word, other), other));
+    match near.min() {
+        Some((distance, other)) if distance <= 2.min(other.len() / 2) => {
+            format!("did you mean {other:?}? ")
+        }
+        _ => String::new(),
+    }
+}
+
+/// The value of what stands in the place of a value.
+fn put_value(tree: Tree) -> Result<PutValue, Refusal> {
+    match tree {
+        Tree::Json(tree) => {
+            let value = Value::from_wire(&tree)?;
+            Ok(PutValue { value, tree: unescaped(tree) })
+        }
+        Tree::Bytes(bytes) => Ok(PutValue { value: Value::bytes(bytes), tree: None }),
+        Tree::Float(n) => Ok(PutValue { value: Value::number(n), tree: None }),
+        Tree::List(_) => Err(inside()),
+        Tree::Map(mut members) => match (members.remove("$cbor"), members.is_empty()) {
+            (Some(Tree::Bytes(item)), true) => {
+                Ok(PutValue { value: Value::cbor(&item)?, tree: None })
+            }
+            _ => Err(inside()),
+        },
+    }
+}
+
+fn inside() -> Refusal {
+    let words = "bytes, NaN or an infinity stands inside an array or object, where JSON has none";
+    Refusal::new(Code::BadValue, words).hint("send it alone, or the whole as {\"$cbor\": bytes}")
+}
+
+/// The tree of the value behind an escape. Only a value that was taken gets here, so that an only
+/// member whose name starts with `$` is an escape.
+fn unescaped(tree: Json) -> Option<Json> {
+    match tree {
+        Json::Object(mut members)
+            if members.len() == 1 && members.keys().all(|name| name.starts_with('$')) =>
+        {
+            members.remove("$json")
+        }
+        tree => Some(tree),
+    }
+}

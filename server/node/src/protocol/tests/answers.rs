@@ -1,0 +1,367 @@
+//! Every answer, error and pushed frame, in both formats.
+
+use keepboth_core::refusal::{Code, Refusal};
+use keepboth_core::value::{Kind, Value};
+use keepboth_core::version::Change;
+use serde_json::{Value as Json, json};
+use smallvec::smallvec;
+
+use super::super::msgpack;
+use super::super::tree::Tree;
+use super::super::{
+    Answer, Base, Conflict, Cursor, Estimate, Format, Hello, LimitsInfo, Listed, NamespaceStatus,
+    Notice, Object, Page, PeerStatus, Recorded, Side, State, Status, Told, Trashed, Written,
+    encode_answer, encode_end, encode_event, encode_live,
+};
+use super::{address, conflict, id, key, name, node, ns, store, version};
+
+const AT: u64 = 1_700_000_000_000;
+
+fn cursor() -> Cursor {
+    Cursor { store: store(), epoch: 1, sequence: 42 }
+}
+
+fn written() -> Written {
+    Written { name: name("a"), key: key("a"), version: version(1), sequence: 9 }
+}
+
+fn side(byte: u8, value: Option<Value>) -> Side {
+    Side { address: address(byte), version: version(byte), value, timestamp: AT, origin: store() }
+}
+
+fn listed() -> Listed {
+    Listed {
+        name: name(&id(2)),
+        key: key("a"),
+        version: version(2),
+        kind: Some(Kind::Number),
+        value: Some(Value::number(1.5)),
+        conflict: true,
+        detached: false,
+        timestamp: AT,
+        origin: store(),
+    }
+}
+
+fn clash() -> Conflict {
+    Conflict {
+        key: key("a"),
+        id: conflict(7),
+        base: Some(Base { version: version(1), value: Some(Value::json(&json!({"n": 0}))) }),
+        sides: vec![side(2, Some(Value::string("x"))), side(3, None)],
+    }
+}
+
+fn peer() -> PeerStatus {
+    PeerStatus {
+        node: Some(node(5)),
+        url: Some("ws://10.0.0.2:7400".into()),
+        connected: false,
+        agrees: false,
+        behind: 3,
+        error: Some("connection refused".into()),
+        last_exchange: None,
+    }
+}
+
+fn peer_json() -> Json {
+    json!({"node": id(5), "url": "ws://10.0.0.2:7400", "connected": false, "agrees": false,
+        "behind": 3, "error": "connection refused"})
+}
+
+fn origin() -> Json {
+    json!(store().to_string())
+}
+
+fn reads() -> Vec<(Answer, Json)> {
+    let object = Object {
+        key: key("a"),
+        name: name("a"),
+        version: version(1),
+        value: Value::json(&json!({"b": 1, "a": [true, null]})),
+        timestamp: AT,
+        origin: store(),
+    };
+    let recorded = Recorded {
+        version: version(2),
+        change: Change::Put,
+        parents: smallvec![version(1)],
+        timestamp: AT,
+        origin: store(),
+        head: true,
+        kind: Some(Kind::Json),
+        bytes: Some(12),
+    };
+    let trashed =
+        Trashed { key: key("a"), version: version(2), timestamp: AT, origin: store() };
+    vec![
+        (
+            Answer::Object(object),
+            json!({"key": "a", "name": "a", "version": id(1), "kind": "json",
+                "value": {"a": [true, null], "b": 1}, "timestamp": AT, "origin": origin()}),
+        ),
+        (
+            Answer::List(Page { items: vec![listed()], next: Some(key("a")) }),
+            json!({"items": [{"name": id(2), "key": "a", "version": id(2), "kind": "number",
+                "value": 1.5, "conflict": true, "timestamp": AT, "origin": origin()}], "next": "a"}),
+        ),
+        (
+            Answer::History(Page { items: vec![recorded], next: None }),
+            json!({"versions": [{"version": id(2), "change": "put", "parents": [id(1)],
+                "timestamp": AT, "origin": origin(), "head": true, "kind": "json", "bytes": 12}]}),
+        ),
+        (
+            Answer::Conflict(clash()),
+            json!({"key": "a", "id": id(7), "base": {"version": id(1), "value": {"n": 0}},
+                "sides": [
+                    {"address": id(2), "version": id(2), "kind": "string", "value": "x",
+                        "timestamp": AT, "origin": origin()},
+                    {"address": id(3), "version": id(3), "timestamp": AT, "origin": origin()}]}),
+        ),
+        (Answer::Conflicts(Page { items: vec![], next: None }), json!({"items": []})),
+        (
+            Answer::Trash(Page { items: vec![trashed], next: None }),
+            json!({"items": [{"key": "a", "version": id(2), "timestamp": AT, "origin": origin()}]}),
+        ),
+    ]
+}
+
+fn others() -> Vec<(Answer, Json)> {
+    let hello = Hello {
+        version: "0.1.0".into(),
+        node: node(5),
+        namespaces: vec![ns()],
+        limits: LimitsInfo {
+            value_bytes_max: 65_536,
+            key_bytes_max: 1_024,
+            frame_bytes_max: 1_048_576,
+            batch_ops_max: 1_000,
+            page_items_max: 1_000,
+            watches_max: 64,
+            in_flight_max: 1_024,
+        },
+    };
+    let status = Status {
+        node: node(5),
+        version: "0.1.0".into(),
+        uptime_s: 7,
+        namespaces: vec![NamespaceStatus {
+            name: ns(),
+            state: State::NotSynced,
+            reason: "no peer is connected".into(),
+            keys: 2,
+            objects: 3,
+            conflicts: 1,
+            trash: 0,
+            sequence: 42,
+            store: store(),
+            peers: vec![peer()],
+        }],
+        connections: 1,
+    };
+    let done = json!({"name": "a", "key": "a", "version": id(1), "sequence": 9});
+    vec![
+        (
+            Answer::Hello(hello),
+            json!({"server": "keepboth", "version": "0.1.0", "protocol": 1, "node": id(5),
+                "namespaces": ["notes"], "limits": {"value_bytes_max": 65_536,
+                "key_bytes_max": 1_024, "frame_bytes_max": 1_048_576, "batch_ops_max": 1_000,
+                "page_items_max": 1_000, "watches_max": 64, "in_flight_max": 1_024}}),
+        ),
+        (Answer::Written(written()), done.clone()),
+        (Answer::Batch(vec![written(), written()]), json!({"results": [done.clone(), done]})),
+        (Answer::Watch { sub: 3 }, json!({"sub": 3})),
+        (Answer::Unwatch, json!({})),
+        (
+            Answer::Status(status),
+            json!({"node": id(5), "version": "0.1.0", "uptime_s": 7, "connections": 1,
+                "namespaces": [{"name": "notes", "state": "not_synced",
+                "reason": "no peer is connected", "keys": 2, "objects": 3, "conflicts": 1,
+                "trash": 0, "sequence": 42, "store": origin(), "peers": [peer_json()]}]}),
+        ),
+    ]
+}
+
+/// The frame in each format, as a tree.
+fn trees(write: impl Fn(Format, &mut Vec<u8>)) -> [Json; 2] {
+    let (mut text, mut pack) = (Vec::new(), Vec::new());
+    write(Format::Json, &mut text);
+    write(Format::MessagePack, &mut pack);
+    let Tree::Json(tree) = msgpack::read(&pack, 64).expect("msgpack") else { panic!("not plain") };
+    [keepboth_core::json::parse(&text).expect("json"), tree]
+}
+
+#[test]
+fn every_answer_is_written_alike_in_both_formats() {
+    for (answer, expected) in reads().into_iter().chain(others()) {
+        let answer = Ok(answer);
+        for tree in trees(|format, out| encode_answer(format, Some(7), &answer, out)) {
+            assert_eq!(tree, json!({"id": 7, "ok": expected}));
+        }
+    }
+}
+
+#[test]
+fn a_written_answer_has_exactly_these_bytes() {
+    let (mut text, mut pack) = (Vec::new(), Vec::new());
+    encode_answer(Format::Json, Some(2), &Ok(Answer::Written(written())), &mut text);
+    encode_answer(Format::MessagePack, Some(2), &Ok(Answer::Written(written())), &mut pack);
+    let v = id(1);
+    let expected = format!(
+        "{{\"id\":2,\"ok\":{{\"name\":\"a\",\"key\":\"a\",\"version\":\"{v}\",\"sequence\":9}}}}"
+    );
+    assert_eq!(String::from_utf8(text).expect("text"), expected);
+    let head = b"\x82\xa2id\x02\xa2ok\x84\xa4name\xa1a\xa3key\xa1a\xa7version\xd9\x40";
+    assert_eq!(pack, [&head[..], v.as_bytes(), b"\xa8sequence\x09"].concat());
+}
+
+#[test]
+fn a_refusal_carries_all_that_helps() {
+    let bare = Refusal::new(Code::Overloaded, "the queue is full");
+    let refusal = Refusal {
+        addresses: vec![address(2)],
+        version: Some(version(1)),
+        reason: Some("TITLE".into()),
+        ..Refusal::new(Code::VersionMismatch, "a \"quoted\" message").hint("read it again")
+    };
+    for tree in trees(|format, out| encode_answer(format, None, &Err(bare.clone()), out)) {
+        let error = json!({"code": "overloaded", "message": "the queue is full", "retry": true});
+        assert_eq!(tree, json!({"id": null, "error": error}));
+    }
+    for tree in trees(|format, out| encode_end(format, 4, &refusal, out)) {
+        let end = json!({"code": "version_mismatch", "message": "a \"quoted\" message",
+            "retry": false, "hint": "read it again", "addresses": [id(2)], "version": id(1),
+            "reason": "TITLE"});
+        assert_eq!(tree, json!({"sub": 4, "end": end}));
+    }
+}
+
+#[test]
+fn events_are_written_once_and_shared() {
+    let put = Notice::Put {
+        ns: ns(),
+        key: key("a"),
+        version: version(1),
+        kind: Kind::String,
+        value: Some(Value::string("x")),
+        timestamp: AT,
+        origin: store(),
+        detached: vec![side(2, Some(Value::string("never told")))],
+        cursor: Some(cursor()),
+    };
+    let told = Told::new(put);
+    assert!(std::ptr::eq(told.body(Format::Json, true), told.body(Format::Json, true)));
+    let detached = json!([{"address": id(2), "version": id(2), "timestamp": AT, "origin": origin()}]);
+    let mut expected = json!({"type": "put", "ns": "notes", "key": "a", "version": id(1),
+        "kind": "string", "value": "x", "timestamp": AT, "origin": origin(), "detached": detached,
+        "cursor": cursor().to_string()});
+    for values in [true, false] {
+        if !values {
+            expected.as_object_mut().expect("object").remove("value");
+        }
+        for tree in trees(|f, out| encode_event(f, 1, told.body(f, values), out)) {
+            assert_eq!(tree, json!({"sub": 1, "event": expected}));
+        }
+    }
+}
+
+#[test]
+fn the_other_pushed_frames() {
+    let delete = Notice::Delete {
+        ns: ns(),
+        key: key("a"),
+        version: version(1),
+        timestamp: AT,
+        origin: store(),
+        detached: vec![],
+        cursor: None,
+    };
+    let Conflict { key: at, id: hash, base, sides } = clash();
+    let conflict = Notice::Conflict {
+        ns: ns(), key: at, id: hash, base, sides, detached: vec![], cursor: Some(cursor()),
+    };
+    let state = Notice::State {
+        ns: ns(),
+        state: State::NotSynced,
+        before: Some(State::Empty),
+        reason: "the first object".into(),
+        peers: vec![peer()],
+    };
+    let side = |n: u8| json!({"address": id(n), "version": id(n), "timestamp": AT, "origin": origin()});
+    for (notice, expected) in [
+        (delete, json!({"type": "delete", "ns": "notes", "key": "a", "version": id(1),
+            "timestamp": AT, "origin": origin()})),
+        (conflict, json!({"type": "conflict", "ns": "notes", "key": "a", "id": id(7),
+            "base": {"version": id(1)}, "sides": [side(2), side(3)],
+            "cursor": cursor().to_string()})),
+        (state, json!({"type": "state", "ns": "notes", "state": "not_synced", "before": "empty",
+            "reason": "the first object", "peers": [peer_json()]})),
+    ] {
+        let told = Told::new(notice);
+        for tree in trees(|f, out| encode_event(f, 1, told.body(f, false), out)) {
+            assert_eq!(tree, json!({"sub": 1, "event": expected}));
+        }
+    }
+    for tree in trees(|f, out| encode_live(f, 1, &cursor(), out)) {
+        assert_eq!(tree, json!({"sub": 1, "live": {"cursor": cursor().to_string()}}));
+    }
+}
+
+fn values() -> Vec<Value> {
+    vec![
+        Value::bytes(vec![0, 255, 7]),
+        Value::string("a \"quoted\" \u{0}\u{1} привет"),
+        Value::number(-0.0),
+        Value::number(1e21),
+        Value::number(f64::NAN),
+        Value::number(f64::NEG_INFINITY),
+        Value::json(&json!({"b": [1, 2.5, null, -7], "a": {"$x": 1}})),
+        Value::json(&json!({"$bytes": "not an escape"})),
+        Value::json(&json!(vec![0.5; 100])),
+        Value::cbor(&[0xc2, 0x49, 1, 0, 0, 0, 0, 0, 0, 0, 0]).expect("bigint"),
+    ]
+}
+
+#[test]
+fn a_value_in_an_answer_can_be_put_again() {
+    for value in values() {
+        for format in Format::ALL {
+            let object = Object {
+                key: key("a"), name: name("a"), version: version(1), value: value.clone(),
+                timestamp: AT, origin: store(),
+            };
+            let mut frame = Vec::new();
+            encode_answer(format, Some(1), &Ok(Answer::Object(object)), &mut frame);
+            let bytes = match format {
+                Format::Json => {
+                    let tree: Json = serde_json::from_slice(&frame).expect("json");
+                    let value = &tree["ok"]["value"];
+                    format!("{{\"id\":1,\"put\":{{\"ns\":\"n\",\"key\":\"a\",\"value\":{value}}}}}").into()
+                }
+                Format::MessagePack => {
+                    let from = frame.windows(6).position(|w| w == b"\xa5value").expect("value") + 6;
+                    let to = frame.windows(10).rposition(|w| w == b"\xa9timestamp").expect("end");
+                    let head = b"\x82\xa2id\x01\xa3put\x83\xa2ns\xa1n\xa3key\xa1a\xa5value";
+                    [&head[..], &frame[from..to]].concat()
+                }
+            };
+            let request = super::super::decode_request(format, &bytes).expect("request");
+            let super::super::Call::Put { value: again, .. } = request.call else { panic!() };
+            assert_eq!(again.value, value, "{format:?}");
+        }
+    }
+}
+
+#[test]
+fn an_estimate_is_never_too_low() {
+    for value in values() {
+        for format in Format::ALL {
+            let item = Listed { value: Some(value.clone()), kind: Some(value.kind()), ..listed() };
+            let estimate = item.bytes_estimate();
+            let mut frame = Vec::new();
+            let page = Page { items: vec![item], next: None };
+            encode_answer(format, Some(1), &Ok(Answer::List(page)), &mut frame);
+            assert!(frame.len() <= estimate, "{} > {estimate} for {value:?}", frame.len());
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Every method, from its frame to its call.
+
+use keepboth_core::value::Value;
+use keepboth_core::write::Condition;
+use serde_json::{Value as Json, json};
+
+use super::super::{
+    BatchOp, Call, Cursor, Format, METHODS, PutValue, Request, Resolution, decode_request,
+};
+use super::{address, conflict, id, key, name, ns, store, version};
+
+fn plain(tree: Json) -> PutValue {
+    PutValue { value: Value::json(&tree), tree: Some(tree) }
+}
+
+/// The frames and what they mean.
+fn golden() -> Vec<(Json, Call)> {
+    let (v, none) = (id(0xaa), Condition::None);
+    vec![
+        (json!({"hello": {}}), Call::Hello { client: None, version: None, token: None }),
+        (
+            json!({"hello": {"client": "ana", "version": 1, "token": "t"}}),
+            Call::Hello { client: Some("ana".into()), version: Some(1), token: Some("t".into()) },
+        ),
+        (json!({"get": {"ns": "notes", "key": "a"}}), Call::Get { ns: ns(), key: name("a") }),
+        (
+            json!({"get": {"ns": "notes", "key": v}}),
+            Call::Get { ns: ns(), key: name(&id(0xaa)) },
+        ),
+        (
+            json!({"put": {"ns": "notes", "key": "a", "value": {"t": [1, -2.5, null]}}}),
+            Call::Put {
+                ns: ns(),
+                key: name("a"),
+                value: plain(json!({"t": [1, -2.5, null]})),
+                condition: none,
+            },
+        ),
+        (
+            json!({"put": {"ns": "notes", "key": "a", "value": "x", "if_version": null}}),
+            Call::Put {
+                ns: ns(),
+                key: name("a"),
+                value: plain(json!("x")),
+                condition: Condition::Absent,
+            },
+        ),
+        (
+            json!({"put": {"ns": "notes", "key": "a", "value": 5, "if_version": v}}),
+            Call::Put {
+                ns: ns(),
+                key: name("a"),
+                value: plain(json!(5)),
+                condition: Condition::Is(version(0xaa)),
+            },
+        ),
+        (
+            json!({"put": {"ns": "notes", "key": "a", "value": {"$bytes": "AAE="}}}),
+            Call::Put {
+                ns: ns(),
+                key: name("a"),
+                value: PutValue { value: Value::bytes(vec![0, 1]), tree: None },
+                condition: none,
+            },
+        ),
+        (
+            json!({"put": {"ns": "notes", "key": "a", "value": {"$json": {"$x": 1}}}}),
+            Call::Put { ns: ns(), key: name("a"), value: plain(json!({"$x": 1})), condition: none },
+        ),
+        (
+            json!({"delete": {"ns": "notes", "key": "a", "if_version": v}}),
+            Call::Delete { ns: ns(), key: name("a"), condition: Condition::Is(version(0xaa)) },
+        ),
+        (
+            json!({"batch": {"ns": "notes", "ops": [
+                {"put": {"key": "a", "value": true}},
+                {"delete": {"key": "b"}},
+                {"revert": {"key": "c", "version": v, "if_version": null}},
+                {"resolve": {"key": "d", "side": v}},
+            ]}}),
+            Call::Batch {
+                ns: ns(),
+                ops: vec![
+                    BatchOp::Put { key: name("a"), value: plain(json!(true)), condition: none },
+                    BatchOp::Delete { key: name("b"), condition: none },
+                    BatchOp::Revert {
+                        key: name("c"),
+                        version: version(0xaa),
+                        condition: Condition::Absent,
+                    },
+                    BatchOp::Resolve {
+                        key: key("d"),
+                        with: Resolution::Side(address(0xaa)),
+                        if_conflict: None,
+                    },
+                ],
+            },
+        ),
+        (
+            json!({"list": {"ns": "notes"}}),
+            Call::List { ns: ns(), prefix: None, after: None, limit: None, values: false },
+        ),
+        (
+            json!({"list": {"ns": "notes", "prefix": "p/", "after": "p/a", "limit": 10, "values": true}}),
+            Call::List {
+                ns: ns(),
+                prefix: Some("p/".into()),
+                after: Some(key("p/a")),
+                limit: Some(10),
+                values: true,
+            },
+        ),
+        (
+            json!({"history": {"ns": "notes", "key": "a", "after": v, "limit": 1}}),
+            Call::History {
+                ns: ns(),
+                key: name("a"),
+                after: Some(version(0xaa)),
+                limit: Some(1),
+            },
+        ),
+        (
+            json!({"get_version": {"ns": "notes", "key": "a", "version": v}}),
+            Call::GetVersion { ns: ns(), key: name("a"), version: version(0xaa) },
+        ),
+        (
+            json!({"revert": {"ns": "notes", "key": "a", "version": v}}),
+            Call::Revert { ns: ns(), key: name("a"), version: version(0xaa), condition: none },
+        ),
+        (
+            json!({"conflicts": {"ns": "notes"}}),
+            Call::Conflicts { ns: ns(), after: None, limit: None },
+        ),
+        (
+            json!({"conflict": {"ns": "notes", "key": "a"}}),
+            Call::Conflict { ns: ns(), key: key("a") },
+        ),
+        (
+            json!({"resolve": {"ns": "notes", "key": "a", "value": null, "if_conflict": v}}),
+            Call::Resolve {
+                ns: ns(),
+                key: key("a"),
+                with: Resolution::Value(plain(json!(null))),
+                if_conflict: Some(conflict(0xaa)),
+            },
+        ),
+        (
+            json!({"trash": {"ns": "notes", "after": "a"}}),
+            Call::Trash { ns: ns(), after: Some(key("a")), limit: None },
+        ),
+        (
+            json!({"restore": {"ns": "notes", "key": "a", "version": v}}),
+            Call::Restore { ns: ns(), key: key("a"), version: Some(version(0xaa)) },
+        ),
+        (
+            json!({"watch": {"ns": "notes"}}),
+            Call::Watch { ns: ns(), prefix: None, initial: false, cursor: None, values: true },
+        ),
+        (
+            json!({"watch": {"ns": "notes", "initial": true, "values": false, "prefix": "",
+                "cursor": format!("{}.1.7", store())}}),
+            Call::Watch {
+                ns: ns(),
+                prefix: Some(String::new()),
+                initial: true,
+                cursor: Some(Cursor { store: store(), epoch: 1, sequence: 7 }),
+                values: false,
+            },
+        ),
+        (json!({"unwatch": {"sub": 3}}), Call::Unwatch { sub: 3 }),
+        (json!({"status": {}}), Call::Status { ns: None }),
+        (json!({"status": {"ns": "notes"}}), Call::Status { ns: Some(ns()) }),
+    ]
+}
+
+#[test]
+fn every_method_is_read_alike_from_both_formats() {
+    let mut methods = Vec::new();
+    for (number, (mut frame, call)) in golden().into_iter().enumerate() {
+        let id = number as u64;
+        frame["id"] = json!(id);
+        methods.push(call.method());
+        let expected = Ok(Request { id, call });
+        let text = frame.to_string();
+        assert_eq!(decode_request(Format::Json, text.as_bytes()), expected, "{text}");
+        let pack = rmp_serde::to_vec(&frame).expect("msgpack");
+        assert_eq!(decode_request(Format::MessagePack, &pack), expected, "{text}");
+    }
+    methods.dedup();
+    assert_eq!(methods, METHODS);
+}
+
+/// A put frame in MessagePack whose value is these bytes.
+fn packed_put(value: &[u8]) -> Vec<u8> {
+    let mut frame = b"\x82\xa2id\x01\xa3put\x83\xa2ns\xa5notes\xa3key\xa1a\xa5value".to_vec();
+    frame.extend_from_slice(value);
+    frame
+}
+
+#[test]
+fn message_pack_carries_what_json_cannot() {
+    let nan = [&[0xcb][..], &f64::NAN.to_be_bytes()].concat();
+    let infinity = [&[0xca][..], &f32::INFINITY.to_be_bytes()].concat();
+    let bigint = [0xc2, 0x49, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    let cbor = [&b"\x81\xa5$cbor\xc4\x0b"[..], &bigint].concat();
+    for (bytes, value) in [
+        (&b"\xc4\x03\x00\xff\x07"[..], Value::bytes(vec![0, 255, 7])),
+        (&nan, Value::number(f64::NAN)),
+        (&infinity, Value::number(f64::INFINITY)),
+        (&[0xcb, 0x80, 0, 0, 0, 0, 0, 0, 0], Value::number(-0.0)),
+        (&cbor, Value::cbor(&bigint).expect("cbor")),
+    ] {
+        let request = decode_request(Format::MessagePack, &packed_put(bytes)).expect("request");
+        let Call::Put { value: found, .. } = request.call else { panic!("{request:?}") };
+        assert_eq!(found.value, value);
+    }
+}
+
+#[test]
+fn bytes_inside_an_array_or_object_are_refused() {
+    for bytes in [&b"\x91\xc4\x01\x00"[..], b"\x81\xa1x\xc4\x01\x00", b"\x82\xa5$cbor\xc4\x01\x00\xa1x\xc0"] {
+        let (id, refusal) =
+            decode_request(Format::MessagePack, &packed_put(bytes)).expect_err("refused");
+        assert_eq!((id, refusal.code.as_str()), (Some(1), "bad_value"), "{refusal}");
+    }
+}

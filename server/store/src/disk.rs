@@ -1,0 +1,246 @@
+//! Where the database stands, how it is opened again after a failure, and what its meta table says.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use redb::backends::InMemoryBackend;
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTableMetadata, StorageBackend, StorageError,
+    TableHandle,
+};
+
+use keepboth_core::ids::StoreId;
+use keepboth_core::name::Namespace;
+
+use crate::format::{
+    CONFLICTS, FORMAT, KEYS, META, META_EPOCH, META_FORMAT, META_NAMESPACE, META_STORE, NAMES,
+    RAISED, RECORDS, TRASH, VALUES,
+};
+
+/// Why a store cannot be opened. Every message names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process, or another store of this process, has the file.
+    #[error("{path}: another process has this store open", path = path.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is something else.
+    #[error("{path}: not a Keepboth store ({what})", path = path.display())]
+    NotAStore {
+        /// The file.
+        path: PathBuf,
+        /// What speaks against it.
+        what: String,
+    },
+    /// A newer version of the server wrote it.
+    #[error("{path}: format {found}, and this server knows formats up to {FORMAT}; use a newer server", path = path.display())]
+    NewerFormat {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// It is the store of another namespace.
+    #[error("{path}: the store of namespace {found:?}, expected {expected:?}", path = path.display())]
+    OtherNamespace {
+        /// The file.
+        path: PathBuf,
+        /// Whose store it is.
+        found: String,
+        /// Whose store was asked for.
+        expected: String,
+    },
+    /// What it holds cannot be what was written.
+    #[error("{path}: corrupt: {what}", path = path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The disk or the operating system refused.
+    #[error("{path}: {what}", path = path.display())]
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// In words.
+        what: String,
+    },
+}
+
+type Opener = Box<dyn FnMut() -> Result<Database, DatabaseError> + Send>;
+
+/// A place from which the database can be opened, and opened again.
+pub struct Disk {
+    path: PathBuf,
+    open: Opener,
+}
+
+/// What a store's file says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    pub store: StoreId,
+    pub epoch: u64,
+}
+
+impl Disk {
+    /// A file, made if it is not there.
+    pub fn file(path: &Path, cache_bytes: usize) -> Disk {
+        let file = path.to_owned();
+        let open = move || Database::builder().set_cache_size(cache_bytes).create(&file);
+        Disk { path: path.to_owned(), open: Box::new(open) }
+    }
+
+    /// Memory, which stays when the database is opened again.
+    pub fn memory(cache_bytes: usize) -> Disk {
+        let memory = Memory(Arc::new(InMemoryBackend::new()));
+        Disk::backend(move || Memory(memory.0.clone()), cache_bytes)
+    }
+
+    /// Whatever the caller makes.
+    pub fn backend<B: StorageBackend>(
+        mut make: impl FnMut() -> B + Send + 'static,
+        cache_bytes: usize,
+    ) -> Disk {
+        let open =
+            move || Database::builder().set_cache_size(cache_bytes).create_with_backend(make());
+        Disk { path: PathBuf::from("(memory)"), open: Box::new(open) }
+    }
+
+    /// Opens the database, and makes its tables if it is empty.
+    pub fn open(&mut self, namespace: &Namespace) -> Result<(Database, Identity), OpenError> {
+        let database = (self.open)().map_err(|e| self.refused(e))?;
+        let identity = self.identify(&database, namespace)?;
+        Ok((database, identity))
+    }
+
+    /// The error of a file whose rows are wrong.
+    pub fn corrupt(&self, what: impl ToString) -> OpenError {
+        OpenError::Corrupt { path: self.path.clone(), what: what.to_string() }
+    }
+
+    /// The error of a disk, or of an operating system, that refuses.
+    pub fn failed(&self, what: impl ToString) -> OpenError {
+        OpenError::Failed { path: self.path.clone(), what: what.to_string() }
+    }
+
+    fn not_a_store(&self, what: impl ToString) -> OpenError {
+        OpenError::NotAStore { path: self.path.clone(), what: what.to_string() }
+    }
+
+    fn refused(&self, error: DatabaseError) -> OpenError {
+        match error {
+            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
+                OpenError::Locked { path: self.path.clone() }
+            }
+            DatabaseError::Storage(StorageError::Io(e)) if e.kind() == ErrorKind::InvalidData => {
+                self.not_a_store(e)
+            }
+            DatabaseError::UpgradeRequired(_) => self.not_a_store(error),
+            DatabaseError::Storage(StorageError::Corrupted(what)) => self.corrupt(what),
+            error => self.failed(error),
+        }
+    }
+
+    fn identify(&self, database: &Database, namespace: &Namespace) -> Result<Identity, OpenError> {
+        match self.tables(database)? {
+            tables if tables.is_empty() => create(database, namespace).map_err(|e| self.failed(e)),
+            tables if !tables.iter().any(|name| name == META.name()) => {
+                Err(self.not_a_store("a redb database of something else"))
+            }
+            _ => self.read_meta(database, namespace),
+        }
+    }
+
+    fn tables(&self, database: &Database) -> Result<Vec<String>, OpenError> {
+        let names = || {
+            let transaction = database.begin_read()?;
+            let tables = transaction.list_tables()?;
+            Ok::<_, redb::Error>(tables.map(|table| table.name().to_owned()).collect())
+        };
+        names().map_err(|e| self.failed(e))
+    }
+
+    fn read_meta(&self, database: &Database, namespace: &Namespace) -> Result<Identity, OpenError> {
+        let word = |name: &str| {
+            let table = database.begin_read()?.open_table(META)?;
+            Ok::<_, redb::Error>(table.get(name)?.map(|row| row.value().to_vec()))
+        };
+        let word = |name: &str| match word(name) {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(self.not_a_store(format!("its meta table has no {name:?}"))),
+            Err(e) => Err(self.not_a_store(e)),
+        };
+        let bad = |name: &str| self.corrupt(format!("{name:?} in its meta table"));
+        let format = word(META_FORMAT)?.try_into().map_err(|_| bad(META_FORMAT))?;
+        match u32::from_be_bytes(format) {
+            FORMAT => {}
+            found if found > FORMAT => {
+                return Err(OpenError::NewerFormat { path: self.path.clone(), found });
+            }
+            found => return Err(self.not_a_store(format!("format {found}"))),
+        }
+        let found = word(META_NAMESPACE)?;
+        if found != namespace.as_str().as_bytes() {
+            return Err(OpenError::OtherNamespace {
+                path: self.path.clone(),
+                found: String::from_utf8_lossy(&found).into_owned(),
+                expected: namespace.to_string(),
+            });
+        }
+        let store = word(META_STORE)?.try_into().map_err(|_| bad(META_STORE))?;
+        let epoch = word(META_EPOCH)?.try_into().map_err(|_| bad(META_EPOCH))?;
+        Ok(Identity { store: StoreId(store), epoch: u64::from_be_bytes(epoch) })
+    }
+}
+
+/// Makes all tables and gives the store its id, in one transaction.
+fn create(database: &Database, namespace: &Namespace) -> Result<Identity, redb::Error> {
+    let identity = Identity { store: StoreId(*uuid::Uuid::new_v4().as_bytes()), epoch: 1 };
+    let transaction = database.begin_write()?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        meta.insert(META_FORMAT, &FORMAT.to_be_bytes()[..])?;
+        meta.insert(META_NAMESPACE, namespace.as_str().as_bytes())?;
+        meta.insert(META_STORE, &identity.store.0[..])?;
+        meta.insert(META_EPOCH, &identity.epoch.to_be_bytes()[..])?;
+        transaction.open_table(KEYS)?.len()?;
+        transaction.open_table(NAMES)?.len()?;
+        transaction.open_table(RECORDS)?.len()?;
+        transaction.open_table(VALUES)?.len()?;
+        transaction.open_table(CONFLICTS)?.len()?;
+        transaction.open_table(TRASH)?.len()?;
+        transaction.open_table(RAISED)?.len()?;
+    }
+    transaction.commit()?;
+    Ok(identity)
+}
+
+/// redb's memory, shared with the next opening.
+#[derive(Debug)]
+struct Memory(Arc<InMemoryBackend>);
+
+impl StorageBackend for Memory {
+    fn len(&self) -> std::io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.0.write(offset, data)
+    }
+}

@@ -1,0 +1,36 @@
+//! How storage errors become refusals: a disk that fails, and a disk that lies.
+
+use std::fmt;
+
+use keepboth_core::name::Key;
+use keepboth_core::refusal::{Code, Refusal};
+
+/// A storage error as clients see it.
+pub fn failed(error: impl Into<redb::Error>) -> Refusal {
+    match error.into() {
+        redb::Error::Corrupted(what) => {
+            Refusal::new(Code::Corrupt, format!("the database is corrupt: {what}"))
+        }
+        redb::Error::DatabaseClosed => {
+            Refusal::new(Code::ShuttingDown, "the database was closed meanwhile; ask again")
+        }
+        error => Refusal::new(Code::StoreFailed, format!("the disk failed: {error}")),
+    }
+}
+
+/// A commit that failed: whether it is there is unknown.
+pub fn unknown(error: &redb::Error) -> Refusal {
+    let words = format!("the disk failed ({error}); whether the write is there is unknown");
+    Refusal::new(Code::StoreFailed, words)
+}
+
+/// A row that cannot be what was written there.
+pub fn corrupt(what: impl fmt::Display) -> Refusal {
+    Refusal::new(Code::Corrupt, format!("the database is corrupt: {what}"))
+        .hint("repair it from a peer or a backup")
+}
+
+/// A row of a key that cannot be what was written there.
+pub fn corrupt_key(key: &Key, what: impl fmt::Display) -> Refusal {
+    corrupt(format_args!("key {:?}: {what}", key.as_str()))
+}

@@ -1,0 +1,55 @@
+//! The row of a version: change, sequence of the key's version before, timestamp, origin, id, parents, key.
+//!
+//! In bytes: change (1: put 0, delete 1, split 2), the sequence of the record before it of the same
+//! key or 0 (8), timestamp (8), origin (16), id (32), of a put the data hash (32), the list of
+//! parents (a length of 4, then 32 each), and the key's text to the end.
+
+use keepboth_core::ids::DataHash;
+use keepboth_core::name::Key;
+use keepboth_core::version::{Change, Version};
+
+use crate::layout::{BadRow, Reader, Writer};
+
+/// One version, with its place in the list of its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    pub key: Key,
+    pub version: Version,
+    /// The sequence of the version of this key that was learned before; 0 for the first.
+    pub prev: u64,
+}
+
+impl Record {
+    pub fn encode(&self) -> Vec<u8> {
+        let version = &self.version;
+        let mut row = Writer(Vec::with_capacity(160 + self.key.as_str().len()));
+        let change = match version.change {
+            Change::Put => 0,
+            Change::Delete => 1,
+            Change::Split => 2,
+        };
+        row.u8(change).u64(self.prev).u64(version.timestamp);
+        row.bytes(&version.origin.0).bytes(&version.id.0);
+        if version.change == Change::Put {
+            row.bytes(&version.data.0);
+        }
+        row.versions(&version.parents).bytes(self.key.as_str().as_bytes());
+        row.0
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Record, BadRow> {
+        let mut row = Reader(bytes);
+        let change = match row.u8()? {
+            0 => Change::Put,
+            1 => Change::Delete,
+            2 => Change::Split,
+            _ => return Err(BadRow("of no known change")),
+        };
+        let (prev, timestamp) = (row.u64()?, row.u64()?);
+        let (origin, id) = (row.store()?, row.version()?);
+        let data = if change == Change::Put { row.data()? } else { DataHash::NONE };
+        let parents = row.versions()?;
+        let key = Key::new(row.text()?).map_err(|_| BadRow("without a key in good form"))?;
+        Ok(Record { key, version: Version { id, change, parents, data, timestamp, origin }, prev })
+    }
+}

@@ -1,0 +1,216 @@
+//! The row of a key: its view, and who speaks for each of its objects.
+//!
+//! The first byte tells which of three forms the row has:
+//! - 0, one live head and no other tip: last sequence, versions, timestamp, origin, head, branch,
+//!   data hash: 121 bytes. The head is the last version.
+//! - 1, one deleted head and no other tip: the same without the data hash.
+//! - 2, anything else: last sequence, versions, branch, the lists of main heads, tips and open
+//!   splits, the list of candidates, the list of detached objects, and a list of none or one newest
+//!   delete. An object: its list of heads, data hash, branch, then sequence, timestamp and origin of
+//!   the version that speaks for it. A delete: version, sequence, timestamp, origin.
+
+use smallvec::{SmallVec, smallvec};
+
+use keepboth_core::ids::{StoreId, VersionId};
+use keepboth_core::name::{Key, Name};
+use keepboth_core::version::{Change, Version};
+use keepboth_core::view::{Object, View};
+
+use crate::layout::{BadRow, Reader, Writer};
+use crate::state::{Deleted, KeyState, Shown};
+
+/// Where and when the version was made that speaks for an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Speaker {
+    pub sequence: u64,
+    pub timestamp: u64,
+    pub origin: StoreId,
+}
+
+/// What the store knows of a key without walking its history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRow {
+    pub last: u64,
+    pub versions: u64,
+    pub view: View,
+    /// One for each candidate, then one for each detached object.
+    pub speakers: SmallVec<[Speaker; 1]>,
+    pub deleted: Option<Deleted>,
+}
+
+impl KeyRow {
+    /// The row of a key whose only tip is this version, which is also its last.
+    pub fn simple(view: View, version: &Version, last: u64, versions: u64) -> KeyRow {
+        let (timestamp, origin) = (version.timestamp, version.origin);
+        let (speakers, deleted) = match version.change {
+            Change::Put => (smallvec![Speaker { sequence: last, timestamp, origin }], None),
+            _ => {
+                let deleted = Deleted { version: version.id, timestamp, origin, sequence: last };
+                (SmallVec::new(), Some(deleted))
+            }
+        };
+        KeyRow { last, versions, view, speakers, deleted }
+    }
+
+    /// The objects with their speakers, candidates first.
+    pub fn objects(&self) -> impl Iterator<Item = (&Object, &Speaker)> {
+        self.view.candidates.iter().chain(&self.view.detached).zip(&self.speakers)
+    }
+
+    /// What readers are told.
+    pub fn state(&self, key: &Key) -> KeyState {
+        let hash = key.hash();
+        let candidates = self.view.candidates.len();
+        let shown = self.objects().enumerate().map(|(at, (object, speaker))| {
+            let address = object.address(hash);
+            let whole = candidates == 1 && at == 0;
+            Shown {
+                name: if whole { Name::Key(key.clone()) } else { Name::Address(address) },
+                address,
+                version: *object.version(),
+                data: object.data,
+                timestamp: speaker.timestamp,
+                origin: speaker.origin,
+                sequence: speaker.sequence,
+                detached: at >= candidates,
+            }
+        });
+        KeyState {
+            key: key.clone(),
+            sequence: self.last,
+            versions: self.versions,
+            shown: shown.collect(),
+            view: self.view.clone(),
+            deleted: self.deleted,
+        }
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let mut row = Writer(Vec::with_capacity(128));
+        match (self.only_tip(), &self.speakers[..], &self.deleted) {
+            (Some(tip), [live], None) if live.sequence == self.last => {
+                self.encode_simple(&mut row, 0, live.timestamp, &live.origin, tip);
+                row.bytes(&self.view.candidates[0].data.0);
+            }
+            (Some(tip), [], Some(dead)) if dead.sequence == self.last => {
+                self.encode_simple(&mut row, 1, dead.timestamp, &dead.origin, tip);
+            }
+            _ => self.encode_whole(&mut row),
+        }
+        row.0
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<KeyRow, BadRow> {
+        let mut row = Reader(bytes);
+        let read = match row.u8()? {
+            0 => KeyRow::decode_simple(&mut row, Change::Put),
+            1 => KeyRow::decode_simple(&mut row, Change::Delete),
+            2 => KeyRow::decode_whole(&mut row),
+            _ => Err(BadRow("of no known form")),
+        }?;
+        row.end().map(|()| read)
+    }
+
+    /// The only tip, if it is also the only head of the main line.
+    fn only_tip(&self) -> Option<&VersionId> {
+        let view = &self.view;
+        let alone = view.main_heads == view.tips
+            && view.detached.is_empty()
+            && view.open_splits.is_empty()
+            && view.candidates.iter().all(|c| c.heads == view.tips && c.branch == view.branch);
+        match &view.tips[..] {
+            [tip] if alone => Some(tip),
+            _ => None,
+        }
+    }
+
+    fn encode_simple(
+        &self,
+        row: &mut Writer,
+        form: u8,
+        timestamp: u64,
+        origin: &StoreId,
+        tip: &VersionId,
+    ) {
+        row.u8(form).u64(self.last).u64(self.versions).u64(timestamp);
+        row.bytes(&origin.0).bytes(&tip.0).bytes(&self.view.branch);
+    }
+
+    fn decode_simple(row: &mut Reader<'_>, change: Change) -> Result<KeyRow, BadRow> {
+        let (last, versions, timestamp) = (row.u64()?, row.u64()?, row.u64()?);
+        let (origin, tip, branch) = (row.store()?, row.version()?, row.array()?);
+        let mut view =
+            View { main_heads: smallvec![tip], tips: smallvec![tip], branch, ..View::default() };
+        let mut read = KeyRow {
+            last,
+            versions,
+            view: View::default(),
+            speakers: SmallVec::new(),
+            deleted: None,
+        };
+        if change == Change::Put {
+            let data = row.data()?;
+            view.candidates.push(Object { heads: smallvec![tip], data, branch });
+            read.speakers.push(Speaker { sequence: last, timestamp, origin });
+        } else {
+            read.deleted = Some(Deleted { version: tip, timestamp, origin, sequence: last });
+        }
+        Ok(KeyRow { view, ..read })
+    }
+
+    fn encode_whole(&self, row: &mut Writer) {
+        let view = &self.view;
+        row.u8(2).u64(self.last).u64(self.versions).bytes(&view.branch);
+        row.versions(&view.main_heads).versions(&view.tips).versions(&view.open_splits);
+        let (candidates, detached) =
+            self.speakers.split_at(view.candidates.len().min(self.speakers.len()));
+        encode_objects(row, &view.candidates, candidates);
+        encode_objects(row, &view.detached, detached);
+        row.length(self.deleted.iter().len());
+        if let Some(deleted) = &self.deleted {
+            row.bytes(&deleted.version.0).u64(deleted.sequence);
+            row.u64(deleted.timestamp).bytes(&deleted.origin.0);
+        }
+    }
+
+    fn decode_whole(row: &mut Reader<'_>) -> Result<KeyRow, BadRow> {
+        let (last, versions, branch) = (row.u64()?, row.u64()?, row.array()?);
+        let (main_heads, tips) = (row.versions()?, row.versions()?);
+        let open_splits = row.versions()?;
+        let mut speakers = SmallVec::new();
+        let candidates = decode_objects(row, &mut speakers)?.into();
+        let detached = decode_objects(row, &mut speakers)?;
+        let deleted: Vec<Deleted> = row.list(|row| {
+            let (version, sequence) = (row.version()?, row.u64()?);
+            let (timestamp, origin) = (row.u64()?, row.store()?);
+            Ok(Deleted { version, timestamp, origin, sequence })
+        })?;
+        let view = View { main_heads, candidates, detached, open_splits, tips, branch };
+        Ok(KeyRow { last, versions, view, speakers, deleted: deleted.first().copied() })
+    }
+}
+
+fn encode_objects(row: &mut Writer, objects: &[Object], speakers: &[Speaker]) {
+    row.length(objects.len());
+    for (object, speaker) in objects.iter().zip(speakers) {
+        row.versions(&object.heads).bytes(&object.data.0).bytes(&object.branch);
+        row.u64(speaker.sequence).u64(speaker.timestamp).bytes(&speaker.origin.0);
+    }
+}
+
+fn decode_objects(
+    row: &mut Reader<'_>,
+    speakers: &mut SmallVec<[Speaker; 1]>,
+) -> Result<Vec<Object>, BadRow> {
+    row.list(|row| {
+        let (heads, data, branch) = (row.versions::<SmallVec<_>>()?, row.data()?, row.array()?);
+        let (sequence, timestamp, origin) = (row.u64()?, row.u64()?, row.store()?);
+        speakers.push(Speaker { sequence, timestamp, origin });
+        // Everybody asks for the first head of an object.
+        if heads.is_empty() {
+            Err(BadRow("without a head in an object"))
+        } else {
+            Ok(Object { heads, data, branch })
+        }
+    })
+}

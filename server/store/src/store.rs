@@ -1,0 +1,187 @@
+//! The store as the rest of the server sees it: tasks in, snapshots out.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle, ThreadId};
+
+use redb::StorageBackend;
+use tokio::sync::mpsc;
+
+use keepboth_core::digest::Digest;
+use keepboth_core::ids::StoreId;
+use keepboth_core::name::Namespace;
+
+use crate::committer::{self, Committer, Job, Shared};
+use crate::disk::{Disk, Identity, OpenError};
+use crate::options::Options;
+use crate::snapshot::Snapshot;
+use crate::state::Counts;
+use crate::task::{Commit, Task};
+
+/// One namespace's database with its commit thread. Cheap to clone; the last clone closes it.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    namespace: Namespace,
+    identity: Identity,
+    shared: Arc<Shared>,
+    jobs: mpsc::Sender<Job>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    thread_id: ThreadId,
+}
+
+impl Store {
+    /// Opens the file, or makes it, and starts the commit thread. `on_commit` is called on that
+    /// thread after each commit is durable and its tasks are answered; it must not block for long.
+    pub fn open(
+        path: &Path,
+        namespace: &Namespace,
+        options: Options,
+        on_commit: impl FnMut(Commit) + Send + 'static,
+    ) -> Result<Store, OpenError> {
+        Store::start(Disk::file(path, options.cache_bytes), namespace, options, on_commit)
+    }
+
+    /// A store that is gone when it is closed.
+    pub fn in_memory(
+        namespace: &Namespace,
+        options: Options,
+        on_commit: impl FnMut(Commit) + Send + 'static,
+    ) -> Result<Store, OpenError> {
+        Store::start(Disk::memory(options.cache_bytes), namespace, options, on_commit)
+    }
+
+    /// A store on a disk of the caller's, for tests with faults. `make` is called at the start and
+    /// again whenever the database is opened anew, and must give the same disk each time.
+    pub fn on_backend<B: StorageBackend>(
+        make: impl FnMut() -> B + Send + 'static,
+        namespace: &Namespace,
+        options: Options,
+        on_commit: impl FnMut(Commit) + Send + 'static,
+    ) -> Result<Store, OpenError> {
+        Store::start(Disk::backend(make, options.cache_bytes), namespace, options, on_commit)
+    }
+
+    fn start(
+        mut disk: Disk,
+        namespace: &Namespace,
+        options: Options,
+        on_commit: impl FnMut(Commit) + Send + 'static,
+    ) -> Result<Store, OpenError> {
+        let opened = committer::open(&mut disk, namespace)?;
+        let identity = opened.identity;
+        let no_thread = disk.failed("the commit thread could not be started");
+        let (jobs, receiver) = mpsc::channel(options.queue_tasks_max.max(1));
+        let committer =
+            Committer::new(disk, namespace.clone(), options, opened, receiver, on_commit);
+        let shared = committer.shared();
+        let name = format!("commit {namespace}");
+        let started = thread::Builder::new().name(name).spawn(move || committer.run());
+        let thread = started.map_err(|_| no_thread)?;
+        Ok(Store {
+            inner: Arc::new(Inner {
+                namespace: namespace.clone(),
+                identity,
+                shared,
+                jobs,
+                thread_id: thread.thread().id(),
+                thread: Mutex::new(Some(thread)),
+            }),
+        })
+    }
+
+    /// The namespace.
+    pub fn namespace(&self) -> &Namespace {
+        &self.inner.namespace
+    }
+
+    /// The origin of what is written here; made once, kept in the file.
+    pub fn id(&self) -> StoreId {
+        self.inner.identity.store
+    }
+
+    /// How often the store was put back from a backup, from 1.
+    pub fn epoch(&self) -> u64 {
+        self.inner.identity.epoch
+    }
+
+    /// The newest durable state. Takes no lock; what it shows never changes.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.inner.shared.snapshot.load_full()
+    }
+
+    /// The digest of the namespace.
+    pub fn root(&self) -> Digest {
+        self.inner.shared.totals().tree.root()
+    }
+
+    /// The digests of the 64 branches.
+    pub fn branches(&self) -> Vec<Digest> {
+        self.inner.shared.totals().tree.branches().to_vec()
+    }
+
+    /// The digests of the 64 buckets of a branch; empty if there is no such branch.
+    pub fn buckets(&self, branch: u16) -> Vec<Digest> {
+        self.inner.shared.totals().tree.buckets(branch).to_vec()
+    }
+
+    /// How much the store holds.
+    pub fn counts(&self) -> Counts {
+        self.inner.shared.snapshot.load().counts()
+    }
+
+    /// False after the disk failed and the database could not be opened again: all writes are refused.
+    pub fn is_healthy(&self) -> bool {
+        !self.inner.shared.failed.load(Ordering::SeqCst)
+    }
+
+    /// Puts a task in the queue; waits while the queue is full. Gives the task back if the store is
+    /// closed.
+    pub async fn submit(&self, task: Task) -> Result<(), Task> {
+        self.inner.jobs.send(Job::Task(task)).await.map_err(|e| returned(e.0))
+    }
+
+    /// As [`Store::submit`], for plain threads: blocks while the queue is full.
+    pub fn submit_blocking(&self, task: Task) -> Result<(), Task> {
+        self.inner.jobs.blocking_send(Job::Task(task)).map_err(|e| returned(e.0))
+    }
+
+    /// Answers what is in the queue, stops the commit thread and closes the database; blocks until
+    /// that is done. Called from the commit thread itself it only asks for it. Idempotent.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+}
+
+impl Inner {
+    fn close(&self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        // A full queue wakes the thread as well.
+        let _ = self.jobs.try_send(Job::Stop);
+        if thread::current().id() == self.thread_id {
+            return;
+        }
+        let mut handle = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Err(_)) = handle.take().map(JoinHandle::join) {
+            tracing::error!(namespace = %self.namespace, "the commit thread panicked");
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn returned(job: Job) -> Task {
+    match job {
+        Job::Task(task) => task,
+        // Only `close` sends it, and not through these methods.
+        Job::Stop => Task::Remote { events: Vec::new(), done: Box::new(|_| {}) },
+    }
+}

@@ -1,0 +1,129 @@
+//! Conflict events are raised once for each set of sides, and hooks' merges end only the conflict they saw.
+
+use keepboth_core::refusal::Code;
+use keepboth_core::version::Change;
+
+use crate::harness::{Bench, code, in_conflict, key, text};
+
+#[test]
+fn a_fork_raises_one_event_with_base_and_sides() {
+    let (a, b) = in_conflict();
+    let raised = a.raised();
+    assert_eq!(raised.len(), 1);
+    let event = &raised[0];
+    let history = a.store.snapshot().load_history(&key("k")).expect("read").expect("there");
+    assert_eq!(event.base, Some(history.at(0).id));
+    assert_eq!(event.addresses, a.addresses("k"));
+    assert!(event.ask_hooks && event.sides.len() == 2);
+    let origins: Vec<_> = event.sides.iter().map(|side| side.origin).collect();
+    assert!(origins.contains(&a.store.id()) && origins.contains(&b.store.id()));
+    assert!(event.sides.windows(2).all(|pair| pair[0].version < pair[1].version));
+    b.learn(&a, "k");
+    assert_eq!(b.raised()[0].id, event.id, "equal events have equal ids");
+}
+
+#[test]
+fn an_event_is_raised_once_for_a_set_of_sides_also_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notes.redb");
+    let other = Bench::new();
+    {
+        let bench = Bench::file(&path);
+        bench.put("k", "mine", 1);
+        other.put("k", "theirs", 2);
+        bench.learn(&other, "k");
+        assert_eq!(bench.raised().len(), 1);
+        // The sides go on under their addresses: the set is the same.
+        let side = bench.addresses("k")[0].to_string();
+        bench.put(&side, "changed", 3);
+        assert!(bench.raised().is_empty());
+    }
+    let bench = Bench::file(&path);
+    let sides = bench.addresses("k");
+    // Less than two sides, then the same two again, because their writer had not heard of the delete.
+    let theirs = bench.store.snapshot();
+    let theirs = sides.iter().find(|side| {
+        theirs.get(&keepboth_core::name::Name::Address(**side)).expect("a side").origin == other.store.id()
+    });
+    bench.delete(&theirs.expect("their side").to_string(), 4);
+    assert_eq!(bench.store.counts().conflicts, 0);
+    other.put("k", "theirs again", 5);
+    bench.learn(&other, "k");
+    assert_eq!(bench.addresses("k"), sides);
+    assert!(bench.raised().is_empty(), "it was raised before the restart");
+    let third = Bench::new();
+    third.put("k", "third", 6);
+    bench.learn(&third, "k");
+    assert_eq!(bench.raised().len(), 1, "three sides are another set");
+    bench.check();
+}
+
+#[test]
+fn a_hooks_merge_is_made_only_for_the_conflict_it_saw() {
+    let (a, b) = in_conflict();
+    let seen = a.raised()[0].id;
+    let third = Bench::new();
+    third.put("k", "third", 4);
+    a.learn(&third, "k");
+    let now = a.raised()[0].id;
+    assert_eq!(a.merge("k", seen, "stale"), Ok(None));
+    let merged = a.merge("k", now, "merged").expect("no refusal").expect("made");
+    assert!(merged.conflict_ended);
+    assert_eq!(a.get("k").expect("found"), "merged");
+    assert_eq!(a.merge("k", now, "again"), Ok(None));
+    assert_eq!(b.merge("k", now, "nothing there"), Ok(None));
+    let changes = a.changes();
+    assert!(changes.last().expect("a change").local, "peers are told of it");
+    a.check();
+}
+
+#[test]
+fn hooks_are_not_asked_once_every_side_is_a_merge_of_merges() {
+    let (a, b) = in_conflict();
+    b.learn(&a, "k");
+    let mut asked = Vec::new();
+    for round in 0..4 {
+        let (mine, theirs) = (a.raised(), b.raised());
+        let Some(event) = mine.first().or(theirs.first()) else { break };
+        asked.push(event.ask_hooks);
+        let id = a.store.snapshot().conflict(&key("k")).expect("in conflict").id;
+        if !event.ask_hooks {
+            break;
+        }
+        a.merge("k", id, &format!("mine {round}")).expect("no refusal");
+        b.merge("k", id, &format!("theirs {round}")).expect("no refusal");
+        a.learn(&b, "k");
+        b.learn(&a, "k");
+    }
+    assert_eq!(asked, [true, true, false]);
+    a.check();
+}
+
+#[test]
+fn a_conflict_is_read_with_the_values_of_its_base_and_sides() {
+    let (a, b) = in_conflict();
+    let conflict = a.store.snapshot().conflict(&key("k")).expect("in conflict");
+    assert_eq!(conflict.base.expect("a base").1, Some(text("base")));
+    assert_eq!(conflict.id, a.raised()[0].id);
+    let mut values: Vec<_> =
+        conflict.sides.iter().map(|side| (side.timestamp, side.value.clone())).collect();
+    values.sort_by_key(|(timestamp, _)| *timestamp);
+    assert_eq!(values, [(2, text("mine")), (3, text("theirs"))]);
+    assert_eq!(code(b.store.snapshot().conflict(&key("k"))), Code::NoConflict);
+    assert_eq!(code(b.store.snapshot().conflict(&key("never"))), Code::NoConflict);
+}
+
+#[test]
+fn what_both_wrote_alike_is_no_conflict() {
+    let (a, b) = (Bench::new(), Bench::new());
+    a.put("k", "same", 1);
+    b.put("k", "same", 2);
+    a.learn(&b, "k");
+    assert_eq!(a.get("k").expect("found"), "same");
+    assert!(a.raised().is_empty());
+    let written = a.put("k", "next", 3);
+    let history = a.store.snapshot().load_history(&key("k")).expect("read").expect("there");
+    let version = history.at(history.find(&written.version).expect("there"));
+    assert_eq!((version.parents.len(), version.change), (2, Change::Put));
+    a.check();
+}

@@ -1,0 +1,196 @@
+//! A store opened again is what it was; what is no store of ours is refused in plain words.
+
+use std::fs;
+use std::path::Path;
+
+use keepboth_core::name::Namespace;
+use keepboth_core::refusal::Code;
+use keepboth_store::{OpenError, Options, Store};
+use redb::{Database, TableDefinition};
+
+use crate::harness::{Bench, code, key, name, namespace};
+
+const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+const VALUES: TableDefinition<u64, &[u8]> = TableDefinition::new("values");
+const KEYS: TableDefinition<&str, &[u8]> = TableDefinition::new("keys");
+const RECORDS: TableDefinition<u64, &[u8]> = TableDefinition::new("records");
+
+fn filled(path: &Path) -> Bench {
+    let (bench, other) = (Bench::file(path), Bench::new());
+    bench.put("k", "mine", 1);
+    other.put("k", "theirs", 2);
+    bench.learn(&other, "k");
+    bench.put("plain", "one", 3);
+    bench.put("plain", "two", 4);
+    bench.put("deleted", "x", 5);
+    bench.delete("deleted", 6);
+    bench
+}
+
+/// Changes one row of a closed store.
+fn tamper(path: &Path, change: impl FnOnce(&redb::WriteTransaction)) {
+    let database = Database::open(path).expect("a database");
+    let transaction = database.begin_write().expect("a transaction");
+    change(&transaction);
+    transaction.commit().expect("a commit");
+}
+
+fn refused(path: &Path) -> OpenError {
+    let error = match Bench::try_file(path) {
+        Ok(_) => panic!("the file was opened"),
+        Err(error) => error,
+    };
+    assert!(error.to_string().starts_with(&path.display().to_string()), "it names the file: {error}");
+    error
+}
+
+#[test]
+fn a_store_opened_again_is_what_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notes.redb");
+    let bench = filled(&path);
+    let (id, root, counts) = (bench.store.id(), bench.store.root(), bench.store.counts());
+    let state = bench.store.snapshot().state(&key("k")).expect("a state");
+    drop(bench);
+    let again = Bench::file(&path);
+    assert_eq!((again.store.id(), again.store.epoch(), again.store.root()), (id, 1, root));
+    assert_eq!(again.store.counts(), counts);
+    assert_eq!(again.store.snapshot().state(&key("k")).expect("a state"), state);
+    assert_eq!(again.get("plain").expect("found"), "two");
+    assert_eq!(again.put("plain", "three", 7).sequence, counts.last_sequence + 1);
+    again.check();
+}
+
+#[test]
+fn two_stores_have_two_ids() {
+    assert_ne!(Bench::new().store.id(), Bench::new().store.id());
+}
+
+#[test]
+fn a_file_in_use_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notes.redb");
+    let bench = filled(&path);
+    assert!(matches!(refused(&path), OpenError::Locked { .. }));
+    bench.store.close();
+    Bench::file(&path).check();
+}
+
+#[test]
+fn a_newer_format_is_refused_with_its_number() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notes.redb");
+    drop(filled(&path));
+    tamper(&path, |transaction| {
+        let mut meta = transaction.open_table(META).expect("meta");
+        meta.insert("format", &2_u32.to_be_bytes()[..]).expect("written");
+    });
+    let error = refused(&path);
+    assert!(matches!(error, OpenError::NewerFormat { found: 2, .. }), "{error}");
+}
+
+#[test]
+fn another_namespaces_store_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notes.redb");
+    drop(filled(&path));
+    let other = Namespace::new("other").expect("a name");
+    let error = Store::open(&path, &other, Options::default(), |_| {}).map(|_| ()).expect_err("refused");
+    let words = "the store of namespace \"notes\", expected \"other\"";
+    assert!(error.to_string().ends_with(words), "{error}");
+}
+
+#[test]
+fn what_is_no_store_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = folder.path().join("text");
+    fs::write(&text, "this is a letter and no database, however long it may be ".repeat(200)).expect("written");
+    assert!(matches!(refused(&text), OpenError::NotAStore { .. }));
+    let foreign = folder.path().join("foreign.redb");
+    let database = Database::create(&foreign).expect("a database");
+    let transaction = database.begin_write().expect("a transaction");
+    transaction.open_table(RECORDS).expect("a table");
+    transaction.commit().expect("a commit");
+    drop(database);
+    assert!(matches!(refused(&foreign), OpenError::NotAStore { .. }));
+    let nowhere = folder.path().join("missing/notes.redb");
+    assert!(matches!(refused(&nowhere), OpenError::Failed { .. }));
+}
+
+#[test]
+fn a_file_cut_short_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notes.redb");
+    drop(filled(&path));
+    let file = fs::OpenOptions::new().write(true).open(&path).expect("a file");
+    file.set_len(9_000).expect("cut");
+    drop(file);
+    let error = refused(&path);
+    assert!(matches!(error, OpenError::Corrupt { .. } | OpenError::Failed { .. } | OpenError::NotAStore { .. }), "{error}");
+}
+
+#[test]
+fn a_value_that_does_not_match_its_hash_is_never_given_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notes.redb");
+    let bench = filled(&path);
+    let found = bench.store.snapshot().get(&name("plain")).expect("found");
+    drop(bench);
+    tamper(&path, |transaction| {
+        let mut values = transaction.open_table(VALUES).expect("values");
+        values.insert(found.sequence, &b"\x01twp"[..]).expect("written");
+    });
+    let bench = Bench::file(&path);
+    let snapshot = bench.store.snapshot();
+    let refusal = snapshot.get(&name("plain")).expect_err("corrupt");
+    assert_eq!(refusal.code, Code::Corrupt);
+    let version = found.version.to_string();
+    assert!(refusal.message.contains("\"plain\"") && refusal.message.contains(&version), "{refusal}");
+    assert_eq!(code(snapshot.value_of(&name("plain"), &found.version)), Code::Corrupt);
+    assert_eq!(code(snapshot.missing(&key("plain"), &[])), Code::Corrupt);
+    assert_eq!(code(snapshot.list("", None, 10, 1_000, true)), Code::Corrupt);
+    bench.put("plain", "written over", 9);
+    assert_eq!(bench.get("plain").expect("found"), "written over");
+}
+
+#[test]
+fn a_row_that_makes_no_sense_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notes.redb");
+    for row in [&b""[..], b"\x07", b"\x00short", &[2; 30]] {
+        let _ = fs::remove_file(&path);
+        drop(filled(&path));
+        tamper(&path, |transaction| {
+            let mut keys = transaction.open_table(KEYS).expect("keys");
+            keys.insert("plain", row).expect("written");
+        });
+        let error = refused(&path);
+        assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
+        assert!(error.to_string().contains("\"plain\""), "{error}");
+    }
+}
+
+#[test]
+fn a_history_that_is_not_whole_is_refused_and_harms_nothing_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notes.redb");
+    drop(filled(&path));
+    tamper(&path, |transaction| {
+        let mut records = transaction.open_table(RECORDS).expect("records");
+        records.remove(1).expect("removed");
+    });
+    let bench = Bench::file(&path);
+    assert_eq!(code(bench.store.snapshot().load_history(&key("k"))), Code::Corrupt);
+    assert_eq!(code(bench.op(crate::harness::put_op("k", "x"), 9)), Code::Corrupt);
+    assert_eq!(bench.put("plain", "three", 9).key, key("plain"));
+}
+
+#[test]
+fn an_empty_file_becomes_a_store() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notes.redb");
+    fs::write(&path, "").expect("written");
+    let bench = Bench::file(&path);
+    assert_eq!(bench.store.namespace(), &namespace());
+    bench.check();
+}

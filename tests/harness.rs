@@ -1,0 +1,252 @@
+//! Real servers of their own process on free ports, and a WebSocket client that is not ours.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+pub use keepboth::cli::demo::link::Wire;
+use keepboth::cli::demo::node::Node;
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+/// After this a test that waits has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program under test.
+pub fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_keepboth-node"))
+}
+
+/// The project's folder.
+pub fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the project's folder")
+}
+
+/// A server with its folder; killed and removed when dropped.
+pub struct Server {
+    node: Option<Node>,
+    pub folder: TempDir,
+}
+
+impl Server {
+    /// Starts a server with this configuration. Port, data, scripts and schemas are set if it does not.
+    pub async fn start(config: &str) -> Server {
+        Server::start_with(config, |_| {}).await
+    }
+
+    /// As [`Server::start`], after files were put into its folder.
+    pub async fn start_with(config: &str, prepare: impl FnOnce(&Path)) -> Server {
+        let folder = TempDir::new().expect("a folder");
+        prepare(folder.path());
+        std::fs::write(folder.path().join("config.toml"), whole(config)).expect("a config");
+        let mut server = Server { node: None, folder };
+        server.go_on().await;
+        server
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("config.toml")
+    }
+
+    /// Starts again on the same folder, on another port.
+    pub async fn go_on(&mut self) {
+        let node = Node::start(program(), &self.config()).await;
+        self.node = Some(node.expect("a server that starts"));
+    }
+
+    fn node(&self) -> &Node {
+        self.node.as_ref().expect("a running server")
+    }
+
+    pub fn url(&self) -> String {
+        self.node().url()
+    }
+
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.node().address
+    }
+
+    pub async fn kill(&mut self) {
+        self.node.take().expect("a running server").kill().await.expect("killed");
+    }
+
+    /// Stops by SIGTERM; the exit code.
+    pub async fn stop(&mut self) -> Option<i32> {
+        self.node.take().expect("a running server").stop().await.expect("stopped")
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    pub async fn client(&self) -> Client {
+        Client::connect(&self.url(), None).await
+    }
+
+    /// Waits until the namespace is in this state.
+    pub async fn until(&self, namespace: &str, state: &str) {
+        let mut client = self.client().await;
+        client.ok(json!({"watch": {"ns": namespace}})).await;
+        let status = client.ok(json!({"status": {"ns": namespace}})).await;
+        if status["namespaces"][0]["state"] == state {
+            return;
+        }
+        client.event(|event| event["type"] == "state" && event["state"] == state).await;
+    }
+}
+
+fn whole(config: &str) -> String {
+    let project = project();
+    let server = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nscripts = {:?}\nschemas = {:?}\n",
+        project.join("scripts"),
+        project.join("schemas")
+    );
+    match config.contains("[server]") {
+        true => config.to_owned(),
+        false => format!("{server}{config}"),
+    }
+}
+
+/// A plain WebSocket client that speaks JSON.
+pub struct Client {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    next: u64,
+    /// Pushed frames that came while an answer was waited for.
+    pushed: Vec<Json>,
+}
+
+impl Client {
+    pub async fn connect(url: &str, protocol: Option<&str>) -> Client {
+        let mut request = url.into_client_request().expect("a URL");
+        if let Some(protocol) = protocol {
+            let protocol = protocol.parse().expect("a protocol");
+            request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
+        }
+        let (socket, _) = tokio_tungstenite::connect_async(request).await.expect("a connection");
+        Client { socket, next: 1, pushed: Vec::new() }
+    }
+
+    pub async fn send(&mut self, message: Message) {
+        self.socket.send(message).await.expect("sent");
+    }
+
+    pub async fn send_text(&mut self, text: &str) {
+        self.send(Message::text(text)).await;
+    }
+
+    /// The next message that is not a ping.
+    pub async fn message(&mut self) -> Message {
+        loop {
+            let next = timeout(PATIENCE, self.socket.next()).await.expect("a message in time");
+            match next.expect("an open connection").expect("a message") {
+                Message::Ping(_) | Message::Pong(_) => {}
+                message => return message,
+            }
+        }
+    }
+
+    pub async fn frame(&mut self) -> Json {
+        match self.message().await {
+            Message::Text(text) => serde_json::from_str(&text).expect("JSON"),
+            other => panic!("not a text frame: {other:?}"),
+        }
+    }
+
+    /// Sends a frame without waiting; its id.
+    pub async fn ask(&mut self, mut frame: Json) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        frame["id"] = id.into();
+        self.send_text(&frame.to_string()).await;
+        id
+    }
+
+    /// The answer to an id, whole.
+    pub async fn answer(&mut self, id: u64) -> Json {
+        loop {
+            let frame = self.frame().await;
+            if frame["id"] == id {
+                return frame;
+            }
+            self.pushed.push(frame);
+        }
+    }
+
+    /// Asks and takes what stands in `ok`.
+    pub async fn ok(&mut self, frame: Json) -> Json {
+        let words = frame.to_string();
+        let id = self.ask(frame).await;
+        let mut answer = self.answer(id).await;
+        assert!(answer["error"].is_null(), "{words}: {answer}");
+        answer["ok"].take()
+    }
+
+    /// Asks and takes what stands in `error`.
+    pub async fn error(&mut self, frame: Json) -> Json {
+        let words = frame.to_string();
+        let id = self.ask(frame).await;
+        let mut answer = self.answer(id).await;
+        assert!(answer["ok"].is_null(), "{words}: {answer}");
+        answer["error"].take()
+    }
+
+    pub async fn put(&mut self, namespace: &str, key: &str, value: Json) -> Json {
+        self.ok(json!({"put": {"ns": namespace, "key": key, "value": value}})).await
+    }
+
+    pub async fn get(&mut self, namespace: &str, key: &str) -> Json {
+        self.ok(json!({"get": {"ns": namespace, "key": key}})).await["value"].take()
+    }
+
+    /// The next pushed frame.
+    pub async fn push(&mut self) -> Json {
+        if !self.pushed.is_empty() {
+            return self.pushed.remove(0);
+        }
+        let frame = self.frame().await;
+        assert!(frame["id"].is_null(), "an answer nobody waits for: {frame}");
+        frame
+    }
+
+    /// The next event of a key: what a watch tells of states is passed over.
+    pub async fn change(&mut self) -> Json {
+        self.event(|event| !event.is_null() && event["type"] != "state").await
+    }
+
+    /// The next event of which this is true; others are passed over.
+    pub async fn event(&mut self, wanted: impl Fn(&Json) -> bool) -> Json {
+        loop {
+            let mut frame = self.push().await;
+            if wanted(&frame["event"]) {
+                return frame["event"].take();
+            }
+        }
+    }
+
+    /// Every object of a namespace: name to version and value.
+    pub async fn objects(&mut self, namespace: &str) -> Json {
+        let mut objects = serde_json::Map::new();
+        let mut after = Json::Null;
+        loop {
+            let mut list = json!({"list": {"ns": namespace, "values": true}});
+            if !after.is_null() {
+                list["list"]["after"] = after;
+            }
+            let page = self.ok(list).await;
+            for item in page["items"].as_array().expect("items") {
+                let name = item["name"].as_str().expect("a name").to_owned();
+                objects.insert(name, json!([item["version"], item["value"]]));
+            }
+            after = page["next"].clone();
+            if after.is_null() {
+                return objects.into();
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What Keepboth promises, a behaviour a file, a promise a test, on real servers wherever one can run.
+
+mod harness;
+mod real_data;
+mod requests;
+mod tidy;
+mod watching;
