@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 /// After this a test that waits has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The program under test.
 pub fn program() -> &'static Path {
@@ -134,6 +134,21 @@ impl Client {
 
     pub async fn send(&mut self, message: Message) {
         self.socket.send(message).await.expect("sent");
+    }
+
+    /// Sends to a server that may end the connection meanwhile.
+    pub async fn send_whatever_comes(&mut self, text: &str) {
+        let _ = self.socket.send(Message::text(text)).await;
+    }
+
+    /// True when the connection is at its end.
+    pub async fn ended(&mut self) -> bool {
+        loop {
+            match timeout(PATIENCE, self.socket.next()).await.expect("an end in time") {
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return true,
+                Some(Ok(_)) => {}
+            }
+        }
     }
 
     pub async fn send_text(&mut self, text: &str) {

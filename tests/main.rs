@@ -1,6 +1,9 @@
 //! What Keepboth promises, a behaviour a file, a promise a test, on real servers wherever one can run.
 
+mod bad_clients;
+mod bad_peers;
 mod harness;
+mod mesh;
 mod real_data;
 mod requests;
 mod tidy;

@@ -48,7 +48,10 @@ async fn airports_are_imported_replicated_edited_apart_and_converge() {
     let wire = Wire::start().await.expect("a wire");
     let b = Server::start(CONFIG).await;
     wire.lead_to(b.address());
-    let mesh = format!("[mesh]\npeers = [\"ws://{}\"]\nreconnect_max = \"200ms\"\n", wire.address);
+    let mesh = format!(
+        "[mesh]\npeers = [\"ws://{}\"]\nreconnect_min = \"20ms\"\nreconnect_max = \"100ms\"\n",
+        wire.address
+    );
     let a = Server::start(&format!("{mesh}{CONFIG}")).await;
 
     let output = import(&a.url(), &project().join("tests/data/airports.ndjson"));
@@ -119,8 +122,10 @@ async fn airports_are_imported_replicated_edited_apart_and_converge() {
 async fn an_import_names_the_line_that_was_refused() {
     let server = Server::start(CONFIG).await;
     let file = server.folder.path().join("bad.ndjson");
-    let good = r#"{"key":"airport/AAA","value":{"name":"A","country":"USA","latitude":1,"longitude":2}}"#;
-    let bad = r#"{"key":"airport/BBB","value":{"name":"B","country":"USA","latitude":91,"longitude":2}}"#;
+    let good =
+        r#"{"key":"airport/AAA","value":{"name":"A","country":"USA","latitude":1,"longitude":2}}"#;
+    let bad =
+        r#"{"key":"airport/BBB","value":{"name":"B","country":"USA","latitude":91,"longitude":2}}"#;
     std::fs::write(&file, format!("{good}\n{bad}\n")).expect("a file");
     let output = import(&server.url(), &file);
     let words = String::from_utf8_lossy(&output.stderr);
@@ -128,5 +133,8 @@ async fn an_import_names_the_line_that_was_refused() {
     for part in ["line 2", "airport.schema.json", "/latitude", "maximum"] {
         assert!(words.contains(part), "{part:?} in {words}");
     }
-    assert_eq!(server.client().await.objects("airports").await.as_object().expect("objects").len(), 1);
+    assert_eq!(
+        server.client().await.objects("airports").await.as_object().expect("objects").len(),
+        1
+    );
 }

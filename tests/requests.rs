@@ -29,7 +29,10 @@ async fn what_is_put_is_got_and_what_is_deleted_is_gone() {
     let value = json!({"b": [1, 2.5, null], "a": "ключ"});
     let put = client.put("notes", "k", value.clone()).await;
     let got = client.ok(json!({"get": {"ns": "notes", "key": "k"}})).await;
-    assert_eq!((&got["value"], &got["version"], &got["name"]), (&value, &put["version"], &json!("k")));
+    assert_eq!(
+        (&got["value"], &got["version"], &got["name"]),
+        (&value, &put["version"], &json!("k"))
+    );
     client.ok(json!({"delete": {"ns": "notes", "key": "k"}})).await;
     let gone = client.error(json!({"get": {"ns": "notes", "key": "k"}})).await;
     assert_eq!(gone["code"], "not_found");
@@ -62,14 +65,15 @@ async fn every_kind_of_value_comes_back_as_it_was() {
 #[tokio::test]
 async fn a_condition_guards_against_lost_updates() {
     let (_server, mut client) = client().await;
-    let put = |value: u64, if_version| {
-        json!({"put": {"ns": "notes", "key": "k", "value": value, "if_version": if_version}})
-    };
+    let put = |value: u64, if_version| json!({"put": {"ns": "notes", "key": "k", "value": value, "if_version": if_version}});
     let first = client.ok(put(1, json!(null))).await;
     assert_eq!(client.error(put(2, json!(null))).await["code"], "version_mismatch");
     let second = client.ok(put(2, first["version"].clone())).await;
     let stale = client.error(put(3, first["version"].clone())).await;
-    assert_eq!((&stale["code"], &stale["version"]), (&json!("version_mismatch"), &second["version"]));
+    assert_eq!(
+        (&stale["code"], &stale["version"]),
+        (&json!("version_mismatch"), &second["version"])
+    );
     assert_eq!(client.get("notes", "k").await, 2);
 }
 
@@ -90,7 +94,10 @@ async fn a_batch_is_all_or_nothing() {
     let refused = client.error(json!({"batch": {"ns": "notes", "ops": ops}})).await;
     assert_eq!(refused["code"], "not_found");
     assert!(refused["message"].as_str().expect("words").contains("operation 1"), "{refused}");
-    assert_eq!(client.error(json!({"get": {"ns": "notes", "key": "b"}})).await["code"], "not_found");
+    assert_eq!(
+        client.error(json!({"get": {"ns": "notes", "key": "b"}})).await["code"],
+        "not_found"
+    );
 }
 
 #[tokio::test]
@@ -112,7 +119,10 @@ async fn lists_are_in_order_by_prefix_and_page_by_page() {
         let items = page["items"].as_array().expect("items").iter();
         items.map(|item| item["value"].as_str().expect("a value").to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!((names(&first), names(&second)), (vec!["b/1".into(), "b/2".into()], vec!["b/3".into()]));
+    assert_eq!(
+        (names(&first), names(&second)),
+        (vec!["b/1".into(), "b/2".into()], vec!["b/3".into()])
+    );
     assert!(second["next"].is_null());
 }
 
@@ -124,8 +134,12 @@ async fn history_keeps_every_version_and_revert_brings_one_back() {
         versions.push(client.put("notes", "k", json!(n)).await["version"].clone());
     }
     let history = client.ok(json!({"history": {"ns": "notes", "key": "k"}})).await;
-    let listed: Vec<_> =
-        history["versions"].as_array().expect("versions").iter().map(|v| v["version"].clone()).collect();
+    let listed: Vec<_> = history["versions"]
+        .as_array()
+        .expect("versions")
+        .iter()
+        .map(|v| v["version"].clone())
+        .collect();
     assert_eq!(listed, versions.iter().rev().cloned().collect::<Vec<_>>());
     let old = json!({"get_version": {"ns": "notes", "key": "k", "version": versions[0]}});
     assert_eq!(client.ok(old).await["value"], 1);
@@ -152,7 +166,10 @@ async fn the_trash_keeps_what_was_deleted_until_it_is_restored() {
 async fn namespaces_do_not_see_each_other() {
     let (_server, mut client) = client().await;
     client.put("notes", "k", json!(1)).await;
-    assert_eq!(client.error(json!({"get": {"ns": "other", "key": "k"}})).await["code"], "not_found");
+    assert_eq!(
+        client.error(json!({"get": {"ns": "other", "key": "k"}})).await["code"],
+        "not_found"
+    );
     let status = client.ok(json!({"status": {}})).await;
     let states: Vec<_> = status["namespaces"]
         .as_array()
@@ -160,10 +177,7 @@ async fn namespaces_do_not_see_each_other() {
         .iter()
         .map(|ns| (ns["name"].clone(), ns["state"].clone()))
         .collect();
-    assert_eq!(
-        states,
-        [(json!("notes"), json!("not_synced")), (json!("other"), json!("empty"))]
-    );
+    assert_eq!(states, [(json!("notes"), json!("not_synced")), (json!("other"), json!("empty"))]);
 }
 
 #[tokio::test]

@@ -19,7 +19,13 @@ fn rooms() -> Vec<(&'static str, &'static [&'static str])> {
         ("plugins/audit", plugins),
         (
             "server/node",
-            &["keepboth-core", "keepboth-store", "keepboth-schema", "keepboth-lua", "keepboth-audit"],
+            &[
+                "keepboth-core",
+                "keepboth-store",
+                "keepboth-schema",
+                "keepboth-lua",
+                "keepboth-audit",
+            ],
         ),
     ]
 }
@@ -89,7 +95,8 @@ fn a_library_stands_in_its_room_only() {
 fn the_rules_know_neither_clock_nor_chance() {
     for file in sources(&root().join("server/core/src")) {
         let code = code(&file);
-        for word in ["Instant::now", "SystemTime", "rand::", "getrandom", "std::thread", "std::net"] {
+        for word in ["Instant::now", "SystemTime", "rand::", "getrandom", "std::thread", "std::net"]
+        {
             assert!(!code.contains(word), "{} uses {word}", file.display());
         }
     }
@@ -136,7 +143,13 @@ fn a_module_uses_only_the_modules_above_it() {
 #[test]
 fn nothing_speaks_of_the_machine_it_was_written_on() {
     let home = std::env::var("HOME").unwrap_or_else(|_| "/nowhere".into());
-    let texts = ["README.md", "PROTOCOL.md", "CHANGELOG.md", "server/ARCHITECTURE.md", "config.example.toml"];
+    let texts = [
+        "README.md",
+        "PROTOCOL.md",
+        "CHANGELOG.md",
+        "server/ARCHITECTURE.md",
+        "config.example.toml",
+    ];
     let files = texts.iter().map(|name| root().join(name)).chain(sources(&root()));
     for file in files.filter(|file| file.exists() && !file.starts_with(root().join("target"))) {
         let text = read(&file);

@@ -14,7 +14,10 @@ async fn a_watch_gives_what_is_there_then_a_mark_then_changes() {
     client.put("notes", "b", json!(2)).await;
     let watch = client.ok(json!({"watch": {"ns": "notes", "initial": true}})).await;
     let (a, b, live) = (client.push().await, client.push().await, client.push().await);
-    assert_eq!((&a["sub"], &a["event"]["key"], &a["event"]["value"]), (&watch["sub"], &json!("a"), &json!(1)));
+    assert_eq!(
+        (&a["sub"], &a["event"]["key"], &a["event"]["value"]),
+        (&watch["sub"], &json!("a"), &json!(1))
+    );
     assert_eq!(b["event"]["key"], "b");
     assert!(live["live"]["cursor"].is_string(), "{live}");
     client.put("notes", "c", json!(3)).await;
@@ -48,7 +51,8 @@ async fn a_watch_resumes_from_its_cursor_with_nothing_lost_or_doubled() {
         let event = &frame["event"];
         told.push((event["key"].as_str().expect("a key").to_owned(), event["value"].clone()));
     }
-    let expected: Vec<(String, Json)> = (40..50).map(|n| (format!("k{}", n % 10), json!(n))).collect();
+    let expected: Vec<(String, Json)> =
+        (40..50).map(|n| (format!("k{}", n % 10), json!(n))).collect();
     assert_eq!(told, expected, "each key once, with its latest value");
     writer.put("notes", "next", json!(1)).await;
     assert_eq!(again.change().await["key"], "next");

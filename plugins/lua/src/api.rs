@@ -1,6 +1,7 @@
 //! The table `kb`: all that a script can ask of its host.
 
 use keepboth_core::json;
+use keepboth_core::limits::figure;
 use keepboth_core::name::{Name, Namespace};
 use keepboth_core::plugin::Effect;
 use mlua::{Function, Lua, LuaString, MultiValue, Table, Value, Variadic};
@@ -14,7 +15,6 @@ use crate::merge::merge3;
 use crate::state::{Rejection, Shared};
 use crate::tree::{Kit, TEXT_BYTES_MAX, to_json, to_lua, to_stored, weigh};
 use crate::words::{no_such_name, one_line};
-use keepboth_core::limits::figure;
 
 /// Most writes that one call asks for.
 const EFFECTS_MAX: usize = 1_000;
@@ -162,7 +162,7 @@ fn effect(
 fn json_functions(lua: &Lua) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     let encode = lua.create_function(|lua, value: Value| {
-        let tree = to_json(lua, &value, "value").map_err(|e| raise(lua, e))?;
+        let tree = to_json(lua, &value, || "value".into()).map_err(|e| raise(lua, e))?;
         lua.create_string(json::canonical(&tree))
     })?;
     let decode = lua.create_function(|lua, text: LuaString| {
@@ -204,7 +204,7 @@ fn array(lua: &Lua, table: Option<Table>) -> mlua::Result<Table> {
 }
 
 fn table(lua: &Lua, value: Value) -> mlua::Result<Value> {
-    let tree = to_json(lua, &value, "value").map_err(|e| raise(lua, e))?;
+    let tree = to_json(lua, &value, || "value".into()).map_err(|e| raise(lua, e))?;
     to_lua(lua, &Kit::of(lua)?, &tree)
 }
 
@@ -227,7 +227,7 @@ fn merge_values(lua: &Lua, kit: &Kit, (base, a, b, decide): Three) -> mlua::Resu
     }
     let read = |value: &Value, what: &str| match value {
         Value::Nil => Ok(None),
-        value => to_json(lua, value, what).map(Some).map_err(|e| raise(lua, e)),
+        value => to_json(lua, value, || what.into()).map(Some).map_err(|e| raise(lua, e)),
     };
     let (base, a, b) = (read(&base, "base")?, read(&a, "a")?, read(&b, "b")?);
     let give = |tree: Option<&Json>| tree.map_or(Ok(Value::Nil), |tree| to_lua(lua, kit, tree));

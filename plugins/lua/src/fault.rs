@@ -11,6 +11,9 @@ const LEVELS_MAX: usize = 20;
 /// What Luau says when the memory limit is reached.
 pub const NO_MEMORY: &str = "not enough memory";
 
+/// The kinds of Lua values that Luau shows by their address.
+const KINDS: [&str; 5] = ["table", "function", "userdata", "thread", "buffer"];
+
 /// An error of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -59,10 +62,15 @@ pub fn explain(error: &Error, chunk: &str) -> Fault {
     };
     let (words, trace) = text.split_once("\nstack traceback:\n").unwrap_or((&text, trace));
     let memory = matches!(error, Error::MemoryError(_)) || words.ends_with(NO_MEMORY);
-    match leading_place(words, chunk) {
-        Some((place, words)) => Fault { place: Some(place), words: tidy(words), memory },
-        None => Fault { place: first_place(trace, chunk), words: tidy(words), memory },
+    let (mut place, mut rest) = (None, words);
+    // A text that was caught and raised again has several places; the innermost is the cause.
+    while let Some((inner, words)) = leading_place(rest, chunk) {
+        (place, rest) = (Some(inner), words);
     }
+    if place.is_some() && chunk.starts_with(rest) && !rest.is_empty() {
+        rest = "an error too deep in nested calls to be told; a call that calls itself?";
+    }
+    Fault { place: place.or_else(|| first_place(trace, chunk)), words: tidy(rest), memory }
 }
 
 /// `scripts/NAME:12: words` as its two parts.
@@ -84,8 +92,9 @@ fn first_place(trace: &str, chunk: &str) -> Option<String> {
 
 fn tidy(words: &str) -> String {
     // What `error` is given when it is no text ends up here as its type and address.
-    if let Some((kind, _)) = words.split_once(": 0x")
-        && kind.len() < 16
+    if let Some((kind, address)) = words.split_once(": 0x")
+        && KINDS.contains(&kind)
+        && address.bytes().all(|b| b.is_ascii_hexdigit())
     {
         return format!("an error that is a {kind}; give error() a text");
     }
@@ -118,5 +127,6 @@ mod tests {
     fn an_address_is_never_shown() {
         let fault = explain(&Error::runtime("table: 0x00007f12"), "scripts/a.luau");
         assert_eq!(fault.words, "an error that is a table; give error() a text");
+        assert_eq!(explain(&Error::runtime("id: 0x12"), "scripts/a.luau").words, "id: 0x12");
     }
 }

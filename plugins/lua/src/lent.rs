@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use keepboth_core::limits::DEPTH_MAX;
 use keepboth_core::value::Value as Stored;
 use mlua::Value;
 use serde_json::Value as Json;
@@ -86,6 +87,11 @@ impl Node {
 
     /// Writes or removes a member or item.
     pub fn set(&self, key: &Value, json: Option<Json>) -> Result<(), String> {
+        // Clones, hashes and drops of a tree recurse; no tree may be deeper than a value.
+        if json.as_ref().is_some_and(|json| self.path.len() + 1 + depth(json) > DEPTH_MAX) {
+            let name = format!("{}{}", self.name(), key_name(key));
+            return Err(format!("{name}: more than {DEPTH_MAX} levels"));
+        }
         let mut state = self.state.borrow_mut();
         state.live(self.epoch)?;
         let draft = state.writable(self.root)?;
@@ -117,6 +123,15 @@ impl Node {
             Json::Array(items) => (0..items.len()).map(Step::Item).collect(),
             _ => Vec::new(),
         })
+    }
+}
+
+/// Levels of arrays and objects.
+pub fn depth(tree: &Json) -> usize {
+    match tree {
+        Json::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Json::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        _ => 0,
     }
 }
 

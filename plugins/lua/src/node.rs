@@ -74,7 +74,7 @@ fn next(key: &Value) -> mlua::Result<Step> {
 fn set(lua: &Lua, node: &Node, key: &Value, value: &Value) -> Result<(), String> {
     let json = match value {
         Value::Nil => None,
-        value => Some(to_json(lua, value, &format!("{}{}", node.name(), key_name(key)))?),
+        value => Some(to_json(lua, value, || format!("{}{}", node.name(), key_name(key)))?),
     };
     node.set(key, json)
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use keepboth_core::name::Namespace;
 use keepboth_core::plugin::{Built, Factory, Plugin, Points, Site, Worker};
 use serde_json::Value as Json;
 
@@ -11,7 +10,7 @@ use crate::script::Script;
 use crate::settings::{Settings, mistake};
 use crate::state::Hook;
 use crate::vm::Vm;
-use crate::worker::LuaWorker;
+use crate::worker::{Bound, LuaWorker};
 
 /// `use = "lua"`.
 pub const FACTORY: Factory = Factory {
@@ -20,16 +19,6 @@ pub const FACTORY: Factory = Factory {
     schema: Settings::schema,
     build,
 };
-
-/// The scripts of one namespace, checked and compiled.
-pub struct Bound {
-    /// The namespace.
-    pub namespace: Namespace,
-    /// The settings.
-    pub settings: Settings,
-    /// Each script with the hooks it has, in the order of [`Hook::ALL`].
-    pub scripts: Vec<(Script, [bool; 5])>,
-}
 
 struct LuaPlugin(Arc<Bound>);
 

@@ -49,8 +49,9 @@ fn text(folder: &Path, name: &str) -> Result<String, String> {
     if bytes.len() > SCRIPT_BYTES_MAX {
         return Err(format!("more than {} bytes; split it", figure(SCRIPT_BYTES_MAX)));
     }
-    // Bytecode starts with its version, and Lua's with an escape; both could crash a VM.
-    if bytes.first().is_some_and(|b| *b < b'\t') || bytes.starts_with(b"\x1bLua") {
+    // Bytecode starts with its version or an escape and has zeros, text has neither; it could crash a VM.
+    let control = |b: &u8| *b < b' ' && !b.is_ascii_whitespace();
+    if bytes.first().is_some_and(control) || bytes.contains(&0) {
         return Err("bytecode; only the text of a script is run".into());
     }
     let text = String::from_utf8(bytes).map_err(|e| {

@@ -3,7 +3,7 @@
 use keepboth_core::limits::figure;
 use keepboth_core::plugin::SettingsError;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 /// The settings of `use = "lua"`.
@@ -30,7 +30,7 @@ pub struct Settings {
 }
 
 /// What happens to a write when a script fails or hits a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFailure {
     /// The write is refused: no write passes unguarded.

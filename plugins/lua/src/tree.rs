@@ -5,7 +5,7 @@ use keepboth_core::value::Value as Stored;
 use mlua::{Lua, Table, Value};
 use serde_json::{Map, Number, Value as Json};
 
-use crate::lent::{Node, Opaque, step};
+use crate::lent::{Node, Opaque, depth, step};
 use crate::state::Shared;
 
 /// Most nodes of a tree: a tree of more is larger than any value may be.
@@ -63,7 +63,7 @@ pub fn to_stored(lua: &Lua, value: &Value, what: &str) -> Result<Whole, String> 
             let opaque = data.borrow::<Opaque>().map_err(|e| e.to_string())?;
             Ok(Whole::Stored(opaque.0.clone()))
         }
-        _ => to_json(lua, value, what).map(Whole::Tree),
+        _ => to_json(lua, value, || what.to_owned()).map(Whole::Tree),
     }
 }
 
@@ -86,13 +86,14 @@ impl Whole {
 }
 
 /// A Lua value as a tree. Refused, with its place under the name `what`: what JSON does not have.
-pub fn to_json(lua: &Lua, value: &Value, what: &str) -> Result<Json, String> {
+pub fn to_json(lua: &Lua, value: &Value, what: impl FnOnce() -> String) -> Result<Json, String> {
     let kit = Kit::of(lua).map_err(|e| e.to_string())?;
     let mut reader = Reader { kit: &kit, above: Vec::new(), nodes: 0, text: 0 };
     let tree = reader.value(value);
     let bytes = reader.text + reader.nodes * NODE_BYTES;
-    kit.state.borrow_mut().build(bytes)?;
-    tree.map_err(|misfit| format!("{what}{}: {}", misfit.path, misfit.words))
+    let built = kit.state.borrow_mut().build(bytes);
+    let tree = tree.map_err(|misfit| format!("{}{}: {}", what(), misfit.path, misfit.words))?;
+    built.map(|()| tree)
 }
 
 struct Reader<'a> {
@@ -143,6 +144,9 @@ impl Reader<'_> {
         let tree = node.with(|tree| tree.clone()).map_err(Misfit::new)?;
         let (nodes, text) = weigh(&tree);
         self.count(nodes, text)?;
+        if self.above.len() + depth(&tree) > DEPTH_MAX {
+            return Err(Misfit::new(format!("more than {DEPTH_MAX} levels")));
+        }
         Ok(tree)
     }
 
@@ -197,7 +201,9 @@ impl Reader<'_> {
     }
 
     fn items(&mut self, table: &Table, length: usize) -> Result<Json, Misfit> {
-        self.count(length, 0)?;
+        if length > NODES_MAX {
+            return Err(Misfit::new(format!("more than {} items", figure(NODES_MAX))));
+        }
         let mut items = vec![Json::Null; length];
         let mut found = 0;
         let mut misfit = None;

@@ -24,7 +24,7 @@ pub fn no_such_name(owner: &str, name: &str, names: &[&str]) -> String {
     let near = names
         .iter()
         .map(|have| (strsim::osa_distance(have, name), have))
-        .filter(|(distance, have)| *distance <= 1 + have.len() / 3)
+        .filter(|(distance, have)| *distance <= 1 + have.len() / 3 || name.starts_with(**have))
         .min();
     let hint = near.map(|(_, have)| format!(" (did you mean {have:?}?)")).unwrap_or_default();
     let name = one_line(name, 80);

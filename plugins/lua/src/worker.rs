@@ -2,18 +2,29 @@
 
 use std::sync::Arc;
 
+use keepboth_core::name::Namespace;
 use keepboth_core::plugin::{Conflict, Delete, Done, Draft, Effect, Failure, Put, Worker};
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value as Stored;
 
 use crate::event::{self, replace};
 use crate::fault::Fault;
-use crate::plugin::Bound;
-use crate::settings::OnFailure;
+use crate::script::Script;
+use crate::settings::{OnFailure, Settings};
 use crate::state::{Hook, Rejection, Subject, no_draft};
 use crate::tree::to_stored;
 use crate::vm::{Called, Failed, Vm};
 use crate::words::one_line;
+
+/// The scripts of one namespace, checked and compiled.
+pub struct Bound {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// The settings.
+    pub settings: Settings,
+    /// Each script with the hooks it has, in the order of [`Hook::ALL`].
+    pub scripts: Vec<(Script, [bool; 5])>,
+}
 
 /// Implements the hooks by the scripts.
 pub struct LuaWorker {

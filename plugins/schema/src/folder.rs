@@ -13,9 +13,8 @@ use keepboth_core::limits::figure;
 use serde_json::Value as Json;
 
 use crate::lint;
+use crate::words::{REMOTE, SCHEME};
 
-/// The scheme under which the files know each other; nothing outside this crate understands it.
-pub const SCHEME: &str = "schema";
 /// Most bytes of a schema file.
 const FILE_BYTES_MAX: usize = 256 << 10;
 /// Most files that one schema may draw in by `$ref`.
@@ -99,6 +98,3 @@ impl Retrieve for Folder {
         self.read(name).map_err(|faults| faults.join("; ").into())
     }
 }
-
-/// What is said of a `$ref` to the network or out of the folder.
-pub const REMOTE: &str = "remote $ref is refused; name a file inside the schemas folder";

@@ -6,10 +6,10 @@ use keepboth_core::plugin::Factory;
 mod pattern;
 /// What a validator finds, in words with file, place and rule.
 mod words;
-/// Schema files and nothing else, from one folder and nowhere else.
-mod folder;
 /// Mistakes in a schema that validators pass over in silence.
 mod lint;
+/// Schema files and nothing else, from one folder and nowhere else.
+mod folder;
 /// A schema file, checked and compiled.
 mod schema;
 /// The plugin: settings, patterns, and the check before a put.

@@ -3,8 +3,10 @@
 use jsonschema::Draft;
 use serde_json::{Map, Value as Json};
 
-use crate::folder::REMOTE;
-use crate::words::cut;
+use crate::words::{REMOTE, cut};
+
+/// The kinds of values, by their names in frames.
+const KINDS: &[&str] = &["bytes", "cbor", "json", "number", "string"];
 
 /// The dialect that all schemas here are written in.
 pub const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -169,7 +171,7 @@ fn plain(keyword: &str, value: &Json) -> Option<String> {
             let known = jsonschema::options().is_known_format(Draft::Draft202012, name);
             if known { None } else { unknown("format", name, &known_formats()) }
         }
-        "x-keepboth-kind" => crate::schema::kinds(value).err(),
+        "x-keepboth-kind" => kinds(value).err(),
         _ if PLAIN.contains(&keyword) || keyword.starts_with("x-") => None,
         _ => Some(unknown_keyword(keyword)),
     }
@@ -212,4 +214,12 @@ fn near<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
         |known: &&str| strsim::damerau_levenshtein(&name.to_lowercase(), &known.to_lowercase());
     let best = known.iter().copied().min_by_key(distance)?;
     (distance(&best) <= 1.max(best.len() / 3)).then_some(best)
+}
+
+/// The kinds that `x-keepboth-kind` names.
+pub fn kinds(value: &Json) -> Result<Vec<&'static str>, String> {
+    let known = |name: &Json| KINDS.iter().copied().find(|kind| name.as_str() == Some(kind));
+    let list = value.as_array().filter(|list| !list.is_empty());
+    let kinds: Option<Vec<_>> = list.and_then(|list| list.iter().map(known).collect());
+    kinds.ok_or_else(|| format!("a list of kinds is expected, which are {}", KINDS.join(", ")))
 }

@@ -6,11 +6,10 @@ use keepboth_core::plugin::Draft as Value;
 use keepboth_core::refusal::{Code, Refusal};
 use serde_json::Value as Json;
 
-use crate::folder::{Folder, SCHEME};
-use crate::words;
+use crate::folder::Folder;
+use crate::lint::kinds;
+use crate::words::{self, SCHEME};
 
-/// The kinds of values, by their names in frames.
-const KINDS: &[&str] = &["bytes", "cbor", "json", "number", "string"];
 /// The kinds that a schema can look into.
 const SEEN: &[&str] = &["json", "number", "string"];
 /// Most memory of one compiled pattern; patterns match in linear time.
@@ -86,12 +85,4 @@ fn why(error: &ValidationError<'_>) -> String {
         ),
         _ => format!("{place}{}", words::cut(&error.to_string())),
     }
-}
-
-/// The kinds that `x-keepboth-kind` names.
-pub fn kinds(value: &Json) -> Result<Vec<&'static str>, String> {
-    let known = |name: &Json| KINDS.iter().copied().find(|kind| name.as_str() == Some(kind));
-    let list = value.as_array().filter(|list| !list.is_empty());
-    let kinds: Option<Vec<_>> = list.and_then(|list| list.iter().map(known).collect());
-    kinds.ok_or_else(|| format!("a list of kinds is expected, which are {}", KINDS.join(", ")))
 }

@@ -4,7 +4,11 @@ use jsonschema::error::ValidationErrorKind as Kind;
 use jsonschema::{ValidationError, Validator};
 use serde_json::Value as Json;
 
-use crate::folder::SCHEME;
+/// The scheme under which the files know each other; nothing outside this crate understands it.
+pub const SCHEME: &str = "schema";
+
+/// What is said of a `$ref` to the network or out of the folder.
+pub const REMOTE: &str = "remote $ref is refused; name a file inside the schemas folder";
 
 /// Most mistakes that one message tells.
 const TOLD_MAX: usize = 3;

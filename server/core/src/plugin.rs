@@ -112,7 +112,8 @@ pub trait Worker {
     }
 
     /// After a write that was made here is durable. Cannot refuse. May ask for further writes, which
-    /// pass all hooks of their namespace in their turn. A failure is logged.
+    /// pass all hooks of their namespace in their turn. A failure is logged; what was asked for before
+    /// it still counts.
     fn after(&mut self, _done: &Done, _writes: &mut Vec<Effect>) -> Result<(), Failure> {
         Ok(())
     }

@@ -4,9 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use keepboth_core::limits::Stage;
-use keepboth_core::plugin::{
-    Conflict, Delete, Done, Effect, Failure, Plugin, Points, Put, Worker,
-};
+use keepboth_core::plugin::{Conflict, Delete, Done, Effect, Failure, Plugin, Points, Put, Worker};
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
 
@@ -98,12 +96,11 @@ impl Workers {
         for at in self.having(|points| points.after) {
             let mut own = Vec::new();
             let outcome = self.call(at, |worker| worker.after(done, &mut own));
-            match outcome.unwrap_or_else(|e| Err(Failure(e))) {
-                Ok(()) => effects.append(&mut own),
-                Err(Failure(words)) => {
-                    let (namespace, key) = (done.namespace.as_str(), done.key.as_str());
-                    tracing::warn!(namespace, key, "after hook: {words}");
-                }
+            // What was asked for before a failure still counts.
+            effects.append(&mut own);
+            if let Err(Failure(words)) = outcome.unwrap_or_else(|e| Err(Failure(e))) {
+                let (namespace, key) = (done.namespace.as_str(), done.key.as_str());
+                tracing::warn!(namespace, key, "after hook: {words}");
             }
         }
         effects

@@ -26,11 +26,15 @@ pub fn load_or_make(data: &Path) -> Result<NodeId, StartError> {
     let seed = match fs::read(&path) {
         Ok(bytes) => <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| {
             let words = format!("a key has 32 bytes, this file has {}", bytes.len());
-            io("cannot read the node's key", &path)(std::io::Error::new(ErrorKind::InvalidData, words))
+            io("cannot read the node's key", &path)(std::io::Error::new(
+                ErrorKind::InvalidData,
+                words,
+            ))
         })?,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let mut seed = [0; 32];
-            let random = getrandom::fill(&mut seed).map_err(|e| std::io::Error::other(e.to_string()));
+            let random =
+                getrandom::fill(&mut seed).map_err(|e| std::io::Error::other(e.to_string()));
             random.map_err(io("no randomness for the node's key", &path))?;
             save(&path, &seed).map_err(io("cannot write the node's key", &path))?;
             seed

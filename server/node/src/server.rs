@@ -210,8 +210,7 @@ fn open_all(
         let file = database(&config.server.data, &name);
         let chain = Chain::new(bound);
         let opened = Space::open(name.clone(), &file, chain, bounds, effects.clone());
-        let space =
-            opened.map_err(|error| StartError::Open { namespace: name.clone(), error })?;
+        let space = opened.map_err(|error| StartError::Open { namespace: name.clone(), error })?;
         spaces.insert(name, space);
     }
     Ok(spaces)

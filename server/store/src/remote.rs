@@ -2,9 +2,10 @@
 
 use keepboth_core::ids::VersionId;
 use keepboth_core::limits::Stage;
+use keepboth_core::name::Key;
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::session::Received;
-use keepboth_core::version::{Change, Event};
+use keepboth_core::version::{Change, Event, Version};
 
 use crate::draft::Draft;
 
@@ -26,14 +27,7 @@ fn receive_one(
     value_bytes_max: usize,
 ) -> Result<Received, Refusal> {
     let Event { key, version, value } = event;
-    if value.is_some() != (version.change == Change::Put) {
-        let words = format!(
-            "version {} of {:?}: a put and nothing else has a value",
-            version.id,
-            key.as_str()
-        );
-        return Err(Refusal::new(Code::BadVersion, words));
-    }
+    check_form(&key, &version, value.is_some())?;
     let row = draft.row(&key)?;
     let tips = row.as_ref().map(|row| &row.view.tips[..]).unwrap_or(&[]);
     if tips.contains(&version.id) {
@@ -57,4 +51,17 @@ fn receive_one(
     }
     draft.take(&key, vec![(version, value)], false)?;
     Ok(Received::New)
+}
+
+/// What the rows rely on, should the caller not have checked the event.
+fn check_form(key: &Key, version: &Version, valued: bool) -> Result<(), Refusal> {
+    let put = version.change == Change::Put;
+    let what = match (put, valued, version.is_first()) {
+        (true, false, _) => "a put without its value",
+        (false, true, _) => "a value on a delete or split",
+        (false, _, true) => "a delete or split without a parent",
+        _ => return Ok(()),
+    };
+    let words = format!("version {} of {:?}: {what}", version.id, key.as_str());
+    Err(Refusal::new(Code::BadVersion, words))
 }

@@ -214,3 +214,67 @@ fn decode_objects(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keepboth_core::history::History;
+    use keepboth_core::ids::DataHash;
+
+    use crate::loaded::Loaded;
+
+    const ORIGIN: StoreId = StoreId([7; 16]);
+
+    /// The history of a key that was put, updated on two sides, set apart, and put and deleted anew.
+    fn rows() -> Vec<KeyRow> {
+        let key = Key::new("k").expect("a key");
+        let child = |of: &[&Version], data| {
+            Version::next(of.iter().map(|v| v.id).collect(), DataHash([data; 32]), 2, ORIGIN)
+        };
+        let first = Version::first(&key, DataHash([1; 32]), 1, ORIGIN);
+        let (left, right) = (child(&[&first], 2), child(&[&first], 3));
+        let split = Version::split([left.id, right.id].into_iter().collect(), 3, ORIGIN);
+        let anew = child(&[&split], 4);
+        let gone = child(&[&anew], 0);
+        let mut loaded = Loaded { history: History::new(key), sequences: Vec::new() };
+        let mut rows = Vec::new();
+        for (version, sequence) in [first, left, right, split, anew, gone].into_iter().zip(1..) {
+            loaded.insert(version, sequence).expect("a version in good form");
+            rows.push(loaded.row());
+        }
+        rows
+    }
+
+    #[test]
+    fn a_row_comes_back_from_its_bytes() {
+        for row in rows() {
+            assert_eq!(KeyRow::decode(&row.encode()), Ok(row));
+        }
+    }
+
+    #[test]
+    fn the_row_of_an_ordinary_object_has_121_bytes() {
+        let row = &rows()[0];
+        assert_eq!(row.encode().len(), 121);
+        let key = Key::new("k").expect("a key");
+        let first = Version::first(&key, DataHash([1; 32]), 1, ORIGIN);
+        let gone = Version::next(row.view.tips.clone(), DataHash::NONE, 2, ORIGIN);
+        let mut view = View::first(&first);
+        assert!(view.advance(&gone));
+        let gone = KeyRow::simple(view, &gone, 9, 2);
+        assert_eq!(gone.encode().len(), 89);
+        assert_eq!(KeyRow::decode(&gone.encode()), Ok(gone));
+    }
+
+    #[test]
+    fn a_row_cut_short_or_run_over_is_refused() {
+        for row in rows() {
+            let mut bytes = row.encode();
+            for cut in 0..bytes.len() {
+                assert!(KeyRow::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+            }
+            bytes.push(0);
+            assert!(KeyRow::decode(&bytes).is_err());
+        }
+    }
+}

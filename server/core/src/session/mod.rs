@@ -1,9 +1,11 @@
 //! The conversation of two nodes as a state machine: messages and commits in, messages and work out.
 //! No socket, no clock, no disk: the caller carries messages, passes the time, and answers reads.
 //!
-//! Live events ([`live`]) are for speed; correctness rests on [`repair`]. Per namespace, both sides tell each other
-//! the digest of what they hold. Where the digests differ, the *driver* (the smaller node id) narrows
-//! the difference down: branches, buckets, tips of keys, and then both send what the other lacks.
+//! Live events (`live`) are for speed; correctness rests on repair (`repair`). Per namespace, both sides
+//! tell each other the digest of what they hold. Where the digests differ, the *driver* (the smaller
+//! node id) narrows the difference down: branches, buckets, tips of keys, and then both send what the
+//! other lacks. Both tell their digest again when what came is applied; a follower that still applies
+//! lets the next comparison wait, for it would ask for the same again.
 //!
 //! ```text
 //! driver                          follower
@@ -12,7 +14,7 @@
 //!   Tips(bucket, keys)    ->                                    several buckets at a time
 //!                         <-  Histories, Want, BucketDone
 //!   Histories             ->
-//!   Root                  ->                                    when all of it is applied, both
+//!   Root                  ->
 //!                         <-  Root
 //! ```
 

@@ -60,6 +60,9 @@ impl Default for Settings {
     }
 }
 
+/// More than any run needs: an event loop ends here.
+const MESSAGES_MAX: u64 = 100_000;
+
 /// One node.
 pub struct Node {
     pub id: NodeId,
@@ -398,8 +401,8 @@ impl Network {
         let start = self.now;
         self.sent.last = self.sent.last.max(start);
         while self.now < self.sent.last + quiet || self.is_busy() {
-            if self.now > start + longest {
-                return Err(format!("not quiet after {longest} ms: {:?}", self.sent));
+            if self.now > start + longest || self.sent.messages > MESSAGES_MAX {
+                return Err(format!("not quiet after {} ms: {:?}", self.now - start, self.sent));
             }
             let next = self.now + self.settings.tick;
             self.run_until(next);

@@ -561,15 +561,16 @@ fn a_difference_is_repaired_under_writes_without_end() {
 #[test]
 fn a_slow_store_is_not_sent_the_same_twice() {
     let settings = Settings { commit: 400..401, group: false, ..Settings::default() };
+    // The driver has soon taken what it lacked, and sees a difference while the follower still applies.
     let mut network = Network::new(1, 2, &["notes"], Settings { budget: 500..501, ..settings });
     let events: Vec<Event> = (0..100).map(theirs).collect();
-    give(network.store_mut(0, &notes()), &events[..50]);
-    give(network.store_mut(1, &notes()), &events[50..]);
+    give(network.store_mut(0, &notes()), &events[..95]);
+    give(network.store_mut(1, &notes()), &events[95..]);
     network.connect(0, 1);
     quiet(&mut network);
     assert_same(&network);
     assert_eq!(network.sent.events, 100, "{:?}", network.sent);
-    print_cost("50 keys against 50 others, 400 ms for each commit", &network);
+    print_cost("95 keys against 5 others, 400 ms for each commit", &network);
 }
 
 #[test]

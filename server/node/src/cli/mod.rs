@@ -1,29 +1,182 @@
-//! The `keepboth` command.
+//! The `keepboth` command: stdout is data, stderr is talk, and every end has its exit code.
 
-/// Serving.
-pub mod serve;
-/// The demo.
-pub mod demo;
+use std::process::ExitCode;
 
 use clap::Parser;
 
-#[derive(Parser)]
+/// How the command ends.
+mod exit;
+/// Stdout and stderr.
+mod out;
+/// Tables for people.
+mod table;
+/// Objects as words of the command line.
+mod object;
+/// Values as words of the command line.
+mod input;
+/// How far something has come.
+mod progress;
+/// Lines of a file.
+mod lines;
+/// A command with its connection.
+mod session;
+/// `get`, `ls`, `history`.
+mod read;
+/// `put`, `rm`, `revert`.
+mod write;
+/// `watch`.
+mod watch;
+/// `conflict`.
+mod conflict;
+/// `trash`.
+mod trash;
+/// `status`.
+mod status;
+/// `import`.
+mod import;
+/// `export`.
+mod export;
+/// `errors`.
+mod errors;
+/// `check`.
+mod check;
+/// `serve`.
+pub mod serve;
+/// `demo`.
+pub mod demo;
+
+use exit::{Exit, Failure};
+use session::Session;
+
+/// A storage server that keeps both sides of every conflict, and the command to talk to it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "keepboth",
+    version,
+    max_term_width = 100,
+    after_help = "An object is one word, NAMESPACE/KEY. Data goes to stdout, talk to stderr.
+
+First steps:
+  keepboth serve                                 a server with one namespace, default
+  keepboth put default/hello '{\"text\":\"hi\"}'
+  keepboth get default/hello
+  keepboth watch default --initial
+  keepboth conflict ls default
+
+Exit codes: 0 done, 1 failure, 2 usage, 5 not found, 6 conflict or a condition that does not hold,
+7 refused, 8 limit, 9 server unreachable, 78 configuration, 130 interrupted."
+)]
 struct Cli {
+    /// The server
+    #[arg(
+        long,
+        global = true,
+        env = "KEEPBOTH_URL",
+        value_name = "URL",
+        default_value = "ws://127.0.0.1:7400"
+    )]
+    url: String,
+    /// Write JSON for programs: one object, or one line for each item
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(clap::Subcommand)]
+#[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Run a server
     Serve(serve::Args),
+    /// Check the configuration and report every mistake
+    Check(check::Check),
+    /// Write an object's value to stdout
+    Get(read::Get),
+    /// Give an object a value
+    Put(write::Put),
+    /// Delete an object
+    Rm(write::Rm),
+    /// List objects
+    Ls(read::Ls),
+    /// Write events as they happen, a line of JSON each
+    Watch(watch::Watch),
+    /// List the versions of an object
+    History(read::History),
+    /// Put the value of an earlier version again
+    Revert(write::Revert),
+    /// Conflicts: list, show, resolve
+    #[command(subcommand)]
+    Conflict(conflict::Conflict),
+    /// What was deleted: list, restore
+    #[command(subcommand)]
+    Trash(trash::Trash),
+    /// Show how the node, its namespaces and its peers are
+    Status(status::Status),
+    /// Put many objects from lines of JSON
+    Import(import::Import),
+    /// Write all objects as lines of JSON
+    Export(export::Export),
+    /// Explain error codes
+    Errors(errors::Errors),
 }
 
-/// Stopgap.
-pub fn main() -> std::process::ExitCode {
-    let cli = Cli::parse();
-    match cli.command {
-        Command::Serve(args) => serve::run(&args, cli.json),
-    }
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let Cli { url, json, command } = Cli::parse();
+    let outcome = match command {
+        Command::Serve(args) => return serve::run(&args, json),
+        Command::Check(args) => check::run(&args, json),
+        Command::Errors(args) => errors::run(&args, json),
+        command => talking(command, &url, json),
+    };
+    let exit = match &outcome {
+        Ok(()) => Exit::Done,
+        Err(failure) => {
+            out::complain(failure, json);
+            failure.exit
+        }
+    };
+    ExitCode::from(exit as u8)
 }
+
+/// Runs a command that needs a server, until it is done or interrupted.
+fn talking(command: Command, url: &str, json: bool) -> Result<(), Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(Failure::from)?;
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = with_server(command, url, json) => outcome,
+            _ = tokio::signal::ctrl_c() => Err(Failure::quiet(Exit::Interrupted)),
+        }
+    });
+    // A thread that waits for stdin must not keep the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn with_server(command: Command, url: &str, json: bool) -> Result<(), Failure> {
+    if let Command::Watch(args) = command {
+        return watch::run(args, url, json).await;
+    }
+    let session = &mut Session::open(url, json).await?;
+    let outcome = match command {
+        Command::Get(args) => read::get(args, session).await,
+        Command::Put(args) => write::put(args, session).await,
+        Command::Rm(args) => write::rm(args, session).await,
+        Command::Ls(args) => read::ls(args, session).await,
+        Command::History(args) => read::history(args, session).await,
+        Command::Revert(args) => write::revert(args, session).await,
+        Command::Conflict(command) => conflict::run(command, session).await,
+        Command::Trash(command) => trash::run(command, session).await,
+        Command::Status(args) => status::run(args, session).await,
+        Command::Import(args) => import::run(args, session).await,
+        Command::Export(args) => export::run(args, session).await,
+        Command::Serve(_) | Command::Check(_) | Command::Errors(_) | Command::Watch(_) => Ok(()),
+    };
+    // What was written before a failure is still worth reading.
+    session.out.flush()?;
+    outcome
+}
+
+#[cfg(test)]
+mod tests;

@@ -63,7 +63,8 @@ mod tests {
 
     #[test]
     fn bytes_from_message_pack_are_the_escapes_of_json() {
-        let pack = b"\x83\xa1a\xc4\x02\x00\x01\xa1b\x81\xa5$cbor\xc4\x01\x05\xa1c\xca\x7f\x80\x00\x00";
+        let pack =
+            b"\x83\xa1a\xc4\x02\x00\x01\xa1b\x81\xa5$cbor\xc4\x01\x05\xa1c\xca\x7f\x80\x00\x00";
         let members = frame(&Message::binary(&pack[..])).expect("frame").expect("members");
         let expected =
             json!({"a": {"$bytes": "AAE="}, "b": {"$cbor": "BQ=="}, "c": {"$number": "Infinity"}});

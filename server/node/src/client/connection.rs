@@ -52,18 +52,21 @@ impl Client {
         let (sink, stream) = socket.split();
         let (outbox, waiting) = mpsc::channel(OUTBOX_MAX);
         let routes = Arc::new(Routes::default());
-        let tasks = [
-            tokio::spawn(write(sink, waiting)),
-            tokio::spawn(read(stream, routes.clone())),
-        ];
+        let tasks =
+            [tokio::spawn(write(sink, waiting)), tokio::spawn(read(stream, routes.clone()))];
         Ok(Client { format, outbox, routes, tasks })
     }
 
     /// Asks for something, and gives what stands after `ok`.
     pub async fn call(&self, method: &str, arguments: Json) -> Result<Json, ClientError> {
+        self.ask(method, arguments).await?.answer().await
+    }
+
+    /// Asks for something without waiting for the answer. Requests go out in the order of these calls.
+    pub async fn ask(&self, method: &str, arguments: Json) -> Result<Asked, ClientError> {
         let (reply, answer) = oneshot::channel();
         self.send(method, arguments, Waiting::Answer(reply)).await?;
-        answer.await.unwrap_or_else(|_| Err(self.over()))
+        Ok(Asked(answer))
     }
 
     /// Begins a watch: `arguments` are those of `watch`.
@@ -91,8 +94,21 @@ impl Client {
     }
 
     fn over(&self) -> ClientError {
-        let unknown = || ClientError::Closed { code: None, reason: "the connection is lost".into() };
+        let unknown =
+            || ClientError::Closed { code: None, reason: "the connection is lost".into() };
         self.closed().unwrap_or_else(unknown)
+    }
+}
+
+/// A request that is under way.
+#[derive(Debug)]
+pub struct Asked(oneshot::Receiver<Result<Json, ClientError>>);
+
+impl Asked {
+    /// Waits for what stands after `ok`.
+    pub async fn answer(self) -> Result<Json, ClientError> {
+        // The client is gone before its answer only if it was dropped.
+        self.0.await.unwrap_or_else(|_| Err(lost("the client was dropped".to_owned())))
     }
 }
 

@@ -134,7 +134,10 @@ mod tests {
     #[test]
     fn a_watch_goes_on_from_its_last_cursor_without_what_was_told() {
         let mut request = WatchRequest {
-            ns: "notes".into(), initial: true, values: true, ..WatchRequest::default()
+            ns: "notes".into(),
+            initial: true,
+            values: true,
+            ..WatchRequest::default()
         };
         request.advance(&Push::Event(json!({"type": "put"})));
         assert_eq!(request.arguments(), json!({"ns": "notes", "initial": true, "values": true}));

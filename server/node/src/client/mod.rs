@@ -11,7 +11,10 @@ mod connection;
 /// A watch that goes on after a lost connection.
 mod follow;
 
-pub use connection::Client;
+pub use connection::{Asked, Client};
 pub use error::{ClientError, Refused};
 pub use follow::{Follow, WatchRequest};
 pub use routes::{Push, Pushes};
+
+#[cfg(test)]
+mod tests;

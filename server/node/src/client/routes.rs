@@ -268,7 +268,8 @@ mod tests {
         ] {
             assert!(routes.route(frame(tree.clone())).is_err(), "{tree}");
         }
-        for tree in [json!({"sub": 1, "event": {"type": "later"}}), json!({"sub": 1, "later": {}})] {
+        for tree in [json!({"sub": 1, "event": {"type": "later"}}), json!({"sub": 1, "later": {}})]
+        {
             assert!(routes.route(frame(tree.clone())).is_ok(), "{tree}");
         }
     }

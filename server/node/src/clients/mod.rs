@@ -56,8 +56,11 @@ impl Clients {
     /// The namespace of this name.
     pub fn space(&self, name: &Namespace) -> Result<&Arc<Space>, Refusal> {
         self.spaces.get(name).ok_or_else(|| {
-            Refusal::new(Code::UnknownNamespace, format!("there is no namespace {:?}", name.as_str()))
-                .hint("`status` lists the namespaces of this server")
+            Refusal::new(
+                Code::UnknownNamespace,
+                format!("there is no namespace {:?}", name.as_str()),
+            )
+            .hint("`status` lists the namespaces of this server")
         })
     }
 

@@ -18,9 +18,7 @@ use super::connection::{Connection, Out, Slot};
 use crate::metrics::Metrics;
 use crate::namespace::Space;
 use crate::namespace::news::News;
-use crate::protocol::{
-    Answer, Call, Cursor, Format, Told, encode_end, encode_event, encode_live,
-};
+use crate::protocol::{Answer, Call, Cursor, Format, Told, encode_end, encode_event, encode_live};
 
 /// Keys that are read from the store at once.
 const PAGE: usize = 256;

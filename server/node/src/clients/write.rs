@@ -58,7 +58,9 @@ fn check(items: &[Item], value_bytes_max: usize, ops_max: usize) -> Result<(), R
         return Err(Refusal::new(Code::BatchTooLarge, words));
     }
     for item in items {
-        if let Op::Put { value, .. } | Op::Resolve { with: StoreResolution::Value(value), .. } = &item.op {
+        if let Op::Put { value, .. } | Op::Resolve { with: StoreResolution::Value(value), .. } =
+            &item.op
+        {
             door::check_client_value(value, value_bytes_max)?;
         }
     }
@@ -112,7 +114,9 @@ fn item(op: BatchOp) -> Item {
         }
         BatchOp::Resolve { key, with, if_conflict } => {
             let (with, tree) = match with {
-                Resolution::Value(PutValue { value, tree }) => (StoreResolution::Value(value), tree),
+                Resolution::Value(PutValue { value, tree }) => {
+                    (StoreResolution::Value(value), tree)
+                }
                 Resolution::Side(address) => (StoreResolution::Side(address), None),
             };
             Item { op: Op::Resolve { key, with, conflict: if_conflict }, tree }

@@ -40,7 +40,9 @@ impl After {
         let (queue, jobs) = mpsc::unbounded_channel();
         let room_max = u32::try_from(bounds.after_queue_max).unwrap_or(u32::MAX).max(1);
         let (chain, depth_max, store) = (chain.clone(), bounds.hook_depth_max, store.clone());
-        super::spawn(format!("after {name}"), move || run(jobs, &store, chain, depth_max, &effects));
+        super::spawn(format!("after {name}"), move || {
+            run(jobs, &store, chain, depth_max, &effects)
+        });
         Some(After { queue, room: Arc::new(Semaphore::new(room_max as usize)), room_max })
     }
 
@@ -67,12 +69,7 @@ impl After {
 
 /// What the hooks are told of each write of a request. The value of a version that was reverted to or
 /// restored is read when its turn comes.
-pub fn done(
-    namespace: &Namespace,
-    ops: &[Op],
-    written: &[Written],
-    origin: &Origin,
-) -> Vec<Done> {
+pub fn done(namespace: &Namespace, ops: &[Op], written: &[Written], origin: &Origin) -> Vec<Done> {
     let done = |(op, written): (&Op, &Written)| Done {
         namespace: namespace.clone(),
         name: written.name.clone(),
@@ -99,7 +96,14 @@ fn run(
     let mut workers = Workers::new(chain);
     while let Some((mut done, _room)) = jobs.blocking_recv() {
         if done.value.is_none() && done.change == Change::Put {
-            done.value = store.snapshot().value_of(&done.name, &done.version).ok();
+            match store.snapshot().value_of(&done.name, &done.version) {
+                Ok(value) => done.value = Some(value),
+                Err(refusal) => {
+                    let (namespace, key) = (done.namespace.as_str(), done.key.as_str());
+                    tracing::warn!(namespace, key, "after hooks are not told: {refusal}");
+                    continue;
+                }
+            }
         }
         for effect in workers.after(&done) {
             let depth = done.origin.depth + 1;

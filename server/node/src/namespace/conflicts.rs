@@ -103,7 +103,11 @@ impl Thread {
             sides: view
                 .sides
                 .into_iter()
-                .map(|side| Side { version: side.version, address: side.address, value: side.value })
+                .map(|side| Side {
+                    version: side.version,
+                    address: side.address,
+                    value: side.value,
+                })
                 .collect(),
         };
         let Some(value) = self.workers.conflict(&conflict) else { return };
@@ -116,7 +120,8 @@ impl Thread {
                 tracing::warn!(namespace = name.as_str(), key = place.as_str(), "merge: {refusal}");
             }
         });
-        let task = Task::Merge { key: key.clone(), conflict: view.id, value, now: clock::now(), done };
+        let task =
+            Task::Merge { key: key.clone(), conflict: view.id, value, now: clock::now(), done };
         // A closed store makes no merge; the conflict stays.
         let _ = self.store.submit_blocking(task);
     }

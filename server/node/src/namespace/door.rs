@@ -16,7 +16,8 @@ use super::Bounds;
 use super::after::{self, After, Room};
 use crate::hooks::{Chain, Workers};
 
-const ADDRESS_HINT: &str = "64 hex characters are always an address; put a prefix before it to use it as a key";
+const ADDRESS_HINT: &str =
+    "64 hex characters are always an address; put a prefix before it to use it as a key";
 
 /// How the writer learns of the outcome: one entry for each item, or the refusal of all.
 pub type Reply = Box<dyn FnOnce(Result<Vec<Written>, Refusal>) + Send>;

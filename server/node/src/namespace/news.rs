@@ -120,7 +120,15 @@ fn notice(
         let id = keepboth_core::conflict::id(&key, &addresses);
         let base = space.store.snapshot().base(&key).unwrap_or_default();
         let base = base.map(|version| Base { version, value: None });
-        return Notice::Conflict { ns, key, id, base, sides: shown(false).collect(), detached, cursor };
+        return Notice::Conflict {
+            ns,
+            key,
+            id,
+            base,
+            sides: shown(false).collect(),
+            detached,
+            cursor,
+        };
     }
     match state.object() {
         Some(shown) => {

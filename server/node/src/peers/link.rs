@@ -83,10 +83,10 @@ pub async fn run(
 ) -> (Option<NodeId>, End) {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let (applied, mut results) = mpsc::unbounded_channel();
-    let spaces = mesh.spaces.values().map(|space| WireSpace {
-        namespace: space.name.clone(),
-        store: space.id(),
-    });
+    let spaces = mesh
+        .spaces
+        .values()
+        .map(|space| WireSpace { namespace: space.name.clone(), store: space.id() });
     let compare_every = u64::try_from(mesh.rules.compare_every.as_millis()).unwrap_or(u64::MAX);
     let agent = concat!("keepboth/", env!("CARGO_PKG_VERSION"));
     let mut link = Link {
@@ -210,8 +210,11 @@ impl Link {
                 room: self.outbox.bytes() < self.mesh.rules.outbox_bytes_max,
             });
         }
-        for raised in commit.changes.iter().filter_map(|change: &KeyChange| change.conflict.as_ref()) {
-            let first = self.mesh.spaces.get(namespace).is_some_and(|space| !space.heard(&raised.id));
+        for raised in
+            commit.changes.iter().filter_map(|change: &KeyChange| change.conflict.as_ref())
+        {
+            let first =
+                self.mesh.spaces.get(namespace).is_some_and(|space| !space.heard(&raised.id));
             if first {
                 self.handle(Input::Conflict(note(namespace, raised)));
             }

@@ -41,7 +41,9 @@ pub fn answered(socket: axum::extract::ws::WebSocket) -> (Incoming, Outgoing) {
         Ok(Message::Binary(bytes)) => Ok(Frame::Message(bytes)),
         Ok(Message::Text(_)) => Ok(Frame::Stray("a text frame")),
         Ok(Message::Ping(_) | Message::Pong(_)) => Ok(Frame::Alive),
-        Ok(Message::Close(close)) => Ok(close.map_or_else(gone, |c| Frame::Close(c.code, c.reason.to_string()))),
+        Ok(Message::Close(close)) => {
+            Ok(close.map_or_else(gone, |c| Frame::Close(c.code, c.reason.to_string())))
+        }
         Err(e) => Err(e.to_string()),
     });
     let outgoing = sink.sink_map_err(|e| e.to_string()).with(|frame| {

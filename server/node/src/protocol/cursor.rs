@@ -65,7 +65,8 @@ mod tests {
         for text in ["", "x", "1.2.3"] {
             assert!(text.parse::<Cursor>().is_err(), "{text:?}");
         }
-        for tail in ["", ".1", ".1.", ".1.2.3", ".+1.2", ".01.2", ".-1.2", ".1.18446744073709551616"]
+        for tail in
+            ["", ".1", ".1.", ".1.2.3", ".+1.2", ".01.2", ".-1.2", ".1.18446744073709551616"]
         {
             assert!(format!("{store}{tail}").parse::<Cursor>().is_err(), "{tail:?}");
         }

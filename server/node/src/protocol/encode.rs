@@ -335,22 +335,21 @@ fn put_refusal<S: Sink>(s: &mut S, refusal: &Refusal) {
 
 fn put_notice<S: Sink>(s: &mut S, notice: &Notice, values: bool) {
     match notice {
-        Notice::Put {
-            ns, key, version, kind, value, timestamp, origin, detached, cursor,
-        } => s.map(|s| {
-            s.say("type", "put");
-            s.say("ns", ns.as_str());
-            s.say("key", key.as_str());
-            s.show("version", version);
-            s.say("kind", kind.as_str());
-            if let (true, Some(value)) = (values, value) {
-                s.name("value");
-                s.value(value);
-            }
-            s.count("timestamp", *timestamp);
-            s.show("origin", origin);
-            put_tail(s, detached, cursor.as_ref());
-        }),
+        Notice::Put { ns, key, version, kind, value, timestamp, origin, detached, cursor } => s
+            .map(|s| {
+                s.say("type", "put");
+                s.say("ns", ns.as_str());
+                s.say("key", key.as_str());
+                s.show("version", version);
+                s.say("kind", kind.as_str());
+                if let (true, Some(value)) = (values, value) {
+                    s.name("value");
+                    s.value(value);
+                }
+                s.count("timestamp", *timestamp);
+                s.show("origin", origin);
+                put_tail(s, detached, cursor.as_ref());
+            }),
         Notice::Delete { ns, key, version, timestamp, origin, detached, cursor } => s.map(|s| {
             s.say("type", "delete");
             s.say("ns", ns.as_str());

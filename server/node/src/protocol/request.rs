@@ -77,7 +77,7 @@ pub enum Call {
         /// True if the values are wanted too.
         values: bool,
     },
-    /// The versions of a key, page by page.
+    /// The versions of a key, the last learned first, page by page.
     History {
         /// The namespace.
         ns: Namespace,

@@ -51,7 +51,8 @@ pub struct PastPage {
 
 impl Snapshot {
     /// The versions of the history that a name belongs to; of an address, too, all of its key's.
-    /// `after` is a page's `next`. Refused: `not_found` for a name of no history.
+    /// `after` is a page's `next`. Refused: `not_found` for a name of no history, `bad_cursor` for an
+    /// `after` that is no version of it.
     pub fn history(
         &self,
         name: &Name,
@@ -119,13 +120,17 @@ impl Snapshot {
         Ok((key, row))
     }
 
-    /// The sequence of the key's version before this one. A cursor that is none starts anew.
+    /// The sequence of the key's version before this one.
     fn before(&self, key: &Key, row: &KeyRow, after: u64) -> Result<u64, Refusal> {
-        if after > row.last {
-            return Ok(row.last);
+        let record =
+            (1..=row.last).contains(&after).then(|| self.tables.record(after)).transpose()?;
+        match record {
+            Some(record) if record.key == *key => Ok(record.prev),
+            _ => {
+                let words = format!("{after} is no version in the history of {:?}", key.as_str());
+                Err(Refusal::new(Code::BadCursor, words))
+            }
         }
-        let record = self.tables.record(after)?;
-        Ok(if record.key == *key { record.prev } else { row.last })
     }
 
     fn past(&self, row: &KeyRow, record: Record, sequence: u64) -> Result<Past, Refusal> {

@@ -11,7 +11,8 @@ fn the_address_of_an_ordinary_object_finds_it_under_its_key() {
     let first = bench.put("k", "one", 1);
     let second = bench.put("k", "two", 2);
     for version in [first.version, second.version] {
-        let found = bench.store.snapshot().get(&Name::Address(address("k", &version))).expect("found");
+        let found =
+            bench.store.snapshot().get(&Name::Address(address("k", &version))).expect("found");
         assert_eq!((found.key, found.name), (key("k"), name("k")));
         assert_eq!(found.version, second.version);
     }

@@ -13,7 +13,7 @@ use keepboth_core::version::Event;
 use keepboth_core::view::View;
 use keepboth_core::write::Condition;
 use keepboth_store::{
-    Commit, KeyChange, OpenError, Op, Options, Raised, Received, Resolution, Store, Task, Written,
+    Commit, KeyChange, Op, OpenError, Options, Raised, Received, Resolution, Store, Task, Written,
 };
 
 /// A store under test.
@@ -58,7 +58,9 @@ pub fn delete_op(at: &str) -> Op {
 }
 
 impl Bench {
-    pub fn start(open: impl FnOnce(Recorder) -> Result<Store, OpenError>) -> Result<Bench, OpenError> {
+    pub fn start(
+        open: impl FnOnce(Recorder) -> Result<Store, OpenError>,
+    ) -> Result<Bench, OpenError> {
         let commits = Arc::new(Mutex::new(Vec::new()));
         let recorded = commits.clone();
         let store = open(Box::new(move |commit| recorded.lock().expect("commits").push(commit)))?;
@@ -127,7 +129,12 @@ impl Bench {
         self.op(Op::Resolve { key: key(at), with, conflict: None }, 9)
     }
 
-    pub fn merge(&self, at: &str, conflict: ConflictId, value: &str) -> Result<Option<Written>, Refusal> {
+    pub fn merge(
+        &self,
+        at: &str,
+        conflict: ConflictId,
+        value: &str,
+    ) -> Result<Option<Written>, Refusal> {
         let value = text(value);
         self.ask(|done| Task::Merge { key: key(at), conflict, value, now: 9, done })
     }
@@ -164,10 +171,6 @@ impl Bench {
     pub fn addresses(&self, of: &str) -> Vec<Address> {
         let state = self.store.snapshot().state(&key(of)).expect("a state").expect("a key");
         state.view.conflict_addresses(key(of).hash())
-    }
-
-    pub fn view(&self, of: &str) -> View {
-        self.store.snapshot().state(&key(of)).expect("a state").expect("a key").view
     }
 
     /// Holds everything that is kept up step by step against what the histories give.

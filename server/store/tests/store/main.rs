@@ -15,5 +15,6 @@ mod past;
 mod power;
 mod queue;
 mod rates;
+mod receiving;
 mod trash;
 mod writes;

@@ -40,7 +40,10 @@ fn refused(path: &Path) -> OpenError {
         Ok(_) => panic!("the file was opened"),
         Err(error) => error,
     };
-    assert!(error.to_string().starts_with(&path.display().to_string()), "it names the file: {error}");
+    assert!(
+        error.to_string().starts_with(&path.display().to_string()),
+        "it names the file: {error}"
+    );
     error
 }
 
@@ -95,7 +98,8 @@ fn another_namespaces_store_is_refused() {
     let path = folder.path().join("notes.redb");
     drop(filled(&path));
     let other = Namespace::new("other").expect("a name");
-    let error = Store::open(&path, &other, Options::default(), |_| {}).map(|_| ()).expect_err("refused");
+    let error =
+        Store::open(&path, &other, Options::default(), |_| {}).map(|_| ()).expect_err("refused");
     let words = "the store of namespace \"notes\", expected \"other\"";
     assert!(error.to_string().ends_with(words), "{error}");
 }
@@ -104,7 +108,8 @@ fn another_namespaces_store_is_refused() {
 fn what_is_no_store_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = folder.path().join("text");
-    fs::write(&text, "this is a letter and no database, however long it may be ".repeat(200)).expect("written");
+    fs::write(&text, "this is a letter and no database, however long it may be ".repeat(200))
+        .expect("written");
     assert!(matches!(refused(&text), OpenError::NotAStore { .. }));
     let foreign = folder.path().join("foreign.redb");
     let database = Database::create(&foreign).expect("a database");
@@ -126,7 +131,13 @@ fn a_file_cut_short_is_refused() {
     file.set_len(9_000).expect("cut");
     drop(file);
     let error = refused(&path);
-    assert!(matches!(error, OpenError::Corrupt { .. } | OpenError::Failed { .. } | OpenError::NotAStore { .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            OpenError::Corrupt { .. } | OpenError::Failed { .. } | OpenError::NotAStore { .. }
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -145,7 +156,10 @@ fn a_value_that_does_not_match_its_hash_is_never_given_out() {
     let refusal = snapshot.get(&name("plain")).expect_err("corrupt");
     assert_eq!(refusal.code, Code::Corrupt);
     let version = found.version.to_string();
-    assert!(refusal.message.contains("\"plain\"") && refusal.message.contains(&version), "{refusal}");
+    assert!(
+        refusal.message.contains("\"plain\"") && refusal.message.contains(&version),
+        "{refusal}"
+    );
     assert_eq!(code(snapshot.value_of(&name("plain"), &found.version)), Code::Corrupt);
     assert_eq!(code(snapshot.missing(&key("plain"), &[])), Code::Corrupt);
     assert_eq!(code(snapshot.list("", None, 10, 1_000, true)), Code::Corrupt);

@@ -34,7 +34,8 @@ fn pages_of_any_size_give_all_keys_of_a_prefix_in_order() {
         assert_eq!(names(&pages(&bench, "", limit, 1_000)), ["a/1", "b", "b/1", "b/3", "c", "б"]);
     }
     assert!(names(&pages(&bench, "nothing", 10, 10)).is_empty());
-    let page = bench.store.snapshot().list("b/", Some(&key("a")), 10, 1_000, false).expect("a page");
+    let page =
+        bench.store.snapshot().list("b/", Some(&key("a")), 10, 1_000, false).expect("a page");
     assert_eq!((page.items.len(), page.next), (2, None), "after may stand before the prefix");
     assert!(page.items[0].value.is_none());
 }
@@ -62,7 +63,8 @@ fn sides_and_detached_objects_are_listed_under_their_addresses_and_marked() {
     assert_eq!(listed, addresses);
     a.put("k", "anew", 9);
     let items = pages(&a, "", 10, 1_000).concat();
-    let marks: Vec<(bool, bool)> = items.iter().map(|item| (item.conflict, item.detached)).collect();
+    let marks: Vec<(bool, bool)> =
+        items.iter().map(|item| (item.conflict, item.detached)).collect();
     assert_eq!(marks, [(false, false), (false, true), (false, true)]);
     assert_eq!((items[0].name.to_string().as_str(), &items[0].value), ("k", &Some(text("anew"))));
 }

@@ -17,7 +17,10 @@ fn a_history_is_read_newest_first_in_pages() {
     let whole = snapshot.history(&name("k"), None, 10).expect("a page");
     let seen: Vec<_> = whole.items.iter().map(|v| (v.sequence, v.change, v.value)).collect();
     let string = |bytes| Some((Kind::String, bytes));
-    assert_eq!(seen, [(4, Change::Delete, None), (3, Change::Put, string(5)), (1, Change::Put, string(3))]);
+    assert_eq!(
+        seen,
+        [(4, Change::Delete, None), (3, Change::Put, string(5)), (1, Change::Put, string(3))]
+    );
     assert!(whole.items[0].head && whole.items[0].main && !whole.items[1].head);
     assert_eq!((whole.next, whole.items[2].parents.len()), (None, 0));
     let (mut after, mut sequences) = (None, Vec::new());
@@ -33,6 +36,9 @@ fn a_history_is_read_newest_first_in_pages() {
     let by_address = snapshot.history(&name(&address("k", &first.version).to_string()), None, 10);
     assert_eq!(by_address.expect("a page"), whole);
     assert_eq!(code(snapshot.history(&name("never"), None, 10)), Code::NotFound);
+    for after in [0, 2, 99] {
+        assert_eq!(code(snapshot.history(&name("k"), Some(after), 10)), Code::BadCursor);
+    }
 }
 
 #[test]
@@ -55,5 +61,14 @@ fn heads_off_the_main_line_are_told_from_those_on_it() {
     let page = a.store.snapshot().history(&name("k"), None, 10).expect("a page");
     let marks: Vec<_> = page.items.iter().map(|v| (v.change, v.head, v.main)).collect();
     let put = Change::Put;
-    assert_eq!(marks, [(put, true, true), (Change::Split, false, false), (put, true, false), (put, true, false), (put, false, false)]);
+    assert_eq!(
+        marks,
+        [
+            (put, true, true),
+            (Change::Split, false, false),
+            (put, true, false),
+            (put, true, false),
+            (put, false, false)
+        ]
+    );
 }

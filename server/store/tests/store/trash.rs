@@ -24,7 +24,10 @@ fn a_deleted_key_is_in_the_trash_until_it_is_restored_or_put() {
     }
     assert_eq!(trash(&bench), ["a", "b", "c"]);
     let page = bench.store.snapshot().trash(Some(&key("a")), 1).expect("a page");
-    assert_eq!((page.items[0].deleted.expect("a delete").timestamp, page.next), (3, Some(key("b"))));
+    assert_eq!(
+        (page.items[0].deleted.expect("a delete").timestamp, page.next),
+        (3, Some(key("b")))
+    );
     bench.op(restore("b"), 4).expect("restored");
     assert_eq!(bench.get("b").expect("found"), "b changed");
     bench.put("c", "new", 5);

@@ -68,7 +68,10 @@ fn a_put_at_an_address_updates_that_side_alone() {
 fn a_put_at_an_address_unknown_here_is_refused_and_says_what_64_hex_characters_are() {
     let bench = Bench::new();
     bench.put("k", "one", 5);
-    for at in ["ab".repeat(32), format!("{}{}", &address("k", &keepboth_core::ids::VersionId([7; 32])), "")] {
+    for at in [
+        "ab".repeat(32),
+        format!("{}{}", &address("k", &keepboth_core::ids::VersionId([7; 32])), ""),
+    ] {
         let refusal = bench.op(put_op(&at, "x"), 6).expect_err("refused");
         assert_eq!(refusal.code, Code::NotFound);
         assert!(refusal.hint.expect("a hint").contains("64 hex characters are always an address"));
@@ -163,12 +166,16 @@ fn reverting_puts_an_earlier_value_again() {
     let revert = |version| Op::Revert { name: name("k"), version, condition: Condition::None };
     bench.op(revert(one.version), 8).expect("reverted");
     assert_eq!(bench.get("k").expect("found"), "one");
-    assert_eq!(bench.store.snapshot().load_history(&key("k")).expect("read").expect("there").len(), 4);
+    assert_eq!(
+        bench.store.snapshot().load_history(&key("k")).expect("read").expect("there").len(),
+        4
+    );
     assert_eq!(code(bench.op(revert(gone.version), 8)), Code::NotFound);
     let other = bench.put("other", "x", 8);
     assert_eq!(code(bench.op(revert(other.version), 8)), Code::NotFound);
     let at = address("k", &one.version).to_string();
-    let by_address = Op::Revert { name: name(&at), version: two.version, condition: Condition::None };
+    let by_address =
+        Op::Revert { name: name(&at), version: two.version, condition: Condition::None };
     bench.op(by_address, 9).expect("reverted");
     assert_eq!(bench.get("k").expect("found"), "two");
     bench.check();

@@ -39,13 +39,15 @@ impl Node {
             .with_context(|| format!("cannot start {}", program.display()))?;
         let stdout = child.stdout.take().ok_or_else(|| anyhow!("no stdout"))?;
         let mut lines = BufReader::new(stdout).lines();
-        let line = timeout(START_WITHIN, lines.next_line()).await.context("the node does not start")??;
+        let line =
+            timeout(START_WITHIN, lines.next_line()).await.context("the node does not start")??;
         let Some(line) = line else {
             let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
             bail!("the node ended at once:\n{log}");
         };
         let started: serde_json::Value = serde_json::from_str(&line).context("the first line")?;
-        let address = started["listening"].as_str().ok_or_else(|| anyhow!("no address in {line}"))?;
+        let address =
+            started["listening"].as_str().ok_or_else(|| anyhow!("no address in {line}"))?;
         Ok(Node { address: address.parse()?, folder, child })
     }
 

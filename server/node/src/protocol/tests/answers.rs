@@ -92,8 +92,7 @@ fn reads() -> Vec<(Answer, Json)> {
         kind: Some(Kind::Json),
         bytes: Some(12),
     };
-    let trashed =
-        Trashed { key: key("a"), version: version(2), timestamp: AT, origin: store() };
+    let trashed = Trashed { key: key("a"), version: version(2), timestamp: AT, origin: store() };
     vec![
         (
             Answer::Object(object),
@@ -251,7 +250,8 @@ fn events_are_written_once_and_shared() {
     };
     let told = Told::new(put);
     assert!(std::ptr::eq(told.body(Format::Json, true), told.body(Format::Json, true)));
-    let detached = json!([{"address": id(2), "version": id(2), "timestamp": AT, "origin": origin()}]);
+    let detached =
+        json!([{"address": id(2), "version": id(2), "timestamp": AT, "origin": origin()}]);
     let mut expected = json!({"type": "put", "ns": "notes", "key": "a", "version": id(1),
         "kind": "string", "value": "x", "timestamp": AT, "origin": origin(), "detached": detached,
         "cursor": cursor().to_string()});
@@ -278,7 +278,13 @@ fn the_other_pushed_frames() {
     };
     let Conflict { key: at, id: hash, base, sides } = clash();
     let conflict = Notice::Conflict {
-        ns: ns(), key: at, id: hash, base, sides, detached: vec![], cursor: Some(cursor()),
+        ns: ns(),
+        key: at,
+        id: hash,
+        base,
+        sides,
+        detached: vec![],
+        cursor: Some(cursor()),
     };
     let state = Notice::State {
         ns: ns(),
@@ -287,15 +293,25 @@ fn the_other_pushed_frames() {
         reason: "the first object".into(),
         peers: vec![peer()],
     };
-    let side = |n: u8| json!({"address": id(n), "version": id(n), "timestamp": AT, "origin": origin()});
+    let side =
+        |n: u8| json!({"address": id(n), "version": id(n), "timestamp": AT, "origin": origin()});
     for (notice, expected) in [
-        (delete, json!({"type": "delete", "ns": "notes", "key": "a", "version": id(1),
-            "timestamp": AT, "origin": origin()})),
-        (conflict, json!({"type": "conflict", "ns": "notes", "key": "a", "id": id(7),
+        (
+            delete,
+            json!({"type": "delete", "ns": "notes", "key": "a", "version": id(1),
+            "timestamp": AT, "origin": origin()}),
+        ),
+        (
+            conflict,
+            json!({"type": "conflict", "ns": "notes", "key": "a", "id": id(7),
             "base": {"version": id(1)}, "sides": [side(2), side(3)],
-            "cursor": cursor().to_string()})),
-        (state, json!({"type": "state", "ns": "notes", "state": "not_synced", "before": "empty",
-            "reason": "the first object", "peers": [peer_json()]})),
+            "cursor": cursor().to_string()}),
+        ),
+        (
+            state,
+            json!({"type": "state", "ns": "notes", "state": "not_synced", "before": "empty",
+            "reason": "the first object", "peers": [peer_json()]}),
+        ),
     ] {
         let told = Told::new(notice);
         for tree in trees(|f, out| encode_event(f, 1, told.body(f, false), out)) {
@@ -327,8 +343,12 @@ fn a_value_in_an_answer_can_be_put_again() {
     for value in values() {
         for format in Format::ALL {
             let object = Object {
-                key: key("a"), name: name("a"), version: version(1), value: value.clone(),
-                timestamp: AT, origin: store(),
+                key: key("a"),
+                name: name("a"),
+                version: version(1),
+                value: value.clone(),
+                timestamp: AT,
+                origin: store(),
             };
             let mut frame = Vec::new();
             encode_answer(format, Some(1), &Ok(Answer::Object(object)), &mut frame);
@@ -336,7 +356,8 @@ fn a_value_in_an_answer_can_be_put_again() {
                 Format::Json => {
                     let tree: Json = serde_json::from_slice(&frame).expect("json");
                     let value = &tree["ok"]["value"];
-                    format!("{{\"id\":1,\"put\":{{\"ns\":\"n\",\"key\":\"a\",\"value\":{value}}}}}").into()
+                    format!("{{\"id\":1,\"put\":{{\"ns\":\"n\",\"key\":\"a\",\"value\":{value}}}}}")
+                        .into()
                 }
                 Format::MessagePack => {
                     let from = frame.windows(6).position(|w| w == b"\xa5value").expect("value") + 6;

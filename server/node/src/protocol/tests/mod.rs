@@ -9,6 +9,8 @@ mod requests;
 mod refused;
 /// Answers, events and errors in both formats.
 mod answers;
+/// `PROTOCOL.md`.
+mod document;
 
 fn ns() -> Namespace {
     Namespace::new("notes").expect("namespace")

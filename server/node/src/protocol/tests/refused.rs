@@ -48,7 +48,9 @@ fn what_is_no_request_is_a_bad_frame() {
 #[test]
 fn what_no_number_or_object_can_hold_is_a_bad_value_with_its_place() {
     let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
-    let put = |value: &str| format!("{{\"id\":7,\"put\":{{\"ns\":\"n\",\"key\":\"a\",\"value\":{value}}}}}");
+    let put = |value: &str| {
+        format!("{{\"id\":7,\"put\":{{\"ns\":\"n\",\"key\":\"a\",\"value\":{value}}}}}")
+    };
     for (frame, id, words) in [
         (put("{\"a\":1,\"a\":2}"), Some(7), "duplicate key \"a\" at line 1 column 52"),
         (put("9007199254740993"), Some(7), "9007199254740993 would change"),
@@ -67,7 +69,8 @@ fn what_no_number_or_object_can_hold_is_a_bad_value_with_its_place() {
 
 #[test]
 fn an_unknown_method_is_answered_with_those_there_are() {
-    for (name, meant) in [("gte", "did you mean \"get\"? "), ("frobnicate", " | the methods are hello, get")]
+    for (name, meant) in
+        [("gte", "did you mean \"get\"? "), ("frobnicate", " | the methods are hello, get")]
     {
         let found = refused_json(format!("{{\"id\":1,\"{name}\":{{}}}}"));
         assert_eq!((found.0, found.1), (Some(1), "unknown_method"));
@@ -80,28 +83,61 @@ fn an_unknown_method_is_answered_with_those_there_are() {
 fn wrong_arguments_are_named_with_what_would_be_right() {
     let hex = id(0xaa);
     for (call, words) in [
-        (r#""get":5"#.to_owned(), "get is the number 5, it should be an object | get takes ns, key"),
+        (
+            r#""get":5"#.to_owned(),
+            "get is the number 5, it should be an object | get takes ns, key",
+        ),
         (r#""get":{"ns":"n"}"#.into(), "get: key is missing"),
         (r#""get":{"key":"a"}"#.into(), "get: ns is missing"),
-        (r#""get":{"ns":"n","kye":"a"}"#.into(), "no field \"kye\" | did you mean \"key\"? get takes ns, key"),
+        (
+            r#""get":{"ns":"n","kye":"a"}"#.into(),
+            "no field \"kye\" | did you mean \"key\"? get takes ns, key",
+        ),
         (r#""get":{"ns":"n","key":5}"#.into(), "get: key is the number 5, it should be a text"),
         (r#""get":{"ns":"n","key":null}"#.into(), "key is null, it should be a text"),
         (r#""put":{"ns":"n","key":"a"}"#.into(), "put: value is missing"),
-        (r#""put":{"ns":"n","key":"a","value":1,"if_version":5}"#.into(), "if_version is the number 5, it should be 64 lower-case hex characters, or null"),
-        (r#""put":{"ns":"n","key":"a","value":1,"if_version":"AA"}"#.into(), "if_version is the text \"AA\""),
-        (r#""delete":{"ns":"n","key":"a","if_version":null}"#.into(), "if_version is null, it should be 64 lower-case hex characters"),
-        (r#""list":{"ns":"n","limit":0}"#.into(), "limit is the number 0, it should be a whole number of at least 1"),
+        (
+            r#""put":{"ns":"n","key":"a","value":1,"if_version":5}"#.into(),
+            "if_version is the number 5, it should be 64 lower-case hex characters, or null",
+        ),
+        (
+            r#""put":{"ns":"n","key":"a","value":1,"if_version":"AA"}"#.into(),
+            "if_version is the text \"AA\"",
+        ),
+        (
+            r#""delete":{"ns":"n","key":"a","if_version":null}"#.into(),
+            "if_version is null, it should be 64 lower-case hex characters",
+        ),
+        (
+            r#""list":{"ns":"n","limit":0}"#.into(),
+            "limit is the number 0, it should be a whole number of at least 1",
+        ),
         (r#""list":{"ns":"n","limit":1.5}"#.into(), "limit is the number 1.5"),
-        (r#""list":{"ns":"n","values":"yes"}"#.into(), "values is the text \"yes\", it should be true or false"),
+        (
+            r#""list":{"ns":"n","values":"yes"}"#.into(),
+            "values is the text \"yes\", it should be true or false",
+        ),
         (r#""get_version":{"ns":"n","key":"a"}"#.into(), "get_version: version is missing"),
         (r#""resolve":{"ns":"n","key":"a"}"#.into(), "value and side are both missing"),
-        (format!(r#""resolve":{{"ns":"n","key":"a","value":1,"side":"{hex}"}}"#), "value and side are both there"),
+        (
+            format!(r#""resolve":{{"ns":"n","key":"a","value":1,"side":"{hex}"}}"#),
+            "value and side are both there",
+        ),
         (r#""unwatch":{}"#.into(), "unwatch: sub is missing"),
         (r#""batch":{"ns":"n","ops":[]}"#.into(), "ops is empty"),
         (r#""batch":{"ns":"n","ops":{}}"#.into(), "ops is an object, it should be an array"),
-        (r#""batch":{"ns":"n","ops":[{"delete":{"key":"a"}},{"put":{"key":"a"}}]}"#.into(), "operation 1: put: value is missing | put takes key, value"),
-        (r#""batch":{"ns":"n","ops":[{}]}"#.into(), "operation 0: it has 0 members, it should have one"),
-        (r#""batch":{"ns":"n","ops":[{"get":{}}]}"#.into(), "operation 0: there is no operation \"get\""),
+        (
+            r#""batch":{"ns":"n","ops":[{"delete":{"key":"a"}},{"put":{"key":"a"}}]}"#.into(),
+            "operation 1: put: value is missing | put takes key, value",
+        ),
+        (
+            r#""batch":{"ns":"n","ops":[{}]}"#.into(),
+            "operation 0: it has 0 members, it should have one",
+        ),
+        (
+            r#""batch":{"ns":"n","ops":[{"get":{}}]}"#.into(),
+            "operation 0: there is no operation \"get\"",
+        ),
     ] {
         let found = refused_json(format!("{{\"id\":9,{call}}}"));
         assert_eq!((found.0, found.1), (Some(9), "bad_request"), "{call}: {}", found.2);
@@ -117,9 +153,21 @@ fn names_are_checked_at_the_door() {
         (get(""), "bad_key", "the key is empty"),
         (get("a\\u0000b"), "bad_key", "a NUL at byte 1"),
         (get(&"k".repeat(1_025)), "bad_key", "the key is 1,025 bytes, the limit is 1,024 bytes"),
-        (format!("{{\"id\":1,\"conflict\":{{\"ns\":\"n\",\"key\":\"{hex}\"}}}}"), "reserved_key", "64 hex"),
-        ("{\"id\":1,\"get\":{\"ns\":\"No\",\"key\":\"a\"}}".into(), "unknown_namespace", "\"No\" is not"),
-        ("{\"id\":1,\"watch\":{\"ns\":\"n\",\"cursor\":\"x\"}}".into(), "bad_cursor", "\"x\" is not a cursor"),
+        (
+            format!("{{\"id\":1,\"conflict\":{{\"ns\":\"n\",\"key\":\"{hex}\"}}}}"),
+            "reserved_key",
+            "64 hex",
+        ),
+        (
+            "{\"id\":1,\"get\":{\"ns\":\"No\",\"key\":\"a\"}}".into(),
+            "unknown_namespace",
+            "\"No\" is not",
+        ),
+        (
+            "{\"id\":1,\"watch\":{\"ns\":\"n\",\"cursor\":\"x\"}}".into(),
+            "bad_cursor",
+            "\"x\" is not a cursor",
+        ),
     ] {
         let found = refused_json(&frame);
         assert_eq!((found.0, found.1), (Some(1), code), "{frame}: {}", found.2);
@@ -142,17 +190,37 @@ fn message_pack_is_held_to_the_same_rules() {
         (b"", None, "bad_frame", "at byte 0: the frame ends too early"),
         (b"\x82\xa2id\x07\xa3get\x82\xa2ns\xa5no", Some(7), "bad_frame", "ends too early"),
         (b"\x81\xa2id\x07\x00", Some(7), "bad_frame", "at byte 5: more follows"),
-        (b"\x82\xa2id\x07\xa3get\xa1\xff", Some(7), "bad_frame", "at byte 10: the text is not UTF-8"),
+        (
+            b"\x82\xa2id\x07\xa3get\xa1\xff",
+            Some(7),
+            "bad_frame",
+            "at byte 10: the text is not UTF-8",
+        ),
         (b"\x82\xa2id\x07\xa3get\xc1", Some(7), "bad_frame", "marker c1"),
         (b"\x82\xa2id\x07\xa3get\xd4\x00\x00", Some(7), "bad_frame", "extension types"),
         (b"\x82\xa2id\x07\xa2id\x08", Some(7), "bad_value", "duplicate key \"id\""),
         (b"\x82\xa2id\x07\x01\x02", Some(7), "bad_value", "the key of an object is a text"),
-        (b"\x82\xa2id\x07\xa3put\xcf\x00\x20\x00\x00\x00\x00\x00\x01", Some(7), "bad_value", "9007199254740993 would change"),
+        (
+            b"\x82\xa2id\x07\xa3put\xcf\x00\x20\x00\x00\x00\x00\x00\x01",
+            Some(7),
+            "bad_value",
+            "9007199254740993 would change",
+        ),
         (&nested, Some(7), "bad_value", "more than 64 levels"),
         (b"\xdd\xff\xff\xff\xff", None, "bad_frame", "ends too early"),
         (b"\xc6\xff\xff\xff\xff", None, "bad_frame", "ends too early"),
-        (b"\x82\xa2id\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00\xa3get\x80", None, "bad_frame", "id is the number NaN"),
-        (b"\x82\xa2id\x01\xa3get\x81\xa2ns\xc4\x01n", Some(1), "bad_request", "ns is 1 bytes, it should be a text"),
+        (
+            b"\x82\xa2id\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00\xa3get\x80",
+            None,
+            "bad_frame",
+            "id is the number NaN",
+        ),
+        (
+            b"\x82\xa2id\x01\xa3get\x81\xa2ns\xc4\x01n",
+            Some(1),
+            "bad_request",
+            "ns is 1 bytes, it should be a text",
+        ),
     ];
     for (frame, id, code, words) in cases {
         let found = refused(Format::MessagePack, frame);

@@ -23,10 +23,7 @@ fn golden() -> Vec<(Json, Call)> {
             Call::Hello { client: Some("ana".into()), version: Some(1), token: Some("t".into()) },
         ),
         (json!({"get": {"ns": "notes", "key": "a"}}), Call::Get { ns: ns(), key: name("a") }),
-        (
-            json!({"get": {"ns": "notes", "key": v}}),
-            Call::Get { ns: ns(), key: name(&id(0xaa)) },
-        ),
+        (json!({"get": {"ns": "notes", "key": v}}), Call::Get { ns: ns(), key: name(&id(0xaa)) }),
         (
             json!({"put": {"ns": "notes", "key": "a", "value": {"t": [1, -2.5, null]}}}),
             Call::Put {
@@ -112,12 +109,7 @@ fn golden() -> Vec<(Json, Call)> {
         ),
         (
             json!({"history": {"ns": "notes", "key": "a", "after": v, "limit": 1}}),
-            Call::History {
-                ns: ns(),
-                key: name("a"),
-                after: Some(version(0xaa)),
-                limit: Some(1),
-            },
+            Call::History { ns: ns(), key: name("a"), after: Some(version(0xaa)), limit: Some(1) },
         ),
         (
             json!({"get_version": {"ns": "notes", "key": "a", "version": v}}),
@@ -218,7 +210,9 @@ fn message_pack_carries_what_json_cannot() {
 
 #[test]
 fn bytes_inside_an_array_or_object_are_refused() {
-    for bytes in [&b"\x91\xc4\x01\x00"[..], b"\x81\xa1x\xc4\x01\x00", b"\x82\xa5$cbor\xc4\x01\x00\xa1x\xc0"] {
+    for bytes in
+        [&b"\x91\xc4\x01\x00"[..], b"\x81\xa1x\xc4\x01\x00", b"\x82\xa5$cbor\xc4\x01\x00\xa1x\xc0"]
+    {
         let (id, refusal) =
             decode_request(Format::MessagePack, &packed_put(bytes)).expect_err("refused");
         assert_eq!((id, refusal.code.as_str()), (Some(1), "bad_value"), "{refusal}");

@@ -1,0 +1,89 @@
+//! Words on the command line, and what is made of them.
+
+use clap::{CommandFactory, Parser};
+
+use super::{Cli, Command};
+
+fn parse(words: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(std::iter::once("keepboth").chain(words.split(' ')))
+}
+
+#[test]
+fn the_command_line_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn commands_are_understood() {
+    let hex = "ab".repeat(32);
+    for words in [
+        "get notes/a",
+        "get notes/a/b --json",
+        &format!("get notes/{hex} --version {hex}"),
+        "put notes/a 5",
+        "put notes/a -5 --create",
+        "put notes/a - --bytes",
+        "put notes/a --file f --string",
+        &format!("put notes/a {{}} --if-version {hex}"),
+        "--url ws://h:1 rm notes/a",
+        "ls notes",
+        "ls notes/users/ --values --limit 5",
+        "watch notes --initial --cursor c --follow --no-values",
+        "history notes/a --limit 1",
+        &format!("revert notes/a {hex}"),
+        "conflict ls notes",
+        "conflict show notes/a",
+        &format!("conflict resolve notes/a --side {hex}"),
+        "conflict resolve notes/a --value -5",
+        "trash ls notes",
+        &format!("trash restore notes/a --version {hex}"),
+        "status",
+        "status notes --json",
+        "import notes",
+        "import notes - --continue-on-error",
+        "export notes/users/",
+        "errors",
+        "errors not_found",
+        "check --config f",
+        "serve --config f --listen 127.0.0.1:0 --data d --peer ws://a --peer ws://b",
+    ] {
+        if let Err(error) = parse(words) {
+            panic!("{words}: {error}");
+        }
+    }
+}
+
+#[test]
+fn wrong_words_are_a_matter_of_usage() {
+    for words in [
+        "get notes",
+        "get No/a",
+        "get notes/a --version abc",
+        "put notes/a",
+        "put notes/a 5 --file f",
+        "put notes/a 5 --string --bytes",
+        "put notes/a 5 --create --if-version 00",
+        "ls notes --limit 0",
+        "conflict resolve notes/a",
+        "conflict resolve notes/a --value 5 --file f",
+        "frobnicate",
+    ] {
+        let error = parse(words).expect_err(words);
+        assert_eq!(error.exit_code(), 2, "{words}");
+    }
+}
+
+#[test]
+fn flags_may_stand_before_and_after_the_command() {
+    for words in ["--url ws://h:1 --json status", "status --url ws://h:1 --json"] {
+        let cli = parse(words).expect(words);
+        assert!(cli.json && cli.url == "ws://h:1", "{words}");
+        assert!(matches!(cli.command, Command::Status(_)));
+    }
+}
+
+#[test]
+fn help_names_the_exit_codes() {
+    let help = Cli::command().render_long_help().to_string();
+    assert!(help.contains("78 configuration") && help.contains("keepboth put default/hello"));
+}

@@ -1,0 +1,126 @@
+//! A disk that fails: the answer says unknown, the store opens its database again and goes on.
+
+use std::collections::BTreeMap;
+
+use keepboth_core::refusal::Code;
+use keepboth_store::{OpenError, Options, Store};
+
+use crate::harness::{Bench, code, key, namespace, put_op};
+use crate::simulated::Disk;
+
+/// Writes with one failing operation; gives what was acknowledged and how many answers were unknown.
+fn write_with_fault(
+    disk: &Disk,
+    bench: &Bench,
+    fail_after: u64,
+) -> (BTreeMap<String, String>, usize) {
+    let (mut acknowledged, mut unknown) = (BTreeMap::new(), 0);
+    acknowledged.insert("before".into(), bench.put("before", "x", 1).key.to_string());
+    disk.fail_after(fail_after);
+    for n in 0..6 {
+        let (at, value) = (format!("k{}", n % 4), format!("{n}"));
+        match bench.op(put_op(&at, &value), n) {
+            Ok(_) => {
+                acknowledged.insert(at, value);
+            }
+            Err(refusal) => {
+                assert_eq!(refusal.code, Code::StoreFailed, "{refusal}");
+                assert!(refusal.message.contains("unknown"), "{refusal}");
+                // It may be there or not.
+                acknowledged.remove(&at);
+                unknown += 1;
+            }
+        }
+    }
+    // The database is open again once the next task is answered.
+    bench.commits();
+    (acknowledged, unknown)
+}
+
+#[test]
+fn after_any_failed_write_or_sync_the_store_goes_on_with_all_it_acknowledged() {
+    let (mut failures, mut n) = (0, 0);
+    loop {
+        let disk = Disk::default();
+        let bench = disk.open();
+        let (acknowledged, unknown) = write_with_fault(&disk, &bench, n);
+        assert!(unknown <= 1, "operation {n}: one fault, {unknown} unknown answers");
+        failures += unknown;
+        for (at, value) in acknowledged.iter().filter(|(at, _)| *at != "before") {
+            assert_eq!(&bench.get(at).expect("acknowledged"), value, "operation {n}");
+        }
+        bench.check();
+        disk.heal();
+        bench.put("after", "x", 9);
+        drop(bench);
+        let again = disk.open();
+        again.check();
+        for (at, value) in acknowledged.iter().filter(|(at, _)| *at != "before") {
+            assert_eq!(&again.get(at).expect("acknowledged"), value, "operation {n}");
+        }
+        if unknown == 0 && n > 20 {
+            break;
+        }
+        n += 1;
+    }
+    assert!(failures > 10, "only {failures} faults were met");
+}
+
+#[test]
+fn what_is_there_after_a_failed_commit_is_told() {
+    let mut there = 0;
+    for n in 0..12 {
+        let disk = Disk::default();
+        let bench = disk.open();
+        bench.put("k", "old", 1);
+        bench.commits();
+        disk.fail_after(n);
+        let outcome = bench.op(put_op("k", "new"), 2);
+        let changes = bench.changes();
+        let value = bench.get("k").expect("found");
+        assert_eq!(changes.len(), usize::from(value == "new"), "operation {n}: {outcome:?}");
+        there += usize::from(outcome.is_err() && value == "new");
+    }
+    assert!(there > 0, "no failed commit was there all the same");
+}
+
+#[test]
+fn a_disk_that_is_gone_ends_writing_and_says_so() {
+    let disk = Disk::default();
+    let bench = disk.open();
+    bench.put("k", "one", 1);
+    disk.die();
+    for _ in 0..3 {
+        assert_eq!(code(bench.op(put_op("k", "two"), 2)), Code::StoreFailed);
+    }
+    let refusal = bench.op(put_op("k", "two"), 2).expect_err("stopped");
+    assert!(refusal.message.contains("takes no more writes"), "{refusal}");
+    bench.store.close();
+}
+
+#[test]
+fn a_disk_that_fails_while_opening_is_refused() {
+    let disk = Disk::default();
+    disk.die();
+    let made = Store::on_backend(move || disk.clone(), &namespace(), Options::default(), |_| {});
+    assert!(matches!(made.map(|_| ()).expect_err("refused"), OpenError::Failed { .. }));
+}
+
+#[test]
+fn a_store_that_failed_raises_no_event_twice_and_loses_none() {
+    let other = Bench::new();
+    other.put("k", "theirs", 2);
+    for n in 0..14 {
+        let disk = Disk::default();
+        let bench = disk.open();
+        bench.put("k", "mine", 1);
+        let events = other.store.snapshot().missing(&key("k"), &[]).expect("events");
+        disk.fail_after(n);
+        let task = |events| bench.ask(|done| keepboth_store::Task::Remote { events, done });
+        let first = task(events.clone());
+        task(events.clone()).expect("the fault is over, or there was none");
+        let raised = bench.raised();
+        assert_eq!(raised.len(), 1, "operation {n}: {first:?}");
+        bench.check();
+    }
+}

@@ -1,0 +1,140 @@
+//! A disk in memory that can fail at any operation and lose what was not synced.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+use redb::StorageBackend;
+
+use keepboth_store::Options;
+use keepboth_store::Store;
+
+use crate::harness::{Bench, namespace};
+
+/// A disk; clones are the same disk.
+#[derive(Debug, Clone, Default)]
+pub struct Disk(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// What a power cut leaves for sure.
+    durable: Vec<u8>,
+    /// What a reader sees.
+    now: Vec<u8>,
+    /// What was written since the last sync.
+    pending: Vec<(usize, Vec<u8>)>,
+    operations: u64,
+    fails_at: Option<u64>,
+    dead: bool,
+    /// True for a disk that only claims to sync.
+    lies: bool,
+}
+
+impl Disk {
+    /// Opens the store that is on this disk.
+    pub fn open(&self) -> Bench {
+        let disk = self.clone();
+        let options = Options { cache_bytes: 1024 * 1024, ..Options::default() };
+        Bench::start(|tell| Store::on_backend(move || disk.clone(), &namespace(), options, tell))
+            .expect("a store")
+    }
+
+    /// The write or sync that comes after `n` more fails, and only that one.
+    pub fn fail_after(&self, n: u64) {
+        let mut state = self.state();
+        state.fails_at = Some(state.operations + n);
+    }
+
+    /// Nothing fails any more.
+    pub fn heal(&self) {
+        self.state().fails_at = None;
+    }
+
+    /// Everything fails from now on.
+    pub fn die(&self) {
+        self.state().dead = true;
+    }
+
+    /// From now on syncs do nothing.
+    pub fn lie(&self) {
+        self.state().lies = true;
+    }
+
+    /// The power goes: of what was not synced, any part is kept, torn at 512 bytes, or lost. The disk
+    /// that comes back works again.
+    pub fn power_cut(&self, rng: &mut StdRng) -> Disk {
+        let mut state = self.state();
+        state.dead = true;
+        let mut bytes = state.durable.clone();
+        let keep = rng.random_range(0..3);
+        for (offset, data) in &state.pending {
+            let kept = match (keep, rng.random_range(0..3)) {
+                (0, _) | (1, 0) => 0,
+                (2, _) | (1, 1) => data.len(),
+                _ => rng.random_range(0..=data.len() / 512) * 512,
+            };
+            if bytes.len() < offset + kept {
+                bytes.resize(offset + kept, 0);
+            }
+            bytes[*offset..offset + kept].copy_from_slice(&data[..kept]);
+        }
+        let len = state.now.len();
+        bytes.resize(len, 0);
+        let back = State { durable: bytes.clone(), now: bytes, ..State::default() };
+        Disk(Arc::new(Mutex::new(back)))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("the disk")
+    }
+
+    fn operate(&self) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.state();
+        let fails = state.fails_at == Some(state.operations);
+        state.operations += 1;
+        if fails || state.dead {
+            return Err(io::Error::other("simulated: input/output error"));
+        }
+        Ok(state)
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.state().now.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let state = self.state();
+        if state.dead {
+            return Err(io::Error::other("simulated: input/output error"));
+        }
+        let from = offset as usize;
+        let bytes = state.now.get(from..from + out.len());
+        out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.operate()?.now.resize(len as usize, 0);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut state = self.operate()?;
+        if !state.lies {
+            state.durable = state.now.clone();
+            state.pending.clear();
+        }
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut state = self.operate()?;
+        let from = offset as usize;
+        state.now[from..from + data.len()].copy_from_slice(data);
+        state.pending.push((from, data.to_vec()));
+        Ok(())
+    }
+}

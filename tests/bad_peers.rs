@@ -1,0 +1,228 @@
+//! Bad input of peers: nonsense, forged hashes, another protocol version; counted, logged, and the server goes on.
+
+use futures_util::{SinkExt, StreamExt};
+use keepboth_core::digest::Digest;
+use keepboth_core::hash;
+use keepboth_core::ids::{NodeId, StoreId};
+use keepboth_core::name::{Key, Namespace};
+use keepboth_core::value::Value;
+use keepboth_core::version::{Event, Version};
+use keepboth_core::wire::{Hello, Message as Wire, PROTOCOL, SUBPROTOCOL, Space};
+use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use crate::harness::{PATIENCE, Server};
+
+const CONFIG: &str = "[namespaces.notes]\n";
+
+/// A peer that says what the test wants.
+struct Peer(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+fn notes() -> Namespace {
+    Namespace::new("notes").expect("a name")
+}
+
+fn hello(protocol: u32) -> Wire {
+    Wire::Hello(Hello {
+        protocol,
+        protocol_min: protocol,
+        node: NodeId([9; 32]),
+        agent: "a test".into(),
+        spaces: vec![Space { namespace: notes(), store: StoreId([9; 16]) }],
+    })
+}
+
+impl Peer {
+    async fn connect(server: &Server) -> Peer {
+        let mut request = server.url().into_client_request().expect("a URL");
+        request
+            .headers_mut()
+            .insert("Sec-WebSocket-Protocol", SUBPROTOCOL.parse().expect("a header"));
+        Peer(tokio_tungstenite::connect_async(request).await.expect("a connection").0)
+    }
+
+    /// A peer that has greeted.
+    async fn greeted(server: &Server) -> Peer {
+        let mut peer = Peer::connect(server).await;
+        peer.say(hello(PROTOCOL)).await;
+        assert!(matches!(peer.hear().await, Some(Wire::Hello(_))));
+        peer
+    }
+
+    async fn say(&mut self, message: Wire) {
+        self.0.send(Message::binary(message.encode())).await.expect("sent");
+    }
+
+    /// The next message; None at the end.
+    async fn hear(&mut self) -> Option<Wire> {
+        loop {
+            let next = timeout(PATIENCE, self.0.next()).await.expect("a message in time");
+            match next {
+                Some(Ok(Message::Binary(bytes))) => {
+                    return Some(Wire::decode(&bytes).expect("a message"));
+                }
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// The code and words of the next refusal.
+    async fn refusal(&mut self) -> (String, String) {
+        loop {
+            match self.hear().await.expect("a refusal before the end") {
+                Wire::Refused { code, message } => return (code, message),
+                _ => {}
+            }
+        }
+    }
+
+    async fn ended(mut self) -> bool {
+        while self.hear().await.is_some() {}
+        true
+    }
+}
+
+fn event(value: Value) -> Event {
+    let key = Key::new("k").expect("a key");
+    let version = Version::first(&key, hash::data_hash(&value), 1, StoreId([9; 16]));
+    Event { key, version, value: Some(value) }
+}
+
+fn live(event: Event) -> Wire {
+    Wire::Live {
+        namespace: notes(),
+        sequence: 1,
+        root: Some(Digest::default()),
+        events: vec![event],
+    }
+}
+
+async fn goes_on(server: &Server) {
+    let mut client = server.client().await;
+    client.put("notes", "after", json!(1)).await;
+    assert_eq!(client.get("notes", "after").await, 1);
+}
+
+#[tokio::test]
+async fn nonsense_is_refused_with_its_place_and_ends_the_link() {
+    let server = Server::start(CONFIG).await;
+    for nonsense in [&b"hello"[..], &[], &[0x82, 0x18, 0x63, 0x80], &[0xff; 100]] {
+        let mut peer = Peer::connect(&server).await;
+        peer.0.send(Message::binary(nonsense.to_vec())).await.expect("sent");
+        let (code, words) = peer.refusal().await;
+        assert_eq!(code, "bad_frame");
+        assert!(words.contains("byte "), "{words}");
+        assert!(peer.ended().await);
+    }
+    goes_on(&server).await;
+    assert!(server.log().contains("not a message of keepboth.peer.v1"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn text_frames_have_no_place_between_nodes() {
+    let server = Server::start(CONFIG).await;
+    let mut peer = Peer::connect(&server).await;
+    peer.0.send(Message::text("{}")).await.expect("sent");
+    assert!(peer.refusal().await.1.contains("binary"));
+    assert!(peer.ended().await);
+}
+
+#[tokio::test]
+async fn another_protocol_version_is_refused_naming_both() {
+    let server = Server::start(CONFIG).await;
+    let mut peer = Peer::connect(&server).await;
+    peer.say(hello(99)).await;
+    let (code, words) = peer.refusal().await;
+    assert_eq!(code, "unsupported");
+    assert!(words.contains("99") && words.contains(&PROTOCOL.to_string()), "{words}");
+    assert!(peer.ended().await);
+    goes_on(&server).await;
+}
+
+#[tokio::test]
+async fn a_message_before_the_greeting_is_refused() {
+    let server = Server::start(CONFIG).await;
+    let mut peer = Peer::connect(&server).await;
+    peer.say(live(event(Value::string("v")))).await;
+    assert!(peer.refusal().await.1.contains("hello"));
+    assert!(peer.ended().await);
+}
+
+#[tokio::test]
+async fn forged_versions_are_refused_and_the_stream_goes_on() {
+    let server = Server::start(CONFIG).await;
+    let mut peer = Peer::greeted(&server).await;
+    let mut forged = event(Value::string("v"));
+    forged.version.timestamp = 2;
+    peer.say(live(forged)).await;
+    let (code, words) = peer.refusal().await;
+    assert_eq!(code, "bad_version");
+    assert!(words.contains("\"k\""), "{words}");
+
+    let mut swapped = event(Value::string("v"));
+    swapped.value = Some(Value::string("w"));
+    peer.say(live(swapped)).await;
+    assert!(peer.refusal().await.1.contains("data hash"));
+
+    let unclean = event(Value::trusted(keepboth_core::value::Kind::Json, "{ }".into()));
+    peer.say(live(unclean)).await;
+    assert_eq!(peer.refusal().await.0, "bad_value");
+
+    peer.say(live(event(Value::string("good")))).await;
+    while !matches!(peer.hear().await.expect("an answer"), Wire::Ack { sequence: 1, .. }) {}
+    let mut client = server.client().await;
+    while client.ok(json!({"list": {"ns": "notes"}})).await["items"] == json!([]) {
+        // The acknowledgement of an earlier message came first; the good one is on its way.
+        while !matches!(peer.hear().await.expect("an answer"), Wire::Ack { sequence: 1, .. }) {}
+    }
+    assert_eq!(client.get("notes", "k").await, "good");
+}
+
+#[tokio::test]
+async fn an_oversized_value_of_a_peer_is_refused_with_limit_size_and_stage() {
+    let server = Server::start("[namespaces.notes]\nvalue_bytes_max = \"1 KiB\"\n").await;
+    let mut peer = Peer::greeted(&server).await;
+    peer.say(live(event(Value::string("x".repeat(1_025))))).await;
+    let (code, words) = peer.refusal().await;
+    assert_eq!(code, "value_too_large");
+    assert!(
+        words.contains("value is 1,025 bytes from a peer, the limit is 1,024 bytes"),
+        "{words}"
+    );
+}
+
+#[tokio::test]
+async fn a_peer_that_is_refused_too_often_is_cut_off() {
+    let server = Server::start(CONFIG).await;
+    let mut peer = Peer::greeted(&server).await;
+    for n in 0..200 {
+        let mut forged = event(Value::number(f64::from(n)));
+        forged.version.timestamp = 2;
+        if peer.0.send(Message::binary(live(forged).encode())).await.is_err() {
+            break;
+        }
+    }
+    assert!(peer.ended().await);
+    goes_on(&server).await;
+}
+
+#[tokio::test]
+async fn live_events_of_ones_own_origin_and_of_other_namespaces_are_ignored() {
+    let server = Server::start(CONFIG).await;
+    let mut peer = Peer::connect(&server).await;
+    peer.say(hello(PROTOCOL)).await;
+    let Some(Wire::Hello(theirs)) = peer.hear().await else { panic!("no greeting") };
+    let mut own = event(Value::string("own"));
+    own.version.origin = theirs.spaces[0].store;
+    peer.say(live(own)).await;
+    let elsewhere = Namespace::new("elsewhere").expect("a name");
+    let events = vec![event(Value::string("other"))];
+    peer.say(Wire::Live { namespace: elsewhere, sequence: 1, root: None, events }).await;
+    while !matches!(peer.hear().await.expect("an answer"), Wire::Ack { .. }) {}
+    assert_eq!(server.client().await.objects("notes").await, json!({}));
+}
