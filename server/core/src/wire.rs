@@ -143,7 +143,8 @@ pub enum Message {
         #[n(3)]
         events: Vec<Event>,
     },
-    /// Everything up to a sequence of yours is durable here, or was refused and listed.
+    /// Everything up to a sequence of yours is durable here, was refused and listed, or lacks parents
+    /// that are asked for.
     #[n(3)]
     Ack {
         /// The namespace.

@@ -234,6 +234,26 @@ fn a_write_costs_one_event_and_one_acknowledgement() {
 }
 
 #[test]
+fn an_event_left_out_for_want_of_room_counts_until_the_digest_is_told() {
+    let mut alone = Alone::new(0);
+    let made = |alone: &mut Alone, n, room| {
+        let root = Digest::from_bytes(&[n; 32]);
+        let (sequence, events) = (u64::from(n), vec![theirs(n.into())]);
+        alone.input(Input::Made { namespace: notes(), sequence, root, events, room })
+    };
+    assert_eq!(made(&mut alone, 1, false), []);
+    assert_eq!(made(&mut alone, 2, true), [], "its parents may have been left out");
+    let standing = |alone: &Alone| alone.session.standings(&alone.stores)[0].1;
+    assert!(!standing(&alone).settled && standing(&alone).behind == 2, "{:?}", standing(&alone));
+    give(alone.store(), &[theirs(1), theirs(2)]);
+    let out = alone.tick(50);
+    assert!(matches!(out[..], [Output::Send(Message::Root { .. })]), "{out:?}");
+    assert!(standing(&alone).settled && standing(&alone).behind == 0);
+    assert!(matches!(made(&mut alone, 3, true)[..], [Output::Send(Message::Live { .. })]));
+    assert_eq!(standing(&alone).behind, 1);
+}
+
+#[test]
 fn a_live_event_of_own_origin_is_ignored() {
     let mut alone = Alone::new(0);
     let own = event("k", number(1), store_id(ME, &notes()));

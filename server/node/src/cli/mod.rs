@@ -117,6 +117,8 @@ enum Command {
     Export(export::Export),
     /// Explain error codes
     Errors(errors::Errors),
+    /// Watch three nodes disagree and agree again
+    Demo(demo::Demo),
 }
 
 /// Runs the command that the process was started with.
@@ -126,6 +128,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => return serve::run(&args, json),
         Command::Check(args) => check::run(&args, json),
         Command::Errors(args) => errors::run(&args, json),
+        Command::Demo(args) => demo::run(&args, json),
         command => talking(command, &url, json),
     };
     let exit = match &outcome {
@@ -171,7 +174,11 @@ async fn with_server(command: Command, url: &str, json: bool) -> Result<(), Fail
         Command::Status(args) => status::run(args, session).await,
         Command::Import(args) => import::run(args, session).await,
         Command::Export(args) => export::run(args, session).await,
-        Command::Serve(_) | Command::Check(_) | Command::Errors(_) | Command::Watch(_) => Ok(()),
+        Command::Serve(_)
+        | Command::Check(_)
+        | Command::Errors(_)
+        | Command::Demo(_)
+        | Command::Watch(_) => Ok(()),
     };
     // What was written before a failure is still worth reading.
     session.out.flush()?;
