@@ -74,9 +74,9 @@ impl Peer {
     /// The code and words of the next refusal.
     async fn refusal(&mut self) -> (String, String) {
         loop {
-            match self.hear().await.expect("a refusal before the end") {
-                Wire::Refused { code, message } => return (code, message),
-                _ => {}
+            let message = self.hear().await.expect("a refusal before the end");
+            if let Wire::Refused { code, message } = message {
+                return (code, message);
             }
         }
     }

@@ -3,6 +3,7 @@
 mod bad_clients;
 mod bad_peers;
 mod harness;
+mod hooks;
 mod mesh;
 mod real_data;
 mod requests;

@@ -17,7 +17,7 @@ use tokio::time::{Instant, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Clients;
-use super::write::WriteRequest;
+use super::write::{Sorted, WriteRequest};
 use crate::protocol::{
     ANSWER_BYTES, Answer, Call, Format, Hello, PROTOCOL, decode_request, encode_answer,
 };
@@ -183,9 +183,9 @@ impl Connection {
     }
 
     async fn carry_out(&mut self, id: u64, call: Call, slot: Slot) {
-        let call = match WriteRequest::of(call) {
-            Ok(request) => return self.write(id, request, slot).await,
-            Err(call) => call,
+        let call = match WriteRequest::sort(call) {
+            Sorted::Write(request) => return self.write(id, request, slot).await,
+            Sorted::Other(call) => call,
         };
         let outcome = match call {
             Call::Watch { .. } => return self.watch(id, call, slot),

@@ -1,6 +1,7 @@
 //! Reading: what the stores answer, from a snapshot, without waiting for anyone.
 
 use keepboth_core::conflict;
+use keepboth_core::limits::VALUE_BYTES_MAX;
 use keepboth_core::name::{Name, Namespace};
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
@@ -9,11 +10,12 @@ use keepboth_store::{ConflictDetail, KeyState};
 use super::Clients;
 use crate::namespace::news;
 use crate::protocol::{
-    Answer, Base, Call, Conflict, Listed, Object, Page, Recorded, Side, Trashed,
+    Answer, Base, Call, Conflict, Estimate, ITEMS_BYTES_MAX, Listed, Object, Page, Recorded, Side,
+    Trashed,
 };
 
-/// Bytes of values after which a page ends, so that no frame is over the limit.
-const PAGE_BYTES: usize = 512 * 1024;
+/// Bytes of values after which a page ends, so that hardly any has to leave values out.
+const PAGE_BYTES: usize = 256 * 1024;
 
 impl Clients {
     /// Answers a call that only reads.
@@ -31,7 +33,8 @@ impl Clients {
                 let (limit, prefix) = (self.page(limit), prefix.unwrap_or_default());
                 let snapshot = self.space(&ns)?.store.snapshot();
                 let page = snapshot.list(&prefix, after.as_ref(), limit, PAGE_BYTES, values)?;
-                let items = page.items.into_iter().map(listed).collect();
+                let mut items: Vec<Listed> = page.items.into_iter().map(listed).collect();
+                fit(&mut items, |item| item.value = None);
                 Ok(Answer::List(Page { items, next: page.next }))
             }
             Call::History { ns, key, after, limit } => {
@@ -129,11 +132,27 @@ fn detail(detail: ConflictDetail) -> Conflict {
         timestamp: side.timestamp,
         origin: side.origin,
     });
+    let mut sides: Vec<Side> = sides.collect();
+    fit(&mut sides, |side| side.value = None);
     Conflict {
         key: detail.key,
         id: detail.id,
         base: detail.base.map(|(version, value)| Base { version, value }),
-        sides: sides.collect(),
+        sides,
+    }
+}
+
+/// Takes the values from the items with which the answer would be over the bytes of a frame; each of
+/// them can be got alone.
+fn fit<T: Estimate>(items: &mut [T], leave_out: impl Fn(&mut T)) {
+    let mut bytes = items.iter().map(Estimate::bytes_estimate).sum::<usize>();
+    for item in items.iter_mut().rev() {
+        if bytes + VALUE_BYTES_MAX <= ITEMS_BYTES_MAX {
+            return;
+        }
+        bytes -= item.bytes_estimate();
+        leave_out(item);
+        bytes += item.bytes_estimate();
     }
 }
 

@@ -75,9 +75,17 @@ pub struct WriteRequest {
     batch: bool,
 }
 
+/// A call, sorted by whether it writes.
+pub enum Sorted {
+    /// It goes through the namespace's door.
+    Write(WriteRequest),
+    /// It is answered here.
+    Other(Call),
+}
+
 impl WriteRequest {
     /// Takes a call that writes, or gives it back.
-    pub fn of(call: Call) -> Result<WriteRequest, Call> {
+    pub fn sort(call: Call) -> Sorted {
         let (namespace, op) = match call {
             Call::Put { ns, key, value, condition } => (ns, BatchOp::Put { key, value, condition }),
             Call::Delete { ns, key, condition } => (ns, BatchOp::Delete { key, condition }),
@@ -89,15 +97,15 @@ impl WriteRequest {
             }
             Call::Restore { ns, key, version } => {
                 let items = vec![Item { op: Op::Restore { key, version }, tree: None }];
-                return Ok(WriteRequest { namespace: ns, items, batch: false });
+                return Sorted::Write(WriteRequest { namespace: ns, items, batch: false });
             }
             Call::Batch { ns, ops } => {
                 let items = ops.into_iter().map(item).collect();
-                return Ok(WriteRequest { namespace: ns, items, batch: true });
+                return Sorted::Write(WriteRequest { namespace: ns, items, batch: true });
             }
-            other => return Err(other),
+            other => return Sorted::Other(other),
         };
-        Ok(WriteRequest { namespace, items: vec![item(op)], batch: false })
+        Sorted::Write(WriteRequest { namespace, items: vec![item(op)], batch: false })
     }
 }
 

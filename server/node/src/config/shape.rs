@@ -144,14 +144,15 @@ pub struct Limits {
     /// Most items of one answer to a list or history; the rest follows page by page.
     #[schemars(range(min = 1, max = 10_000))]
     pub page_items_max: usize,
-    /// Most writes of one namespace that wait for the disk; then they are refused as `overloaded`.
+    /// Most writes of one namespace that wait for its hooks, and for the disk; then the connections
+    /// that write are not read from until there is room.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub queue_writes_max: usize,
     /// Threads that run the hooks of one namespace.
     #[schemars(range(min = 1, max = 64))]
     pub hook_threads: usize,
-    /// Most finished writes of one namespace that wait for their after-hooks; then the oldest are
-    /// left out, logged and counted.
+    /// Most finished writes of one namespace that wait for their after-hooks; then new writes wait
+    /// before they are taken.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub after_queue_max: usize,
     /// How deep writes of after-hooks may cause further ones; 0 allows none.

@@ -19,7 +19,7 @@ pub enum News {
     /// Writes became durable.
     Commit(Published),
     /// The store's state changed.
-    State(Told),
+    State(Box<Told>),
 }
 
 /// A commit, with its notices as they are first asked for.
@@ -76,7 +76,7 @@ impl Space {
             peers: self.peer_statuses(),
         };
         // Nobody listens: nothing is told.
-        let _ = self.news.send(Arc::new(News::State(Told::new(notice))));
+        let _ = self.news.send(Arc::new(News::State(Box::new(Told::new(notice)))));
     }
 
     /// Where each connected peer stands.

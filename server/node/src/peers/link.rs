@@ -61,8 +61,8 @@ pub enum End {
     Duplicate,
     /// The other side closed, or the connection broke.
     Lost(String),
-    /// This node closed it.
-    Refused(String),
+    /// This node closed it for what the other side sent.
+    Refused(Refusal),
 }
 
 impl std::fmt::Display for End {
@@ -70,7 +70,8 @@ impl std::fmt::Display for End {
         match self {
             End::Stopping => f.write_str("this node is stopping"),
             End::Duplicate => f.write_str("another connection to the same node stays"),
-            End::Lost(why) | End::Refused(why) => f.write_str(why),
+            End::Lost(why) => f.write_str(why),
+            End::Refused(refusal) => refusal.fmt(f),
         }
     }
 }
@@ -147,7 +148,7 @@ impl Link {
                 _ = ticks.tick() => {
                     self.handle(Input::Tick);
                     if self.peer.is_none() && started.elapsed() > self.mesh.rules.hello_within {
-                        return End::Refused("the other side did not greet in time".into());
+                        return End::Lost("the other side did not greet in time".into());
                     }
                     if may_read && heard.elapsed() > self.mesh.rules.ping_every * 2 {
                         return End::Lost("two pings were not answered".into());
@@ -189,7 +190,7 @@ impl Link {
         self.mesh.metrics.peer_refused(refusal.code);
         let (code, message) = (refusal.code.as_str().to_owned(), refusal.message.clone());
         self.outbox.send(Frame::Message(Message::Refused { code, message }.encode().into()));
-        End::Refused(refusal.to_string())
+        End::Refused(refusal.clone())
     }
 
     fn on_commit(&mut self, namespace: &Namespace, commit: &News) {
@@ -272,7 +273,7 @@ impl Link {
         });
         let task = Task::Remote { events, done };
         let sent = space.store.submit(task).await;
-        sent.map_err(|_| End::Refused("the namespace is closed".into()))
+        sent.map_err(|_| End::Stopping)
     }
 
     /// Enters the mesh once the peer has greeted.
@@ -307,6 +308,9 @@ impl Link {
         let (code, reason) = match end {
             End::Stopping => (4000, "shutting down"),
             End::Duplicate => (4003, "another connection to this node stays"),
+            End::Refused(refusal) if refusal.code == Code::Unsupported => {
+                (4500, "no common protocol version; the last message says more")
+            }
             End::Refused(_) => (4502, "refused; the last message says why"),
             End::Lost(_) => (1000, ""),
         };
