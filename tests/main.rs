@@ -2,6 +2,7 @@
 
 mod bad_clients;
 mod bad_peers;
+mod command_line;
 mod harness;
 mod hooks;
 mod mesh;

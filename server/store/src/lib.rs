@@ -42,6 +42,8 @@ mod commit;
 mod committer;
 /// The store as the rest of the server sees it.
 mod store;
+/// The same rows in bare redb transactions, for benchmarks.
+pub mod baseline;
 
 pub use disk::OpenError;
 pub use options::Options;

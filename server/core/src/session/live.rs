@@ -94,24 +94,28 @@ impl Session {
         }
     }
 
-    /// Tells the peer that an event of it was not taken, and counts it. An honest peer may offer the
-    /// same again after each comparison: that counts once. One that is forged counts every time.
+    /// Tells the peer that an event of it was not taken. An honest peer may offer the same again after
+    /// each comparison: that is said once. One that is forged is told of, and counted, every time.
     fn refuse(&mut self, namespace: &Namespace, key: &Key, refusal: &Refusal) {
         let words = format!("namespace {namespace}, key {:?}: {refusal}", key.as_str());
         if refusal.code.retry() {
             // It is this node that failed; the next comparison brings the event again.
             return self.out.push(Output::Warn(format!("not taken from the peer: {words}")));
         }
+        // Limits and schemas may differ between honest nodes: that is said, some of it, and never ends
+        // the stream. Forgery is another matter.
         let forged = matches!(refusal.code, Code::BadVersion | Code::BadValue);
-        if self.closed || (!self.refused.insert(words.clone()) && !forged) {
+        let room = self.refused.len() < REFUSALS_MAX as usize;
+        let is_new = room && self.refused.insert(words.clone());
+        if self.closed || !(is_new || forged) {
             return;
         }
-        self.refusals += 1;
         self.out.push(Output::Warn(format!("refused from the peer: {words}")));
         self.send(Message::Refused { code: refusal.code.as_str().into(), message: words });
-        if self.refusals >= REFUSALS_MAX {
+        self.forgeries += u32::from(forged);
+        if self.forgeries >= REFUSALS_MAX {
             let count = figure(REFUSALS_MAX as usize);
-            let words = format!("{count} of the peer's events were refused, the last: {refusal}");
+            let words = format!("{count} of the peer's events were forged, the last: {refusal}");
             self.close(Refusal::new(Code::BadVersion, words));
         }
     }

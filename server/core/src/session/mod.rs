@@ -34,7 +34,7 @@ mod repair;
 
 use repair::{Bulk, Compare};
 
-/// Refused events after which the connection is closed; as many refusals of the peer are logged.
+/// Forged events after which the connection is closed; as many other refusals are said and logged.
 const REFUSALS_MAX: u32 = 100;
 /// A comparison that the peer does not answer for this long is given up, in milliseconds.
 const ANSWER_WITHIN: u64 = 60_000;
@@ -203,8 +203,9 @@ pub struct Session {
     bulk: VecDeque<Bulk>,
     /// Parts of [`Message::Tips`] that wait for their last part.
     parts: BTreeMap<(Namespace, u16), Vec<KeyTips>>,
-    /// How many events of the peer were refused, and in which words: the same is not said twice.
-    refusals: u32,
+    /// How many events of the peer were forged, and in which words others were refused: the same is
+    /// not said twice.
+    forgeries: u32,
     refused: BTreeSet<String>,
     /// How often the peer refused something.
     complaints: u32,
@@ -232,7 +233,7 @@ impl Session {
             shared: BTreeMap::new(),
             bulk: VecDeque::new(),
             parts: BTreeMap::new(),
-            refusals: 0,
+            forgeries: 0,
             refused: BTreeSet::new(),
             complaints: 0,
             closed: false,

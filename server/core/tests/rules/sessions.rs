@@ -375,7 +375,7 @@ fn a_bad_event_is_refused_and_the_stream_goes_on() {
 }
 
 #[test]
-fn after_100_refusals_the_session_closes_and_says_nothing_more() {
+fn after_100_forged_events_the_session_closes_and_says_nothing_more() {
     let mut alone = Alone::new(0);
     let (bad, ..) = bad_events().swap_remove(0);
     for n in 1..100 {
@@ -384,11 +384,25 @@ fn after_100_refusals_the_session_closes_and_says_nothing_more() {
     }
     let out = alone.live(100, vec![bad.clone(), bad]);
     let refusal = closed(&out);
-    assert!(refusal.message.starts_with("100 of the peer's events were refused"), "{refusal}");
+    assert!(refusal.message.starts_with("100 of the peer's events were forged"), "{refusal}");
     let told = out.iter().filter(|o| matches!(o, Output::Send(Message::Refused { .. }))).count();
     assert_eq!(told, 1, "{out:?}");
     assert_eq!(alone.live(101, vec![theirs(1)]), []);
     assert_eq!(alone.tick(60_000), []);
+}
+
+#[test]
+fn limits_that_differ_never_end_the_stream() {
+    let mut alone = Alone::new(0);
+    let refused = |n: usize| Input::Applied {
+        ticket: Ticket { namespace: notes(), live: None },
+        keys: vec![key(&format!("k{n}"))],
+        outcomes: vec![Received::Refused(Refusal::new(Code::ValueTooLarge, "too large"))],
+    };
+    let out: Vec<Output> = (0..500).flat_map(|n| alone.input(refused(n))).collect();
+    assert!(!out.iter().any(|output| matches!(output, Output::Close(_))));
+    let told = out.iter().filter(|o| matches!(o, Output::Send(Message::Refused { .. }))).count();
+    assert_eq!(told, 100, "it is said, and not for ever");
 }
 
 #[test]

@@ -40,6 +40,8 @@ mod export;
 mod errors;
 /// `check`.
 mod check;
+/// `bench`.
+pub mod bench;
 /// `serve`.
 pub mod serve;
 /// `demo`.
@@ -117,6 +119,8 @@ enum Command {
     Export(export::Export),
     /// Explain error codes
     Errors(errors::Errors),
+    /// Measure puts, gets, watches and replication on this machine
+    Bench(bench::Args),
     /// Watch three nodes disagree and agree again
     Demo(demo::Demo),
 }
@@ -128,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => return serve::run(&args, json),
         Command::Check(args) => check::run(&args, json),
         Command::Errors(args) => errors::run(&args, json),
+        Command::Bench(args) => bench::run(&args, json),
         Command::Demo(args) => demo::run(&args, json),
         command => talking(command, &url, json),
     };
@@ -177,6 +182,7 @@ async fn with_server(command: Command, url: &str, json: bool) -> Result<(), Fail
         Command::Serve(_)
         | Command::Check(_)
         | Command::Errors(_)
+        | Command::Bench(_)
         | Command::Demo(_)
         | Command::Watch(_) => Ok(()),
     };

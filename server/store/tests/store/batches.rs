@@ -1,6 +1,5 @@
 //! A batch is all or nothing, while others in the same transaction go on.
 
-use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
 use keepboth_core::refusal::Code;
@@ -55,24 +54,16 @@ fn a_refused_batch_does_not_hold_up_its_neighbours() {
     let bench = Bench::new();
     bench.put("k", "old", 1);
     bench.commits();
-    // The thread waits in this answer until all three tasks stand in the queue: they become one group.
-    let (open, wait) = mpsc::channel::<()>();
-    let (here, arrived) = mpsc::channel::<()>();
-    let hold = move |_| {
-        here.send(()).expect("somebody waits");
-        wait.recv().expect("opened");
-    };
-    let task = Task::Local { ops: Vec::new(), now: 0, done: Box::new(hold) };
-    bench.store.submit_blocking(task).expect("open");
-    arrived.recv().expect("held");
-    let local = |ops: Vec<Op>| bench.later(move |done| Task::Local { ops, now: 7, done });
-    let first = local(vec![put_op("k", "first")]);
-    let refused = local(vec![put_op("k", "undone"), put_op("new", "undone"), delete_op("never")]);
-    let last = local(vec![put_op("k", "last"), put_op("new", "done")]);
-    open.send(()).expect("waiting");
-    assert!(first.recv().expect("an answer").is_ok());
-    assert_eq!(code(refused.recv().expect("an answer")), Code::NotFound);
-    assert!(last.recv().expect("an answer").is_ok());
+    let answers = bench.group(
+        vec![
+            vec![put_op("k", "first")],
+            vec![put_op("k", "undone"), put_op("new", "undone"), delete_op("never")],
+            vec![put_op("k", "last"), put_op("new", "done")],
+        ],
+        7,
+    );
+    let refused: Vec<bool> = answers.iter().map(Result::is_err).collect();
+    assert_eq!(refused, [false, true, false]);
     let commits = bench.commits();
     assert_eq!(commits.len(), 1, "one transaction");
     let values: Vec<_> = commits[0].changes.iter().map(|c| c.made[0].value.clone()).collect();
@@ -82,6 +73,25 @@ fn a_refused_batch_does_not_hold_up_its_neighbours() {
         ("last", "done")
     );
     bench.check();
+}
+
+#[test]
+fn a_refused_batch_leaves_no_trace_in_a_history_that_its_neighbours_use() {
+    let (a, _) = in_conflict();
+    let [left, right] = [0, 1].map(|side| a.addresses("k")[side].to_string());
+    let answers = a.group(
+        vec![
+            vec![put_op(&left, "undone"), put_op("k", "undone"), delete_op("never")],
+            vec![put_op(&right, "right"), put_op(&left, "left")],
+            vec![delete_op(&left), delete_op("never")],
+        ],
+        9,
+    );
+    let refused: Vec<bool> = answers.iter().map(Result::is_err).collect();
+    assert_eq!(refused, [true, false, true]);
+    a.check();
+    let values = [a.get(&left).expect("a side"), a.get(&right).expect("a side")];
+    assert_eq!(values, ["left", "right"]);
 }
 
 #[test]

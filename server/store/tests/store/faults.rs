@@ -50,6 +50,7 @@ fn after_any_failed_write_or_sync_the_store_goes_on_with_all_it_acknowledged() {
             assert_eq!(&bench.get(at).expect("acknowledged"), value, "operation {n}");
         }
         bench.check();
+        assert!(bench.store.is_healthy(), "operation {n}");
         disk.heal();
         bench.put("after", "x", 9);
         drop(bench);
@@ -95,6 +96,7 @@ fn a_disk_that_is_gone_ends_writing_and_says_so() {
     }
     let refusal = bench.op(put_op("k", "two"), 2).expect_err("stopped");
     assert!(refusal.message.contains("takes no more writes"), "{refusal}");
+    assert!(!bench.store.is_healthy());
     bench.store.close();
 }
 

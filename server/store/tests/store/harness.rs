@@ -108,6 +108,25 @@ impl Bench {
         self.ask(|done| Task::Local { ops, now, done })
     }
 
+    /// Asks for several batches that share one transaction, and waits for their answers.
+    pub fn group(&self, batches: Vec<Vec<Op>>, now: u64) -> Vec<Result<Vec<Written>, Refusal>> {
+        // The commit thread waits in this answer until all batches stand in the queue.
+        let (open, wait) = mpsc::channel::<()>();
+        let (here, arrived) = mpsc::channel::<()>();
+        let hold = Box::new(move |_| {
+            here.send(()).expect("somebody waits");
+            wait.recv().expect("opened");
+        });
+        self.store
+            .submit_blocking(Task::Local { ops: Vec::new(), now, done: hold })
+            .expect("the store is open");
+        arrived.recv().expect("held");
+        let local = |ops| self.later(move |done| Task::Local { ops, now, done });
+        let answers: Vec<_> = batches.into_iter().map(local).collect();
+        open.send(()).expect("waiting");
+        answers.into_iter().map(|answer| answer.recv().expect("an answer")).collect()
+    }
+
     pub fn op(&self, op: Op, now: u64) -> Result<Written, Refusal> {
         self.batch(vec![op], now).map(|mut written| written.remove(0))
     }

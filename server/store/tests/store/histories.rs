@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use keepboth_core::name::{Address, Key, Name};
-use keepboth_core::refusal::Refusal;
 use keepboth_core::version::Event;
 use keepboth_core::view::View;
 use keepboth_core::write::Condition;
@@ -90,11 +89,14 @@ impl World {
         }
     }
 
+    /// One to three batches in one transaction. Refusals are part of it.
     fn write(&mut self, node: usize) {
-        let ops =
-            (0..[1, 1, 1, 2, 4][self.rng.random_range(0..5)]).map(|_| self.op(node)).collect();
-        // Refusals are part of it.
-        let _: Result<_, Refusal> = self.nodes[node].bench.batch(ops, self.now);
+        let mut batches = Vec::new();
+        for _ in 0..[1, 1, 2, 3][self.rng.random_range(0..4)] {
+            let count = [1, 1, 1, 2, 4][self.rng.random_range(0..5)];
+            batches.push((0..count).map(|_| self.op(node)).collect());
+        }
+        self.nodes[node].bench.group(batches, self.now);
     }
 
     fn deliver(&mut self, node: usize) {

@@ -1,0 +1,133 @@
+//! Durable puts of new keys against bare redb transactions that write the same rows.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::try_join_all;
+use keepboth_store::baseline::{Bare, Put};
+
+use super::data;
+use super::node::{Folder, Node, Way};
+use super::report::Row;
+use super::sample::{Runs, Sample, Window};
+use super::wire::Wire;
+use super::{Bench, SIZES};
+use crate::cli::exit::{Exit, Failure};
+
+/// How requests are spread.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    in_flight: u64,
+    connections: u64,
+}
+
+const LOADS: [Load; 4] = [
+    Load { in_flight: 1, connections: 1 },
+    Load { in_flight: 64, connections: 64 },
+    Load { in_flight: 64, connections: 1 },
+    Load { in_flight: 1_024, connections: 1 },
+];
+const WAYS: [Way; 3] = [Way::Plain, Way::Schema, Way::Hooked];
+
+/// Measures all sizes, loads and ways.
+pub fn measure(bench: &mut Bench) -> Result<(), Failure> {
+    for (size, bytes) in SIZES {
+        let value = data::value(bytes);
+        for in_flight in [1, 64, 1_024] {
+            bench.report.talk(&format!("puts of {size}, {in_flight} in flight"));
+            measure_group(bench, size, &value, in_flight)?;
+        }
+    }
+    bench.report.show()
+}
+
+/// All that is measured against the same baseline, by turns.
+fn measure_group(bench: &mut Bench, size: &str, value: &str, in_flight: u64) -> Result<(), Failure> {
+    let loads = LOADS.iter().filter(|load| load.in_flight == in_flight);
+    let cases: Vec<(Load, Way)> = loads.flat_map(|load| WAYS.map(|way| (*load, way))).collect();
+    let mut runs: Vec<Runs> = cases.iter().map(|_| Runs::default()).collect();
+    let mut bare = Runs::default();
+    for _ in 0..bench.plan.rounds {
+        bare.add(bare_run(bench, value, in_flight)?);
+        for ((load, way), runs) in cases.iter().zip(&mut runs) {
+            runs.add(run(bench, value, *load, *way)?);
+        }
+    }
+    let mut plain = bare.rate();
+    for ((load, way), runs) in cases.iter().zip(&runs) {
+        let what = format!("put {size}, {}", load.words());
+        let (name, against) =
+            (format!("{what}, {}", way.as_str()), format!("raw redb, {in_flight} a commit"));
+        bench.report.add(Row::rate(name, "puts/s", runs, against, bare.rate()));
+        match way {
+            Way::Plain => plain = runs.rate(),
+            Way::Schema => {}
+            Way::Hooked => {
+                let name = format!("{what}, {}", way.as_str());
+                bench.report.add(Row::rate(name, "puts/s", runs, "the same, plain".into(), plain));
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Load {
+    fn words(self) -> String {
+        let Load { in_flight, connections } = self;
+        match connections {
+            1 => format!("{in_flight} in flight"),
+            _ => format!("{in_flight} in flight from {connections} connections"),
+        }
+    }
+}
+
+/// One run on a new server.
+fn run(bench: &Bench, value: &str, load: Load, way: Way) -> Result<Sample, Failure> {
+    let node = Node::start(&bench.below, way, &[])?;
+    bench.client.block_on(async {
+        let opened = (0..load.connections).map(|_| Wire::open(&node.url));
+        let mut wires = try_join_all(opened).await?;
+        let (window, each) = (bench.window(), load.in_flight / load.connections);
+        let driven = wires.iter_mut().zip(0..).map(|(wire, lane)| {
+            wire.drive(each, window, move |id| data::put(id, lane << 40 | id, value))
+        });
+        Ok(Sample::together(try_join_all(driven).await?))
+    })
+}
+
+/// One run of bare transactions. Only the transactions are timed, not the making of their rows.
+fn bare_run(bench: &Bench, value: &str, batch: u64) -> Result<Sample, Failure> {
+    let folder = Folder::new(&bench.below)?;
+    let mut bare = Bare::create(&folder.path().join("bare.redb"))?;
+    let mut next = 0;
+    let mut group = || -> Result<Vec<Put>, Failure> {
+        let numbers = next..next + batch;
+        next = numbers.end;
+        numbers.map(|n| Ok(Put::new(data::checked_key(n).map_err(refused)?, value.as_bytes()))).collect()
+    };
+    let warm = Instant::now();
+    while warm.elapsed() < bench.plan.warm {
+        bare.commit(&mut group()?)?;
+    }
+    let mut sample = Sample::default();
+    while sample.took < bench.plan.run {
+        let mut puts = group()?;
+        let started = Instant::now();
+        bare.commit(&mut puts)?;
+        let took: Duration = started.elapsed();
+        sample.done += batch;
+        sample.took += took;
+        sample.each.push(took.as_nanos() as u64);
+    }
+    Ok(sample)
+}
+
+fn refused(refusal: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Failure, refusal.to_string())
+}
+
+impl Bench {
+    /// A window that begins now with its warm-up.
+    pub fn window(&self) -> Window {
+        Window::new(self.plan.warm, self.plan.run)
+    }
+}

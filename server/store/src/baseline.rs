@@ -1,0 +1,129 @@
+//! The rows of puts in bare redb transactions: what a benchmark measures the store against.
+//!
+//! Same tables, same sizes, same order within a transaction, one fsync. Left out is all that the
+//! store does besides: histories, conditions, hashes, digests, queues, answers, news.
+
+use std::io;
+use std::path::Path;
+
+use redb::{Database, Durability};
+
+use keepboth_core::name::Key;
+
+use crate::format::{KEYS, NAMES, RECORDS, VALUES};
+use crate::options::Options;
+
+/// Bytes of the row of a key whose object has one version.
+const KEY_ROW_BYTES: usize = 121;
+/// Bytes of the record of a first version, besides its key.
+const RECORD_BYTES: usize = 101;
+
+/// The rows of one put of a new key, made ahead so that only redb's work is measured.
+pub struct Put {
+    key: Key,
+    hash: [u8; 16],
+    record: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl Put {
+    /// The rows for this key and value.
+    pub fn new(key: Key, value: &[u8]) -> Put {
+        let (hash, mut record) = (key.hash(), vec![1; RECORD_BYTES]);
+        record.extend_from_slice(key.as_str().as_bytes());
+        let value = [&[0], value].concat();
+        Put { key, hash, record, value }
+    }
+}
+
+/// A bare database with the store's tables.
+pub struct Bare {
+    database: Database,
+    sequence: u64,
+}
+
+impl Bare {
+    /// A new database in this file, with the cache that a store has.
+    pub fn create(file: &Path) -> io::Result<Bare> {
+        let cache = Options::default().cache_bytes;
+        let database = Database::builder().set_cache_size(cache).create(file);
+        Ok(Bare { database: database.map_err(io::Error::other)?, sequence: 0 })
+    }
+
+    /// Writes these puts durably: one transaction, one fsync. Sorts them, as the store does.
+    pub fn commit(&mut self, puts: &mut [Put]) -> io::Result<()> {
+        self.write(puts).map_err(io::Error::other)
+    }
+
+    fn write(&mut self, puts: &mut [Put]) -> Result<(), redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        {
+            let (mut records, mut values) =
+                (transaction.open_table(RECORDS)?, transaction.open_table(VALUES)?);
+            for put in &*puts {
+                self.sequence += 1;
+                records.insert(self.sequence, &put.record[..])?;
+                values.insert(self.sequence, &put.value[..])?;
+            }
+            let mut keys = transaction.open_table(KEYS)?;
+            puts.sort_unstable_by(|a, b| a.key.as_str().cmp(b.key.as_str()));
+            for put in &*puts {
+                keys.insert(put.key.as_str(), &[2; KEY_ROW_BYTES][..])?;
+            }
+            let mut names = transaction.open_table(NAMES)?;
+            puts.sort_unstable_by_key(|put| put.hash);
+            for put in &*puts {
+                names.insert(&put.hash, put.key.as_str())?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use keepboth_core::name::{Name, Namespace};
+    use keepboth_core::value::Value;
+    use keepboth_core::write::Condition;
+    use redb::{ReadableDatabase, ReadableTableMetadata};
+
+    use super::*;
+    use crate::{Op, Store, Task};
+
+    #[test]
+    fn the_rows_are_as_large_as_the_stores() {
+        let namespace = Namespace::new("n").expect("a name");
+        let store = Store::in_memory(&namespace, Options::default(), |_| {}).expect("a store");
+        let (key, value) = (Key::new("user/1").expect("a key"), Value::bytes(vec![7; 100]));
+        let put = Put::new(key.clone(), value.as_bytes());
+        let (done, answer) = mpsc::channel();
+        let op = Op::Put { name: Name::Key(key.clone()), value, condition: Condition::None };
+        let done = Box::new(move |outcome| drop(done.send(outcome)));
+        store.submit_blocking(Task::Local { ops: vec![op], now: 1, done }).expect("open");
+        answer.recv().expect("an answer").expect("written");
+        let snapshot = store.snapshot();
+        let tables = &snapshot.tables;
+        let stored = |row: Option<redb::AccessGuard<'_, &'static [u8]>>| row.expect("a row").value().len();
+        assert_eq!(stored(tables.keys.get(key.as_str()).expect("read")), KEY_ROW_BYTES);
+        assert_eq!(stored(tables.records.get(1).expect("read")), put.record.len());
+        assert_eq!(stored(tables.values.get(1).expect("read")), put.value.len());
+    }
+
+    #[test]
+    fn every_put_stands_in_the_tables() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut bare = Bare::create(&folder.path().join("bare.redb")).expect("a database");
+        for group in 0..3 {
+            let key = |n| Key::new(&format!("k{group}/{n}")).expect("a key");
+            let mut puts: Vec<Put> = (0..10).map(|n| Put::new(key(n), b"{}")).collect();
+            bare.commit(&mut puts).expect("a commit");
+        }
+        let read = bare.database.begin_read().expect("a transaction");
+        assert_eq!(read.open_table(KEYS).expect("keys").len().expect("a length"), 30);
+        assert_eq!(read.open_table(VALUES).expect("values").len().expect("a length"), 30);
+    }
+}
