@@ -57,7 +57,11 @@ async fn an_object_is_put_got_listed_and_removed() {
     assert_eq!(run_with(&url, &["put", "notes/a/2", "-", "--string"], "plain text").code, 0);
     assert_eq!(run(&url, &["get", "notes/a/2"]).out.trim_end(), "plain text");
     let list = run(&url, &["--json", "ls", "notes/a/"]);
-    let keys: Vec<Json> = list.out.lines().map(|l| serde_json::from_str::<Json>(l).expect("JSON")["key"].clone()).collect();
+    let keys: Vec<Json> = list
+        .out
+        .lines()
+        .map(|l| serde_json::from_str::<Json>(l).expect("JSON")["key"].clone())
+        .collect();
     assert_eq!(keys, [json!("a/1"), json!("a/2")]);
     assert_eq!(run(&url, &["rm", "notes/a/1"]).code, 0);
     let gone = run(&url, &["get", "notes/a/1"]);
@@ -76,7 +80,8 @@ async fn history_and_revert_go_back_in_time() {
         assert_eq!(run(&url, &["put", "notes/k", n]).code, 0);
     }
     let history = run(&url, &["--json", "history", "notes/k"]);
-    let versions: Vec<Json> = history.out.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    let versions: Vec<Json> =
+        history.out.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
     assert_eq!(versions.len(), 2);
     let first = versions[1]["version"].as_str().expect("a version");
     assert_eq!(run(&url, &["get", "notes/k", "--version", first]).out.trim(), "1");
@@ -131,7 +136,8 @@ async fn a_conflict_is_listed_shown_and_resolved() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_exported_can_be_imported() {
     let (one, other) = (Server::start(CONFIG).await, Server::start(CONFIG).await);
-    let lines: String = (0..500).map(|n| format!("{{\"key\":\"k{n:03}\",\"value\":{{\"n\":{n}}}}}\n")).collect();
+    let lines: String =
+        (0..500).map(|n| format!("{{\"key\":\"k{n:03}\",\"value\":{{\"n\":{n}}}}}\n")).collect();
     let import = run_with(&one.url(), &["import", "notes", "-"], &lines);
     assert_eq!(import.code, 0, "{}", import.err);
     let export = run(&one.url(), &["export", "notes"]);
@@ -157,7 +163,12 @@ async fn failures_have_their_exit_codes_and_words() {
         (&["get", "notes/k", "--version", "xyz"], 2, "64"),
     ] {
         let ended = run(&url, words);
-        assert!(ended.code == code || (code == 7 && ended.code == 2), "{words:?}: {} {}", ended.code, ended.err);
+        assert!(
+            ended.code == code || (code == 7 && ended.code == 2),
+            "{words:?}: {} {}",
+            ended.code,
+            ended.err
+        );
         assert!(ended.err.contains(part), "{part:?} in {}", ended.err);
     }
     let nobody = run("ws://127.0.0.1:1", &["get", "notes/k"]);
@@ -173,7 +184,13 @@ async fn the_demo_checks_itself() {
     let output = Command::new(program()).arg("demo").output().expect("the program");
     let ended = ended(output);
     assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
-    for step in ["three nodes run", "are cut", "the same two objects", "one object again", "everything agreed"] {
+    for step in [
+        "three nodes run",
+        "are cut",
+        "the same two objects",
+        "one object again",
+        "everything agreed",
+    ] {
         assert!(ended.out.contains(step), "{step:?} in {}", ended.out);
     }
 }
@@ -182,7 +199,8 @@ async fn the_demo_checks_itself() {
 fn refused(config: &str, more: &[(&str, &str)]) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     for (name, text) in more {
-        std::fs::create_dir_all(folder.path().join(name).parent().expect("a parent")).expect("a folder");
+        std::fs::create_dir_all(folder.path().join(name).parent().expect("a parent"))
+            .expect("a folder");
         std::fs::write(folder.path().join(name), text).expect("a file");
     }
     let file = folder.path().join("config.toml");
@@ -203,8 +221,15 @@ fn a_config_with_mistakes_is_refused_with_every_place_and_what_would_be_right() 
         &[],
     );
     for part in [
-        "config.toml:3:1", "logg", "did you mean", "config.toml:6:", "64 KiB", "config.toml:9:", "ws://",
-        "config.toml:12:", "lua",
+        "config.toml:3:1",
+        "logg",
+        "did you mean",
+        "config.toml:6:",
+        "64 KiB",
+        "config.toml:9:",
+        "ws://",
+        "config.toml:12:",
+        "lua",
     ] {
         assert!(words.contains(part), "{part:?} in {words}");
     }
@@ -216,7 +241,8 @@ fn a_config_with_mistakes_is_refused_with_every_place_and_what_would_be_right() 
 
 #[test]
 fn a_schema_that_does_not_compile_is_named_with_its_place() {
-    let config = "[[namespaces.notes.plugins]]\nuse = \"schema\"\nbind = { \"*\" = \"bad.schema.json\" }\n";
+    let config =
+        "[[namespaces.notes.plugins]]\nuse = \"schema\"\nbind = { \"*\" = \"bad.schema.json\" }\n";
     let words = refused(config, &[("schemas/bad.schema.json", "{\"type\": \"strnig\"}")]);
     for part in ["config.toml:3:", "bad.schema.json", "strnig"] {
         assert!(words.contains(part), "{part:?} in {words}");

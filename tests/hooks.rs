@@ -11,7 +11,8 @@ fn scripts(folder: &Path, own: &[(&str, &str)]) {
     std::fs::create_dir_all(folder.join("scripts")).expect("a folder");
     for entry in std::fs::read_dir(project().join("scripts")).expect("scripts").flatten() {
         if entry.path().extension().is_some_and(|e| e == "luau") {
-            std::fs::copy(entry.path(), folder.join("scripts").join(entry.file_name())).expect("a copy");
+            std::fs::copy(entry.path(), folder.join("scripts").join(entry.file_name()))
+                .expect("a copy");
         }
     }
     for (name, text) in own {
@@ -54,7 +55,8 @@ async fn a_schema_refuses_with_file_pointer_and_rule() {
         assert!(words(&error).contains(part), "{part:?} in {error}");
     }
     client.ok(put("free/1", json!("no pattern is bound to this key"))).await;
-    let ops = json!([{"put": {"key": "free/2", "value": 1}}, {"put": {"key": "note/3", "value": {}}}]);
+    let ops =
+        json!([{"put": {"key": "free/2", "value": 1}}, {"put": {"key": "note/3", "value": {}}}]);
     let error = client.error(json!({"batch": {"ns": "notes", "ops": ops}})).await;
     assert_eq!(error["code"], "schema_refused");
     assert!(words(&error).starts_with("operation 1: "), "{error}");
@@ -100,7 +102,8 @@ end)
 
 #[tokio::test]
 async fn hooks_also_see_what_revert_restore_and_resolve_write() {
-    let script = "kb.namespace():on_put(function(ev) ev.value.count = (ev.value.count or 0) + 1 end)";
+    let script =
+        "kb.namespace():on_put(function(ev) ev.value.count = (ev.value.count or 0) + 1 end)";
     let (_server, mut client) = server(&lua(&["count.luau"], ""), &[("count.luau", script)]).await;
     let first = client.ok(put("k", json!({}))).await;
     client.ok(json!({"revert": {"ns": "notes", "key": "k", "version": first["version"]}})).await;
@@ -172,7 +175,8 @@ async fn the_audit_trail_stands_in_another_namespace() {
 #[tokio::test]
 async fn hooks_that_answer_each_other_come_to_an_end() {
     let ping = "kb.namespace():after_put(function(ev) kb.put(\"trail\", ev.key, ev.value) end)";
-    let pong = "kb.namespace():after_put(function(ev) kb.put(\"notes\", ev.key .. \"!\", ev.value) end)";
+    let pong =
+        "kb.namespace():after_put(function(ev) kb.put(\"notes\", ev.key .. \"!\", ev.value) end)";
     let plugins = format!(
         "{}[[namespaces.trail.plugins]]\nuse = \"lua\"\nscripts = [\"pong.luau\"]\n",
         lua(&["ping.luau"], "")
@@ -232,7 +236,8 @@ async fn merged(script: &str, sides: [Json; 2], both_have_it: bool) -> Json {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conflict_hook_on_one_node_merges_for_all() {
-    let sides = [json!({"x": 2, "y": 1, "updated_at": 1}), json!({"x": 1, "y": 3, "updated_at": 1})];
+    let sides =
+        [json!({"x": 2, "y": 1, "updated_at": 1}), json!({"x": 1, "y": 3, "updated_at": 1})];
     let value = merged("merge.luau", sides, false).await;
     assert_eq!(value, json!({"x": 2, "y": 3, "updated_at": 1}));
 }

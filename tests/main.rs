@@ -6,6 +6,7 @@ mod command_line;
 mod harness;
 mod hooks;
 mod mesh;
+mod readme;
 mod real_data;
 mod requests;
 mod tidy;

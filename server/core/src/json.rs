@@ -5,13 +5,32 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value as Json};
 
-use crate::limits::DEPTH_MAX;
+use crate::limits::{DEPTH_MAX, FRAME_DEPTH};
 
 /// Reads a JSON text. Refused with line and column: what is not JSON, a duplicate key, more than
 /// 64 levels, an integer that binary64 would change, a number beyond binary64.
 pub fn parse(text: &[u8]) -> Result<Json, serde_json::Error> {
+    parse_within(text, DEPTH_MAX)
+}
+
+/// Reads a JSON text in which values stand some levels deep; each has 64 levels of its own, which
+/// [`depth`] measures.
+pub fn parse_frame(text: &[u8]) -> Result<Json, serde_json::Error> {
+    parse_within(text, DEPTH_MAX + FRAME_DEPTH)
+}
+
+/// How many levels of arrays and objects a tree has.
+pub fn depth(json: &Json) -> usize {
+    match json {
+        Json::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Json::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+fn parse_within(text: &[u8], levels: usize) -> Result<Json, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let json = Strict { depth: 0 }.deserialize(&mut reader)?;
+    let json = Strict { levels }.deserialize(&mut reader)?;
     reader.end()?;
     if let Some(literal) = changed_integer(text) {
         return Err(de::Error::custom(format!("{literal} would change: {PRECISE}")));
@@ -20,11 +39,6 @@ pub fn parse(text: &[u8]) -> Result<Json, serde_json::Error> {
 }
 
 const PRECISE: &str = "binary64 holds integers exactly up to 9,007,199,254,740,992; send it as a string or a cbor bigint";
-
-/// Reads a tree from any self-describing format by the same rules.
-pub fn strict<'de, D: Deserializer<'de>>(from: D) -> Result<Json, D::Error> {
-    Strict { depth: 0 }.deserialize(from)
-}
 
 /// The canonical form (RFC 8785): no space, keys in the order of UTF-16, numbers as JavaScript writes them.
 pub fn canonical(json: &Json) -> Vec<u8> {
@@ -65,17 +79,17 @@ fn is_number(b: u8) -> bool {
     b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-')
 }
 
-/// One value at a depth, by the strict rules.
+/// One value that may have so many levels, by the strict rules.
 struct Strict {
-    depth: usize,
+    levels: usize,
 }
 
 impl Strict {
     fn deeper<E: de::Error>(&self) -> Result<Strict, E> {
-        if self.depth == DEPTH_MAX {
-            return Err(E::custom(format!("more than {DEPTH_MAX} levels of arrays and objects")));
+        match self.levels.checked_sub(1) {
+            Some(levels) => Ok(Strict { levels }),
+            None => Err(E::custom(format!("more than {DEPTH_MAX} levels of arrays and objects"))),
         }
-        Ok(Strict { depth: self.depth + 1 })
     }
 }
 

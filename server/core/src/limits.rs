@@ -10,6 +10,8 @@ pub const BATCH_OPS_MAX: usize = 1_000;
 pub const FRAME_BYTES_MAX: usize = 1_048_576;
 /// Deepest nesting of arrays and objects in a JSON or CBOR value.
 pub const DEPTH_MAX: usize = 64;
+/// Levels that a frame may have around its values.
+pub const FRAME_DEPTH: usize = 8;
 /// Most parents of one version: a merge of that many sides.
 pub const PARENTS_MAX: usize = 10_000;
 

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde_json::Value as Json;
 
-use crate::limits::{Stage, VALUE_BYTES_MAX};
+use crate::limits::{DEPTH_MAX, Stage, VALUE_BYTES_MAX};
 use crate::refusal::{Code, Refusal};
 use crate::{cbor, json};
 
@@ -111,6 +111,10 @@ impl Value {
     /// `{"$bytes":base64}`, `{"$cbor":base64}`, `{"$number":"NaN"|"Infinity"|"-Infinity"}` and
     /// `{"$json":object}` for an object whose own first key starts with `$`.
     pub fn from_wire(tree: &Json) -> Result<Value, Refusal> {
+        if json::depth(tree) > DEPTH_MAX {
+            let words = format!("the value has more than {DEPTH_MAX} levels of arrays and objects");
+            return Err(Refusal::new(Code::BadValue, words));
+        }
         let Some((escape, inner)) = escape(tree) else { return Ok(Value::json(tree)) };
         let bad = |what: &str| Err(Refusal::new(Code::BadValue, format!("{escape:?}: {what}")));
         let alone = tree.as_object().is_some_and(|members| members.len() == 1);

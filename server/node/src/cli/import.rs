@@ -150,7 +150,7 @@ impl Work<'_> {
 fn arguments(ns: &Namespace, line: &[u8]) -> Result<Option<Json>, Failure> {
     let refused = |words: String| Failure::new(Exit::Refused, words);
     let form = "a line is {\"key\":…,\"value\":…}";
-    let mut tree = json::parse(line).map_err(|e| refused(format!("not JSON: {e}")))?;
+    let mut tree = json::parse_frame(line).map_err(|e| refused(format!("not JSON: {e}")))?;
     if tree.get("address").is_some() {
         return Ok(None);
     }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 
 use keepboth_core::json;
-use keepboth_core::limits::{BATCH_OPS_MAX, DEPTH_MAX, figure};
+use keepboth_core::limits::{BATCH_OPS_MAX, DEPTH_MAX, FRAME_DEPTH, figure};
 use keepboth_core::name::Namespace;
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_schema::events::{EventKind, check_request};
@@ -28,7 +28,7 @@ const FORM: &str = "a request is {\"id\":1,\"method\":{…}}, for instance {\"id
 pub fn decode_request(format: Format, bytes: &[u8]) -> Result<Request, (Option<u64>, Refusal)> {
     let tree = match format {
         Format::Json => read_json(bytes).map_err(|refusal| (read_json_id(bytes), refusal)),
-        Format::MessagePack => msgpack::read(bytes, DEPTH_MAX)
+        Format::MessagePack => msgpack::read(bytes, DEPTH_MAX + FRAME_DEPTH)
             .map_err(|refusal| (msgpack::read_id(bytes).filter(fits), refusal)),
     };
     let (id, members) = envelope(tree?).map_err(|refusal| (None, refusal))?;
@@ -41,7 +41,7 @@ fn fits(id: &u64) -> bool {
 }
 
 fn read_json(bytes: &[u8]) -> Result<Tree, Refusal> {
-    json::parse(bytes).map(Tree::Json).map_err(|e| {
+    json::parse_frame(bytes).map(Tree::Json).map_err(|e| {
         let words = e.to_string();
         // What is well-formed and yet cannot be held is the value's fault, not the frame's.
         if e.is_data() || words.starts_with("number out of range") {
