@@ -88,6 +88,7 @@ async fn malformed_frames_are_refused_with_code_and_place() {
     goes_on(&mut client).await;
     let metrics = http(&server, "/metrics").await;
     assert!(metrics.contains("keepboth_refused_total{code=\"bad_frame\"}"), "{metrics}");
+    assert_eq!(server.log().matches("bad frame").count(), 1, "one client fills no log");
 }
 
 #[tokio::test]

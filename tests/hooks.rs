@@ -121,7 +121,7 @@ kb.namespace():on_put(function(ev)
   if ev.key == "pcall" then while true do pcall(function() while true do end end) end end
 end)
 "#;
-    let (_server, mut client) = server(&lua(&["loop.luau"], ""), &[("loop.luau", script)]).await;
+    let (server, mut client) = server(&lua(&["loop.luau"], ""), &[("loop.luau", script)]).await;
     for key in ["loop", "pcall"] {
         let slow = client.ask(put(key, json!({}))).await;
         client.put("trail", "meanwhile", json!(1)).await;
@@ -131,6 +131,7 @@ end)
         assert!(words(&answer["error"]).contains("loop.luau"), "{answer}");
     }
     client.ok(put("good", json!({}))).await;
+    assert!(server.log().contains("loop.luau"), "{}", server.log());
 }
 
 #[tokio::test]

@@ -65,6 +65,8 @@ pub struct Connection {
     pub next_watch: u64,
     /// Ends with this connection.
     pub stop: CancellationToken,
+    /// True once a bad frame of this connection was logged.
+    complained: bool,
 }
 
 /// Serves a client until it leaves or the server stops.
@@ -83,6 +85,7 @@ pub async fn run(clients: Arc<Clients>, socket: WebSocket, format: Format) {
         format,
         out,
         stop,
+        complained: false,
     };
     let mut stream = stream;
     let why = connection.read(&mut stream).await;
@@ -174,8 +177,13 @@ impl Connection {
         Ok(())
     }
 
-    fn refuse(&self, slot: Slot, id: Option<u64>, refusal: Refusal) {
+    /// Refuses a frame that is no request. The log has the first of each connection, the metrics all.
+    fn refuse(&mut self, slot: Slot, id: Option<u64>, refusal: Refusal) {
         self.clients.metrics.refused(refusal.code);
+        if !self.complained {
+            self.complained = true;
+            tracing::warn!(client = self.lane, actor = ?self.actor, "bad frame: {refusal}");
+        }
         slot.send(match id {
             Some(id) => Out::Answer(id, Err(refusal)),
             None => Out::Refused(refusal),

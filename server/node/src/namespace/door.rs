@@ -143,7 +143,12 @@ fn run(mut writes: mpsc::Receiver<(Write, Room)>, chain: Chain, passage: &Passag
                     refuse(task);
                 }
             }
-            Err(refusal) => (write.reply)(Err(refusal)),
+            Err(refusal) => {
+                if refusal.code == Code::HookFailed {
+                    tracing::warn!(namespace = passage.namespace.as_str(), "{refusal}");
+                }
+                (write.reply)(Err(refusal));
+            }
         }
     }
 }
