@@ -72,6 +72,18 @@ fn cargo_run_runs_the_server() {
 }
 
 #[test]
+fn every_command_that_the_page_names_is_there() {
+    let page = page();
+    let named = page.split("`keepboth ").skip(1).filter_map(|rest| rest.split(['`', ' ']).next());
+    let named: Vec<&str> = named.collect();
+    assert!(!named.is_empty());
+    for command in named {
+        let help = std::process::Command::new(program()).args([command, "--help"]).output();
+        assert!(help.expect("the program").status.success(), "keepboth {command} is not there");
+    }
+}
+
+#[test]
 fn every_file_that_the_page_links_to_is_there() {
     let page = page();
     let links = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());

@@ -107,7 +107,8 @@ mod tests {
         answer.recv().expect("an answer").expect("written");
         let snapshot = store.snapshot();
         let tables = &snapshot.tables;
-        let stored = |row: Option<redb::AccessGuard<'_, &'static [u8]>>| row.expect("a row").value().len();
+        let stored =
+            |row: Option<redb::AccessGuard<'_, &'static [u8]>>| row.expect("a row").value().len();
         assert_eq!(stored(tables.keys.get(key.as_str()).expect("read")), KEY_ROW_BYTES);
         assert_eq!(stored(tables.records.get(1).expect("read")), put.record.len());
         assert_eq!(stored(tables.values.get(1).expect("read")), put.value.len());

@@ -74,7 +74,9 @@ impl Nodes {
         let (b, value) = (Wire::open(b).await?, data::value(100));
         let mut nodes = Nodes { a, b, watcher, next: 0, value };
         let apart = || Failure::new(Exit::Failure, "the two nodes did not find each other");
-        timeout(TOGETHER_WITHIN, nodes.once(&mut Times::default())).await.map_err(|_| apart())??;
+        timeout(TOGETHER_WITHIN, nodes.once(&mut Times::default()))
+            .await
+            .map_err(|_| apart())??;
         Ok(nodes)
     }
 

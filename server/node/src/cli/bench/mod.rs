@@ -87,14 +87,14 @@ struct Plan {
 
 impl Plan {
     const WHOLE: Plan = Plan {
-        warm: Duration::from_millis(500),
-        run: Duration::from_secs(3),
-        rounds: 3,
+        warm: Duration::from_millis(250),
+        run: Duration::from_secs(1),
+        rounds: 5,
         objects: 10_000,
     };
     const QUICK: Plan = Plan {
         warm: Duration::from_millis(200),
-        run: Duration::from_secs(1),
+        run: Duration::from_millis(500),
         rounds: 1,
         objects: 10_000,
     };

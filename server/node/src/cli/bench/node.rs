@@ -63,7 +63,8 @@ impl Way {
 
     fn plugins(self) -> String {
         let plugin = |text: &str| format!("[[namespaces.{NAMESPACE}.plugins]]\n{text}\n");
-        let schema = plugin("use = \"schema\"\nstrict = true\nbind = { \"note/*\" = \"note.schema.json\" }");
+        let schema =
+            plugin("use = \"schema\"\nstrict = true\nbind = { \"note/*\" = \"note.schema.json\" }");
         let hook = plugin("use = \"lua\"\nscripts = [\"hook.luau\"]");
         match self {
             Way::Plain => String::new(),

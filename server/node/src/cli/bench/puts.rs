@@ -41,29 +41,32 @@ pub fn measure(bench: &mut Bench) -> Result<(), Failure> {
 }
 
 /// All that is measured against the same baseline, by turns.
-fn measure_group(bench: &mut Bench, size: &str, value: &str, in_flight: u64) -> Result<(), Failure> {
+fn measure_group(
+    bench: &mut Bench,
+    size: &str,
+    value: &str,
+    in_flight: u64,
+) -> Result<(), Failure> {
     let loads = LOADS.iter().filter(|load| load.in_flight == in_flight);
     let cases: Vec<(Load, Way)> = loads.flat_map(|load| WAYS.map(|way| (*load, way))).collect();
-    let mut runs: Vec<Runs> = cases.iter().map(|_| Runs::default()).collect();
-    let mut bare = Runs::default();
+    let mut runs: Vec<(Runs, Runs)> = cases.iter().map(|_| Default::default()).collect();
     for _ in 0..bench.plan.rounds {
-        bare.add(bare_run(bench, value, in_flight)?);
-        for ((load, way), runs) in cases.iter().zip(&mut runs) {
-            runs.add(run(bench, value, *load, *way)?);
+        for ((load, way), (ours, bare)) in cases.iter().zip(&mut runs) {
+            bare.add(bare_run(bench, value, in_flight)?);
+            ours.add(run(bench, value, *load, *way)?);
         }
     }
-    let mut plain = bare.rate();
-    for ((load, way), runs) in cases.iter().zip(&runs) {
-        let what = format!("put {size}, {}", load.words());
-        let (name, against) =
-            (format!("{what}, {}", way.as_str()), format!("raw redb, {in_flight} a commit"));
-        bench.report.add(Row::rate(name, "puts/s", runs, against, bare.rate()));
+    let mut plain = 0.0;
+    for ((load, way), (ours, bare)) in cases.iter().zip(&runs) {
+        let name = format!("put {size}, {}, {}", load.words(), way.as_str());
+        let raw = format!("raw redb, {in_flight} a commit");
+        bench.report.add(Row::rate(name.clone(), "puts/s", ours, raw, bare.rate()));
         match way {
-            Way::Plain => plain = runs.rate(),
+            Way::Plain => plain = ours.rate(),
             Way::Schema => {}
             Way::Hooked => {
-                let name = format!("{what}, {}", way.as_str());
-                bench.report.add(Row::rate(name, "puts/s", runs, "the same, plain".into(), plain));
+                let without = "the same, plain".into();
+                bench.report.add(Row::rate(name, "puts/s", ours, without, plain));
             }
         }
     }
@@ -102,7 +105,9 @@ fn bare_run(bench: &Bench, value: &str, batch: u64) -> Result<Sample, Failure> {
     let mut group = || -> Result<Vec<Put>, Failure> {
         let numbers = next..next + batch;
         next = numbers.end;
-        numbers.map(|n| Ok(Put::new(data::checked_key(n).map_err(refused)?, value.as_bytes()))).collect()
+        numbers
+            .map(|n| Ok(Put::new(data::checked_key(n).map_err(refused)?, value.as_bytes())))
+            .collect()
     };
     let warm = Instant::now();
     while warm.elapsed() < bench.plan.warm {

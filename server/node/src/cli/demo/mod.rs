@@ -40,7 +40,8 @@ pub fn run(args: &Demo, json: bool) -> Result<(), Failure> {
         Some(folder) => folder.clone(),
         None => std::env::temp_dir().join(format!("keepboth-demo-{}", std::process::id())),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let outcome = runtime.map_err(Failure::from)?.block_on(async {
         tokio::select! {
             outcome = Story::tell(&folder, json) => outcome,
@@ -78,8 +79,13 @@ impl Story {
 
     async fn begin(folder: &Path, json: bool) -> Result<Story, Failure> {
         let wires = [wire().await?, wire().await?];
-        let mut story =
-            Story { nodes: Vec::new(), clients: Vec::new(), wires: wires.into(), out: Out::new(json), step: 0 };
+        let mut story = Story {
+            nodes: Vec::new(),
+            clients: Vec::new(),
+            wires: wires.into(),
+            out: Out::new(json),
+            step: 0,
+        };
         for (name, peers) in [("c", vec![]), ("b", vec![0]), ("a", vec![0, 1])] {
             let peers = peers.into_iter().map(|wire: usize| match name {
                 // B and C are not parted, so B dials C itself.
@@ -114,7 +120,9 @@ impl Story {
         self.wires.iter().for_each(Wire::cut);
         let alone = |status: &Json| status["namespaces"][0]["state"] == "not_synced";
         self.until(0, alone, "A does not notice that it is alone").await?;
-        self.say("the links between A and the others are cut; A says: not_synced, no peer connected")
+        self.say(
+            "the links between A and the others are cut; A says: not_synced, no peer connected",
+        )
     }
 
     async fn write_on_both_sides(&mut self) -> Result<(), Failure> {
@@ -137,10 +145,13 @@ impl Story {
             let others = self.sides(node).await?;
             check(others == names, "the nodes do not show the same objects under the same names")?;
         }
-        let mut texts: Vec<&str> = names.iter().filter_map(|(_, value)| value["text"].as_str()).collect();
+        let mut texts: Vec<&str> =
+            names.iter().filter_map(|(_, value)| value["text"].as_str()).collect();
         texts.sort_unstable();
         check(texts == ["A's version", "B's version"], "a side of the conflict is lost")?;
-        self.say("notes/plan is in conflict, and nothing is lost; A, B and C show the same two objects:")?;
+        self.say(
+            "notes/plan is in conflict, and nothing is lost; A, B and C show the same two objects:",
+        )?;
         for (address, value) in &names {
             self.detail(&format!("{address}  {}", value["text"]))?;
         }
@@ -153,7 +164,9 @@ impl Story {
             let found = self.get(node, "lists", "shopping").await?;
             check(found["value"] == expected, &format!("lists/shopping was not merged: {found}"))?;
         }
-        self.say("lists has a hook that merges: lists/shopping is one object again, on all nodes:")?;
+        self.say(
+            "lists has a hook that merges: lists/shopping is one object again, on all nodes:",
+        )?;
         self.detail(&expected.to_string())
     }
 
@@ -174,7 +187,8 @@ impl Story {
     async fn end(mut self) -> Result<(), Failure> {
         self.clients.clear();
         for node in self.nodes.drain(..) {
-            let code = node.stop().await.map_err(|e| Failure::new(Exit::Failure, format!("{e:#}")))?;
+            let code =
+                node.stop().await.map_err(|e| Failure::new(Exit::Failure, format!("{e:#}")))?;
             check(code == Some(0), "a node did not stop well")?;
         }
         self.say("the nodes have stopped; everything agreed")
@@ -216,7 +230,10 @@ impl Story {
         let mut sides = Vec::new();
         for side in conflict["sides"].as_array().into_iter().flatten() {
             let address = side["address"].as_str().unwrap_or_default();
-            sides.push((address.to_owned(), self.get(node, "notes", address).await?["value"].take()));
+            sides.push((
+                address.to_owned(),
+                self.get(node, "notes", address).await?["value"].take(),
+            ));
         }
         Ok(sides)
     }
@@ -237,7 +254,12 @@ impl Story {
         Ok(())
     }
 
-    async fn until(&self, node: usize, wanted: impl Fn(&Json) -> bool, late: &str) -> Result<(), Failure> {
+    async fn until(
+        &self,
+        node: usize,
+        wanted: impl Fn(&Json) -> bool,
+        late: &str,
+    ) -> Result<(), Failure> {
         let asked = tokio::time::timeout(AGREE_WITHIN, async {
             loop {
                 let status = self.call(node, "status", json!({})).await?;
