@@ -246,6 +246,6 @@ async fn states_and_their_reasons_are_told() {
     wire.cut();
     let event = at_a.event(state("not_synced")).await;
     assert_eq!(event["before"], "synced");
-    assert_eq!(event["reason"], "no peer connected");
+    assert_eq!(event["reason"], "no peer is connected");
     drop(b);
 }

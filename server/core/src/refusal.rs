@@ -122,10 +122,11 @@ impl Refusal {
 
     /// Several objects stand behind one name.
     pub fn in_conflict(name: &str, addresses: Vec<Address>) -> Refusal {
-        Refusal {
-            addresses,
-            ..Refusal::new(Code::InConflict, format!("{name:?} stands for several objects"))
-        }
+        let words = format!("{name:?} stands for several objects");
+        let refusal = Refusal::new(Code::InConflict, words);
+        Refusal { addresses, ..refusal }.hint(
+            "read one by its address, put at the key to start it anew, or resolve the conflict",
+        )
     }
 
     /// No object has this name.

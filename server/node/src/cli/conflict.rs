@@ -101,12 +101,13 @@ async fn show(object: &Object, session: &mut Session) -> Result<(), Failure> {
 }
 
 fn shown(conflict: &Json) -> Table {
-    let mut table = Table::new(&["", "ADDRESS", "TIME", "VALUE"]);
+    let mut table = Table::new(&["", "ADDRESS", "TIME", "ORIGIN", "VALUE"]);
     if let Some(base) = conflict.get("base") {
-        table.row(["base", "-", "-", &value(base)]);
+        table.row(["base", "-", "-", "-", &value(base)]);
     }
     for side in conflict["sides"].as_array().into_iter().flatten() {
-        table.row(["side", text(side, "address"), &time(side), &value(side)]);
+        let origin = text(side, "origin");
+        table.row(["side", text(side, "address"), &time(side), origin, &value(side)]);
     }
     table
 }
@@ -133,13 +134,13 @@ mod tests {
     #[test]
     fn a_conflict_is_shown_with_its_base_and_sides() {
         let conflict = json!({"key": "k", "id": "i", "base": {"version": "v", "value": 1},
-            "sides": [{"address": "aa", "timestamp": 0, "value": {"a": 1}}]});
+            "sides": [{"address": "aa", "timestamp": 0, "origin": "0f", "value": {"a": 1}}]});
         assert_eq!(
             shown(&conflict).lines(),
             [
-                "      ADDRESS  TIME                      VALUE",
-                "base  -        -                         1",
-                "side  aa       1970-01-01T00:00:00.000Z  {\"a\":1}"
+                "      ADDRESS  TIME                      ORIGIN  VALUE",
+                "base  -        -                         -       1",
+                "side  aa       1970-01-01T00:00:00.000Z  0f      {\"a\":1}"
             ]
         );
     }

@@ -78,6 +78,9 @@ struct Cli {
         default_value = "ws://127.0.0.1:7400"
     )]
     url: String,
+    /// The name under which hooks and the audit trail see what you write
+    #[arg(long, global = true, env = "KEEPBOTH_CLIENT", value_name = "NAME")]
+    client: Option<String>,
     /// Write JSON for programs: one object, or one line for each item
     #[arg(long, global = true)]
     json: bool,
@@ -127,14 +130,14 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let Cli { url, json, command } = Cli::parse();
+    let Cli { url, client, json, command } = Cli::parse();
     let outcome = match command {
         Command::Serve(args) => return serve::run(&args, json),
         Command::Check(args) => check::run(&args, json),
         Command::Errors(args) => errors::run(&args, json),
         Command::Bench(args) => bench::run(&args, json),
         Command::Demo(args) => demo::run(&args, json),
-        command => talking(command, &url, json),
+        command => talking(command, &url, client.as_deref(), json),
     };
     let exit = match &outcome {
         Ok(()) => Exit::Done,
@@ -147,13 +150,13 @@ pub fn main() -> ExitCode {
 }
 
 /// Runs a command that needs a server, until it is done or interrupted.
-fn talking(command: Command, url: &str, json: bool) -> Result<(), Failure> {
+fn talking(command: Command, url: &str, client: Option<&str>, json: bool) -> Result<(), Failure> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(Failure::from)?;
     let outcome = runtime.block_on(async {
         tokio::select! {
-            outcome = with_server(command, url, json) => outcome,
+            outcome = with_server(command, url, client, json) => outcome,
             _ = tokio::signal::ctrl_c() => Err(Failure::quiet(Exit::Interrupted)),
         }
     });
@@ -162,11 +165,16 @@ fn talking(command: Command, url: &str, json: bool) -> Result<(), Failure> {
     outcome
 }
 
-async fn with_server(command: Command, url: &str, json: bool) -> Result<(), Failure> {
+async fn with_server(
+    command: Command,
+    url: &str,
+    client: Option<&str>,
+    json: bool,
+) -> Result<(), Failure> {
     if let Command::Watch(args) = command {
         return watch::run(args, url, json).await;
     }
-    let session = &mut Session::open(url, json).await?;
+    let session = &mut Session::open(url, client, json).await?;
     let outcome = match command {
         Command::Get(args) => read::get(args, session).await,
         Command::Put(args) => write::put(args, session).await,

@@ -1,6 +1,6 @@
 //! `keepboth serve`: runs a server until it is asked to stop.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -119,7 +119,11 @@ fn announce(running: &server::Running, json: bool) {
 
 fn start_log(config: &Config) {
     let filter = EnvFilter::try_new(&config.server.log).unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_writer(std::io::stderr);
     // A second logger in the same process (as in tests) is not started, and the first one goes on.
     let _ = match config.server.log_format {
         LogFormat::Text => log.try_init().map_err(|_| ()),

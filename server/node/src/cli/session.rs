@@ -1,6 +1,6 @@
 //! What every command that talks to a server has: the connection, and where its output goes.
 
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 use super::exit::{Exit, Failure};
 use super::out::Out;
@@ -17,9 +17,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects.
-    pub async fn open(url: &str, json: bool) -> Result<Session, Failure> {
+    /// Connects, and says who is there if the user has a name.
+    pub async fn open(url: &str, name: Option<&str>, json: bool) -> Result<Session, Failure> {
         let client = Client::connect(url, Format::Json).await?;
+        if let Some(name) = name {
+            client.call("hello", json!({"client": name})).await?;
+        }
         Ok(Session { client, out: Out::new(json) })
     }
 

@@ -70,6 +70,9 @@ pub struct Refused {
 
 impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} [{}]", self.message, self.code)
+        match &self.reason {
+            Some(reason) => write!(f, "{} [{}: {reason}]", self.message, self.code),
+            None => write!(f, "{} [{}]", self.message, self.code),
+        }
     }
 }

@@ -56,7 +56,7 @@ impl Config {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
-    /// The address and port for clients, peers and the page. Port 0 takes a free one.
+    /// The address and port for clients and peers. Port 0 takes a free one.
     #[schemars(with = "String", extend("format" = "socket-address"))]
     pub listen: SocketAddr,
     /// The folder of the databases and of the node's key. Relative to this file, as all paths here.

@@ -63,13 +63,12 @@ pub fn state(keys: u64, root: Digest, peers: &BTreeMap<NodeId, PeerStanding>) ->
         return State { level: Level::Empty, reason: "no history".into() };
     }
     if peers.is_empty() {
-        return State { level: Level::NotSynced, reason: "no peer connected".into() };
+        return State { level: Level::NotSynced, reason: "no peer is connected".into() };
     }
     let differing = peers.iter().filter(|(_, peer)| !peer.agrees(root));
     let reasons: Vec<String> = differing.map(|(node, peer)| why(node, peer, root)).collect();
     if reasons.is_empty() {
-        let reason = format!("all {} connected peers show the same digest", peers.len());
-        return State { level: Level::Synced, reason };
+        return State { level: Level::Synced, reason: "all connected peers agree".into() };
     }
     State { level: Level::NotSynced, reason: reasons.join("; ") }
 }
@@ -79,7 +78,7 @@ fn why(node: &NodeId, peer: &PeerStanding, root: Digest) -> String {
     match peer.standing {
         Standing { theirs: None, .. } => format!("peer {node} has not shown its digest yet"),
         Standing { behind, .. } if behind > 0 => {
-            format!("peer {node} has not acknowledged {behind} events")
+            format!("peer {node} is {behind} behind in acknowledging events")
         }
         Standing { theirs: Some(theirs), .. } if theirs != root => {
             format!("peer {node} shows another digest")

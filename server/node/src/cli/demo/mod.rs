@@ -121,7 +121,7 @@ impl Story {
         let alone = |status: &Json| status["namespaces"][0]["state"] == "not_synced";
         self.until(0, alone, "A does not notice that it is alone").await?;
         self.say(
-            "the links between A and the others are cut; A says: not_synced, no peer connected",
+            "the links between A and the others are cut; A says: not_synced, no peer is connected",
         )
     }
 
