@@ -249,3 +249,18 @@ async fn the_same_hook_on_both_nodes_makes_the_same_version() {
     let value = merged("last_writer_wins.luau", sides, true).await;
     assert_eq!(value, json!({"x": 3, "updated_at": 7}));
 }
+
+#[tokio::test]
+async fn a_stopping_server_lets_hooks_finish_what_they_write() {
+    let plugin = "[[namespaces.notes.plugins]]\nuse = \"audit\"\nto = \"trail\"\n";
+    let (mut server, mut client) = server(plugin, &[]).await;
+    let mut last = 0;
+    for n in 0..300 {
+        last = client.ask(put(&format!("k{n}"), json!(n))).await;
+    }
+    client.answer(last).await;
+    assert_eq!(server.stop().await, Some(0));
+    server.go_on().await;
+    let trail = server.client().await.objects("trail").await;
+    assert_eq!(trail.as_object().expect("objects").len(), 300);
+}

@@ -31,7 +31,7 @@ impl Connection {
             slot.send(Out::Answer(id, outcome.and_then(|written| answer(written, batch))));
         };
         let origin = Origin { actor: self.actor.clone(), depth: 0, now: clock::now() };
-        let write = Write { items, origin, reply: Box::new(reply) };
+        let write = Write { items, origin, reply: Box::new(reply), room: None };
         space.write(write, self.lane).await;
     }
 }

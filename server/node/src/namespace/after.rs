@@ -15,15 +15,16 @@ use crate::hooks::{Chain, Workers};
 /// The way to the after-hooks. Clones share the queue and its bound.
 #[derive(Clone)]
 pub struct After {
-    queue: mpsc::UnboundedSender<(Done, Arc<Room>)>,
+    queue: mpsc::UnboundedSender<(Done, Room)>,
     /// The queue's bound: a client's write takes its room at the door, and waits there.
     room: Arc<Semaphore>,
     room_max: u32,
 }
 
-/// Room in the queue for the writes of one request. What hooks themselves write takes none: its
-/// depth bounds it, and it must never wait for other hooks.
-pub type Room = Option<OwnedSemaphorePermit>;
+/// Room in the queue for the writes of one request. What hooks write because of it shares this room
+/// instead of waiting for its own: its depth bounds it, and hooks must never wait for other hooks. So
+/// room that is given back means that everything a client's write led to is done.
+pub type Room = Option<Arc<OwnedSemaphorePermit>>;
 
 impl After {
     /// Starts the thread, if a plugin has something to do there. `effects` takes what hooks write.
@@ -49,19 +50,18 @@ impl After {
     /// Waits for room for so many writes.
     pub async fn room(&self, writes: usize) -> Room {
         let writes = u32::try_from(writes).unwrap_or(u32::MAX).min(self.room_max);
-        self.room.clone().acquire_many_owned(writes).await.ok()
+        self.room.clone().acquire_many_owned(writes).await.ok().map(Arc::new)
     }
 
     /// Queues the hooks of writes that are durable.
     pub fn push(&self, done: Vec<Done>, room: Room) {
-        let room = Arc::new(room);
         for done in done {
             // The thread ends only after the last sender is gone, so this arrives.
             let _ = self.queue.send((done, room.clone()));
         }
     }
 
-    /// Waits until the hooks of all clients' writes have run.
+    /// Waits until the hooks of all clients' writes have run, and what they wrote is durable.
     pub async fn settle(&self) {
         let _ = self.room.acquire_many(self.room_max).await;
     }
@@ -87,14 +87,14 @@ pub fn done(namespace: &Namespace, ops: &[Op], written: &[Written], origin: &Ori
 }
 
 fn run(
-    mut jobs: mpsc::UnboundedReceiver<(Done, Arc<Room>)>,
+    mut jobs: mpsc::UnboundedReceiver<(Done, Room)>,
     store: &Store,
     chain: Chain,
     depth_max: u8,
     effects: &mpsc::Sender<(Namespace, Write)>,
 ) {
     let mut workers = Workers::new(chain);
-    while let Some((mut done, _room)) = jobs.blocking_recv() {
+    while let Some((mut done, room)) = jobs.blocking_recv() {
         if done.value.is_none() && done.change == Change::Put {
             match store.snapshot().value_of(&done.name, &done.version) {
                 Ok(value) => done.value = Some(value),
@@ -122,7 +122,8 @@ fn run(
             };
             let origin = Origin { depth, ..done.origin.clone() };
             let item = Item::of(effect.name, effect.value);
-            let write = Write { items: vec![item], origin, reply: Box::new(report) };
+            let room = room.clone();
+            let write = Write { items: vec![item], origin, reply: Box::new(report), room };
             if effects.blocking_send((effect.namespace, write)).is_err() {
                 return;
             }

@@ -30,6 +30,8 @@ pub struct Write {
     pub origin: Origin,
     /// Called once, from a thread that must not be held up.
     pub reply: Reply,
+    /// The room that a hook's write shares with the write that led to it; None for a client's.
+    pub room: Room,
 }
 
 /// One operation of a request.
@@ -55,7 +57,7 @@ impl Item {
 /// A namespace's entrance.
 pub struct Door {
     /// Threads that run before-hooks; empty if there are none, and writes go straight to the store.
-    threads: Vec<mpsc::Sender<(Write, Room)>>,
+    threads: Vec<mpsc::Sender<Write>>,
     passage: Passage,
 }
 
@@ -96,20 +98,21 @@ impl Door {
 
     /// Takes a write. Waits for room where a queue is full; the reply comes later, from elsewhere.
     /// Writes that the same `lane` (a connection) gives one after another keep their order.
-    pub async fn write(&self, write: Write, lane: u64) {
-        let room = match &self.passage.after {
-            Some(after) if write.origin.depth == 0 => after.room(write.items.len()).await,
-            _ => None,
-        };
+    pub async fn write(&self, mut write: Write, lane: u64) {
+        if let Some(after) = &self.passage.after
+            && write.room.is_none()
+        {
+            write.room = after.room(write.items.len()).await;
+        }
         if self.threads.is_empty() {
-            let task = self.passage.task(write, room);
+            let task = self.passage.task(write);
             if let Err(task) = self.passage.store.submit(task).await {
                 refuse(task);
             }
             return;
         }
         let thread = &self.threads[lane as usize % self.threads.len()];
-        if let Err(mpsc::error::SendError((write, _))) = thread.send((write, room)).await {
+        if let Err(mpsc::error::SendError(write)) = thread.send(write).await {
             (write.reply)(Err(closed()));
         }
     }
@@ -133,12 +136,12 @@ fn refuse(task: Task) {
 }
 
 /// A thread of before-hooks.
-fn run(mut writes: mpsc::Receiver<(Write, Room)>, chain: Chain, passage: &Passage) {
+fn run(mut writes: mpsc::Receiver<Write>, chain: Chain, passage: &Passage) {
     let mut workers = Workers::new(chain);
-    while let Some((mut write, room)) = writes.blocking_recv() {
+    while let Some(mut write) = writes.blocking_recv() {
         match passage.ask(&mut workers, &mut write) {
             Ok(()) => {
-                let task = passage.task(write, room);
+                let task = passage.task(write);
                 if let Err(task) = passage.store.submit_blocking(task) {
                     refuse(task);
                 }
@@ -193,18 +196,27 @@ impl Passage {
         Ok(())
     }
 
-    fn task(&self, write: Write, room: Room) -> Task {
-        let Write { items, origin, reply } = write;
+    fn task(&self, write: Write) -> Task {
+        let Write { items, origin, reply, room } = write;
         let ops: Vec<Op> = items.into_iter().map(|item| item.op).collect();
         let now = origin.now;
-        let Some(after) = self.after.clone() else { return Task::Local { ops, now, done: reply } };
-        let (namespace, told) = (self.namespace.clone(), ops.clone());
-        let done = move |outcome: Result<Vec<Written>, Refusal>| {
-            let done = outcome.as_ref().ok().map(|w| after::done(&namespace, &told, w, &origin));
-            reply(outcome);
-            after.push(done.unwrap_or_default(), room);
+        let done: Reply = match self.after.clone() {
+            None if room.is_none() => reply,
+            None => Box::new(move |outcome| {
+                reply(outcome);
+                drop(room);
+            }),
+            Some(after) => {
+                let (namespace, told) = (self.namespace.clone(), ops.clone());
+                Box::new(move |outcome| {
+                    let done =
+                        outcome.as_ref().ok().map(|w| after::done(&namespace, &told, w, &origin));
+                    reply(outcome);
+                    after.push(done.unwrap_or_default(), room);
+                })
+            }
         };
-        Task::Local { ops, now, done: Box::new(done) }
+        Task::Local { ops, now, done }
     }
 }
 

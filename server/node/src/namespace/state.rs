@@ -133,3 +133,49 @@ impl Space {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(byte: u8) -> Digest {
+        Digest::from_bytes(&[byte; 32])
+    }
+
+    fn peer(theirs: Option<Digest>, behind: u64) -> PeerStanding {
+        let standing = Standing { theirs, behind, settled: behind == 0, ..Standing::default() };
+        PeerStanding { standing, url: None }
+    }
+
+    fn at(keys: u64, peers: &[PeerStanding]) -> State {
+        let peers = peers.iter().enumerate().map(|(n, peer)| (NodeId([n as u8; 32]), peer.clone()));
+        state(keys, digest(1), &peers.collect())
+    }
+
+    #[test]
+    fn a_store_without_history_is_empty_whoever_is_connected() {
+        assert_eq!(at(0, &[]).level, Level::Empty);
+        assert_eq!(at(0, &[peer(Some(digest(1)), 0)]).level, Level::Empty);
+    }
+
+    #[test]
+    fn a_store_is_synced_when_every_connected_peer_agrees() {
+        let same = peer(Some(digest(1)), 0);
+        assert_eq!(at(1, &[same.clone()]).level, Level::Synced);
+        assert_eq!(at(1, &[same.clone(), same]).level, Level::Synced);
+    }
+
+    #[test]
+    fn any_difference_is_not_synced_with_its_reason() {
+        let same = peer(Some(digest(1)), 0);
+        for (peers, why) in [
+            (vec![], "no peer is connected"),
+            (vec![same.clone(), peer(None, 0)], "peer 01010101 has not shown its digest yet"),
+            (vec![same.clone(), peer(Some(digest(2)), 0)], "peer 01010101 shows another digest"),
+            (vec![peer(Some(digest(1)), 3), same], "peer 00000000 is 3 behind in acknowledging events"),
+        ] {
+            let state = at(1, &peers);
+            assert_eq!((state.level, state.reason.as_str()), (Level::NotSynced, why));
+        }
+    }
+}
