@@ -20,13 +20,13 @@ use crate::harness::{PATIENCE, Server};
 const CONFIG: &str = "[namespaces.notes]\n";
 
 /// A peer that says what the test wants.
-struct Peer(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub struct Peer(pub WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 fn notes() -> Namespace {
     Namespace::new("notes").expect("a name")
 }
 
-fn hello(protocol: u32) -> Wire {
+pub fn hello(protocol: u32) -> Wire {
     Wire::Hello(Hello {
         protocol,
         protocol_min: protocol,
@@ -37,7 +37,7 @@ fn hello(protocol: u32) -> Wire {
 }
 
 impl Peer {
-    async fn connect(server: &Server) -> Peer {
+    pub async fn connect(server: &Server) -> Peer {
         let mut request = server.url().into_client_request().expect("a URL");
         request
             .headers_mut()
@@ -46,19 +46,19 @@ impl Peer {
     }
 
     /// A peer that has greeted.
-    async fn greeted(server: &Server) -> Peer {
+    pub async fn greeted(server: &Server) -> Peer {
         let mut peer = Peer::connect(server).await;
         peer.say(hello(PROTOCOL)).await;
         assert!(matches!(peer.hear().await, Some(Wire::Hello(_))));
         peer
     }
 
-    async fn say(&mut self, message: Wire) {
+    pub async fn say(&mut self, message: Wire) {
         self.0.send(Message::binary(message.encode())).await.expect("sent");
     }
 
     /// The next message; None at the end.
-    async fn hear(&mut self) -> Option<Wire> {
+    pub async fn hear(&mut self) -> Option<Wire> {
         loop {
             let next = timeout(PATIENCE, self.0.next()).await.expect("a message in time");
             match next {
@@ -72,7 +72,7 @@ impl Peer {
     }
 
     /// The code and words of the next refusal.
-    async fn refusal(&mut self) -> (String, String) {
+    pub async fn refusal(&mut self) -> (String, String) {
         loop {
             let message = self.hear().await.expect("a refusal before the end");
             if let Wire::Refused { code, message } = message {
@@ -81,19 +81,19 @@ impl Peer {
         }
     }
 
-    async fn ended(mut self) -> bool {
+    pub async fn ended(mut self) -> bool {
         while self.hear().await.is_some() {}
         true
     }
 }
 
-fn event(value: Value) -> Event {
+pub fn event(value: Value) -> Event {
     let key = Key::new("k").expect("a key");
     let version = Version::first(&key, hash::data_hash(&value), 1, StoreId([9; 16]));
     Event { key, version, value: Some(value) }
 }
 
-fn live(event: Event) -> Wire {
+pub fn live(event: Event) -> Wire {
     Wire::Live {
         namespace: notes(),
         sequence: 1,

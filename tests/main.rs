@@ -9,5 +9,6 @@ mod mesh;
 mod readme;
 mod real_data;
 mod requests;
+mod resilience;
 mod tidy;
 mod watching;

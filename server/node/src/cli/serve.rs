@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, LogFormat};
+use crate::config::{self, Config, LogFormat};
 use crate::server::{self, BUNDLED};
 
 /// Exit code for a mistake in the configuration (sysexits: EX_CONFIG).
@@ -27,8 +27,13 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER")]
     pub data: Option<PathBuf>,
     /// Also connect to this node; may be given several times
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = peer)]
     pub peer: Vec<String>,
+}
+
+fn peer(text: &str) -> Result<String, String> {
+    let checked = config::peer_url(text);
+    checked.map(|()| text.to_owned()).map_err(|(words, hint)| format!("{words}; {hint}"))
 }
 
 /// Runs the server. `json` prints the first line, which says where it listens, as JSON.

@@ -20,6 +20,7 @@ mod load;
 pub use bind::Bound;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use load::{Loaded, check};
+pub use rules::peer_url;
 pub use shape::{Config, Limits, LogFormat, Mesh, NamespaceConfig, PluginConfig, Server, schema};
 pub use tree::ENVIRONMENT_PREFIX;
 pub use unit::{Bytes, Period};

@@ -98,9 +98,8 @@ fn some_time(pointer: &str, period: Period) -> Option<Mistake> {
 fn mesh(mesh: &Mesh, found: &mut Vec<Mistake>) {
     for (i, peer) in mesh.peers.iter().enumerate().filter(|(_, peer)| !peer.is_empty()) {
         let pointer = format!("/mesh/peers/{i}");
-        if !is_peer(peer) {
-            let words = format!("{peer:?} is not the WebSocket URL of a node");
-            found.push(Mistake::new(pointer, words).hint("for instance \"ws://10.0.0.2:7400\""));
+        if let Err((words, hint)) = peer_url(peer) {
+            found.push(Mistake::new(pointer, words).hint(hint));
         } else if mesh.peers[..i].contains(peer) {
             found.push(Mistake::new(pointer, format!("{peer:?} is named twice")));
         }
@@ -116,8 +115,21 @@ fn mesh(mesh: &Mesh, found: &mut Vec<Mistake>) {
     ));
 }
 
+/// Checks the URL of another node; otherwise says what is wrong, and what would be right.
+pub fn peer_url(text: &str) -> Result<(), (String, &'static str)> {
+    if text.starts_with("wss://") {
+        let words = format!("{text:?} asks for TLS, which this version does not speak");
+        return Err((words, "use ws:// inside a tunnel that encrypts"));
+    }
+    if !is_peer(text) {
+        let words = format!("{text:?} is not the WebSocket URL of a node");
+        return Err((words, "for instance \"ws://10.0.0.2:7400\""));
+    }
+    Ok(())
+}
+
 fn is_peer(text: &str) -> bool {
-    let scheme_is = |uri: &Uri| matches!(uri.scheme_str(), Some("ws" | "wss"));
+    let scheme_is = |uri: &Uri| uri.scheme_str() == Some("ws");
     let host_is = |uri: &Uri| uri.host().is_some_and(|host| !host.is_empty());
     !text.contains(['#', '@'])
         && text.parse::<Uri>().is_ok_and(|uri| scheme_is(&uri) && host_is(&uri))

@@ -77,7 +77,7 @@ fn a_file_sets_what_it_names_and_leaves_the_rest() {
         value_bytes_max = 3000
         ping_every = "1m"
         [mesh]
-        peers = ["ws://10.0.0.2:7400", "wss://other.example/peer"]
+        peers = ["ws://10.0.0.2:7400", "ws://other.example/peer"]
         [namespaces.notes]
         replicate = false
         value_bytes_max = "2 KiB"
@@ -176,6 +176,7 @@ fn each_mistake_says_what_would_be_right() {
             "reconnect_max (1ms) is shorter than reconnect_min (250ms)",
         ),
         ("[mesh]\npeers = [\"10.0.0.2:7400\"]", "for instance \"ws://10.0.0.2:7400\""),
+        ("[mesh]\npeers = [\"wss://10.0.0.2\"]", "inside a tunnel that encrypts"),
         ("[namespaces]", "[namespaces] is empty"),
         ("[namespaces.\"a b\"]", "1 to 64 of a-z 0-9 . _ -"),
         ("[namespaces.a]\nplugins = [{}]", "[[namespaces.a.plugins]] has no key \"use\""),

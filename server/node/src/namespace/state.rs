@@ -172,7 +172,10 @@ mod tests {
             (vec![], "no peer is connected"),
             (vec![same.clone(), peer(None, 0)], "peer 01010101 has not shown its digest yet"),
             (vec![same.clone(), peer(Some(digest(2)), 0)], "peer 01010101 shows another digest"),
-            (vec![peer(Some(digest(1)), 3), same], "peer 00000000 is 3 behind in acknowledging events"),
+            (
+                vec![peer(Some(digest(1)), 3), same],
+                "peer 00000000 is 3 behind in acknowledging events",
+            ),
         ] {
             let state = at(1, &peers);
             assert_eq!((state.level, state.reason.as_str()), (Level::NotSynced, why));

@@ -67,20 +67,34 @@ async fn watcher(url: &str) -> Result<Wire, Failure> {
     Ok(wire)
 }
 
-/// Counts events until the window is over.
+/// Counts events until the window is over. If none came in it, those before and the next one count.
 async fn listen(wire: &mut Wire, window: Window) -> Result<Sample, Failure> {
+    let (started, mut early) = (Instant::now(), 0);
     let mut sample = Sample { took: window.length(), ..Sample::default() };
     let end = tokio::time::Instant::from_std(window.from() + window.length());
     while let Ok(frame) = timeout_at(end, wire.next()).await {
-        let mut frame = frame?;
-        let counts = window.counts(Instant::now());
-        loop {
-            sample.done += u64::from(counts && frame.contains(r#""event":"#));
-            match wire.ready() {
-                Some(next) => frame = next?,
-                None => break,
-            }
+        let events = events(wire, &frame?)?;
+        match window.counts(Instant::now()) {
+            true => sample.done += events,
+            false => early += events,
         }
     }
+    if sample.done == 0 {
+        while early == 0 {
+            let frame = wire.next().await?;
+            early = events(wire, &frame)?;
+        }
+        (sample.done, sample.took) = (early, started.elapsed());
+    }
     Ok(sample)
+}
+
+/// The events in this frame and in those that are there with it.
+fn events(wire: &mut Wire, frame: &str) -> Result<u64, Failure> {
+    let is_event = |frame: &str| u64::from(frame.contains(r#""event":"#));
+    let mut count = is_event(frame);
+    while let Some(frame) = wire.ready() {
+        count += is_event(&frame?);
+    }
+    Ok(count)
 }

@@ -1,0 +1,227 @@
+//! What goes wrong around a server: slow, silent and vanishing clients and nodes, stops in the middle of work.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use futures_util::SinkExt;
+use keepboth_core::wire::{Message as Wire, PROTOCOL};
+use serde_json::{Value as Json, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::bad_peers::{Peer, hello};
+use crate::harness::{Client, PATIENCE, Server};
+
+const NOTES: &str = "[namespaces.notes]\n";
+
+fn mesh(peers: &[String]) -> String {
+    format!(
+        "[mesh]\npeers = {peers:?}\nreconnect_min = \"20ms\"\nreconnect_max = \"100ms\"\n{NOTES}"
+    )
+}
+
+/// A configuration with one script of the test's own.
+fn scripted(limits: &str, namespaces: &str) -> String {
+    format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n[limits]\n{limits}\n{namespaces}[[namespaces.notes.plugins]]\nuse = \"lua\"\nscripts = [\"own.luau\"]\n"
+    )
+}
+
+fn script(folder: &Path, text: &str) {
+    std::fs::create_dir_all(folder.join("scripts")).expect("a folder");
+    std::fs::write(folder.join("scripts/own.luau"), text).expect("a script");
+}
+
+fn put(key: &str, value: Json) -> Json {
+    json!({"put": {"ns": "notes", "key": key, "value": value}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_limit_of_frames_for_clients_does_not_keep_nodes_apart() {
+    let b = Server::start(&format!("[limits]\nframe_bytes_max = \"8 KiB\"\n{NOTES}")).await;
+    let a = Server::start(&mesh(&[b.url()])).await;
+    let mut at_a = a.client().await;
+    for n in 0..4 {
+        at_a.put("notes", &format!("k{n}"), json!("x".repeat(60_000))).await;
+    }
+    b.until("notes", "synced").await;
+    a.until("notes", "synced").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_hooks_write_after_an_answer_is_there_after_a_stop() {
+    let audit = "[[namespaces.notes.plugins]]\nuse = \"audit\"\nto = \"trail\"\n";
+    let mut server = Server::start(&format!("{NOTES}{audit}[namespaces.trail]\n")).await;
+    let mut client = server.client().await;
+    let mut last = 0;
+    for n in 0..500 {
+        last = client.ask(put(&format!("k{n}"), json!(n))).await;
+    }
+    assert!(client.answer(last).await["error"].is_null());
+    assert_eq!(server.stop().await, Some(0));
+    server.go_on().await;
+    let trail = server.client().await.objects("trail").await;
+    assert_eq!(trail.as_object().map(serde_json::Map::len), Some(500));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_waits_long_for_room_does_not_end_its_connection() {
+    let slow = "kb.namespace():on_put(function(ev) for i = 1, 3000000 do end end)";
+    let config = scripted("queue_writes_max = 1\nping_every = \"200ms\"", NOTES);
+    let server = Server::start_with(&config, |folder| script(folder, slow)).await;
+    let mut client = server.client().await;
+    let ops: Vec<Json> =
+        (0..40).map(|n| json!({"put": {"key": format!("k{n}"), "value": n}})).collect();
+    for _ in 0..3 {
+        client.ask(json!({"batch": {"ns": "notes", "ops": ops}})).await;
+    }
+    let last = client.ask(put("last", json!(1))).await;
+    assert!(client.answer(last).await["error"].is_null());
+    assert_eq!(client.get("notes", "last").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_nobody_reads_do_not_pile_up() {
+    let server = Server::start(NOTES).await;
+    let mut other = server.client().await;
+    for n in 0..8 {
+        other.put("notes", &format!("k{n}"), json!("x".repeat(60_000))).await;
+    }
+    let mut deaf = server.client().await;
+    for _ in 0..1_000 {
+        deaf.ask(json!({"list": {"ns": "notes", "values": true}})).await;
+    }
+    for n in 0..300 {
+        other.put("notes", "other", json!(n)).await;
+    }
+    let carried_out = figure(&server, "keepboth_requests_total{method=\"list\"}").await;
+    assert!(carried_out < 500, "{carried_out} answers of 256 KiB wait for one client");
+    for id in 1..=1_000 {
+        assert!(deaf.answer(id).await["error"].is_null());
+    }
+}
+
+/// A figure of /metrics.
+async fn figure(server: &Server, name: &str) -> u64 {
+    let text = http(server, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let line = text.lines().find(|line| line.starts_with(name)).expect(name);
+    line.rsplit(' ').next().and_then(|n| n.parse().ok()).expect(line)
+}
+
+/// What comes until the server closes.
+async fn http(server: &Server, request: &str) -> String {
+    let mut socket = TcpStream::connect(server.address()).await.expect("a connection");
+    socket.write_all(request.as_bytes()).await.expect("sent");
+    let mut text = String::new();
+    let read = timeout(PATIENCE, socket.read_to_string(&mut text)).await;
+    let _ = read.expect("an end in time");
+    text
+}
+
+#[tokio::test]
+async fn a_connection_that_never_finishes_its_request_is_closed() {
+    let server = Server::start(&format!("[limits]\nhello_within = \"200ms\"\n{NOTES}")).await;
+    for beginning in ["", "G", "GET / HTTP/1.1\r\nHost: x\r\n"] {
+        assert_eq!(http(&server, beginning).await, "", "{beginning:?}");
+    }
+    assert!(http(&server, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.ends_with("ok\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_that_lagged_behind_learns_the_state_of_the_store() {
+    let mut b = Server::start(NOTES).await;
+    let config = format!("[limits]\nin_flight_max = 8\n{}", mesh(&[b.url()]));
+    let a = Server::start(&config).await;
+    let (mut slow, mut writer) = (a.client().await, a.client().await);
+    writer.put("notes", "first", json!(1)).await;
+    a.until("notes", "synced").await;
+    slow.ok(json!({"watch": {"ns": "notes"}})).await;
+    let mut quick = a.client().await;
+    quick.ok(json!({"watch": {"ns": "notes"}})).await;
+    fill(&mut writer, 400).await;
+    b.kill().await;
+    let alone = |event: &Json| event["type"] == "state" && event["reason"] == "no peer is connected";
+    quick.event(alone).await;
+    fill(&mut writer, 400).await;
+    slow.event(alone).await;
+}
+
+/// Writes 60 KB, so many times, each in a commit of its own.
+async fn fill(writer: &mut Client, times: usize) {
+    let big = "x".repeat(60_000);
+    for n in 0..times {
+        writer.put("notes", &format!("k{}", n % 200), json!({"n": n, "pad": big})).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_whose_hook_had_no_turn_is_merged_after_the_next_start() {
+    let mut b = Server::start(NOTES).await;
+    b.client().await.put("notes", "k", json!({"side": 1})).await;
+    let mut peer = Peer::greeted(&b).await;
+    peer.say(crate::bad_peers::live(crate::bad_peers::event(keepboth_core::value::Value::string(
+        "2",
+    ))))
+    .await;
+    while !matches!(peer.hear().await.expect("an answer"), Wire::Ack { .. }) {}
+    let refusal = b.client().await.error(json!({"get": {"ns": "notes", "key": "k"}})).await;
+    assert_eq!(refusal["code"], "in_conflict", "{refusal}");
+    b.stop().await;
+    script(b.folder.path(), "kb.namespace():on_conflict(function(c) return \"merged\" end)");
+    std::fs::write(b.config(), scripted("", NOTES)).expect("a config");
+    b.go_on().await;
+    let mut client = b.client().await;
+    client.ok(json!({"watch": {"ns": "notes", "initial": true}})).await;
+    let merged = client.event(|event| event["type"] == "put").await;
+    assert_eq!((&merged["key"], &merged["value"]), (&json!("k"), &json!("merged")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_answers_http_but_no_websocket_is_named_once_in_the_log_and_in_the_status() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("ws://{}", listener.local_addr().expect("an address"));
+    let server = Server::start(&mesh(std::slice::from_ref(&url))).await;
+    for _ in 0..3 {
+        let (mut socket, _) = listener.accept().await.expect("a dialler");
+        let mut head = [0; 4_096];
+        let _ = socket.read(&mut head).await.expect("a request");
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+        socket.write_all(answer).await.expect("sent");
+    }
+    let status = server.client().await.ok(json!({"status": {"ns": "notes"}})).await;
+    let peer = &status["namespaces"][0]["peers"][0];
+    assert_eq!((&peer["url"], &peer["connected"]), (&json!(url), &json!(false)), "{status}");
+    assert!(peer["error"].as_str().expect("an error").contains("200 OK"), "{status}");
+    assert_eq!(server.log().matches("200 OK").count(), 1, "{}", server.log());
+}
+
+#[tokio::test]
+async fn a_peer_that_is_cut_off_in_the_middle_of_talking_is_told_why() {
+    let server = Server::start(NOTES).await;
+    for _ in 0..10 {
+        let mut peer = Peer::greeted(&server).await;
+        for _ in 0..50 {
+            if peer.0.send(Message::binary(vec![0xff; 100_000])).await.is_err() {
+                break;
+            }
+        }
+        assert_eq!(peer.refusal().await.0, "bad_frame");
+    }
+}
+
+#[tokio::test]
+async fn a_peer_cannot_forge_lines_of_the_log() {
+    let server = Server::start(NOTES).await;
+    let mut peer = Peer::connect(&server).await;
+    peer.say(hello(PROTOCOL)).await;
+    let message = format!("no\nFORGED \u{1b}[31m{}", "x".repeat(100_000));
+    peer.say(Wire::Refused { code: "no\nFORGED".into(), message }).await;
+    peer.0.send(Message::text("the end")).await.expect("sent");
+    assert!(peer.ended().await);
+    let mut log = String::new();
+    write!(log, "{}", server.log()).expect("a text");
+    assert!(log.contains("FORGED"), "{log}");
+    assert!(log.lines().all(|line| !line.starts_with("FORGED") && line.len() < 2_000), "{log}");
+}
