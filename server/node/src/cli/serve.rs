@@ -69,7 +69,7 @@ pub fn run(args: &Args, json: bool) -> ExitCode {
     }
 }
 
-async fn serve(config: &Config, plugins: crate::config::Bound, json: bool) -> ExitCode {
+async fn serve(config: &Config, plugins: config::Bound, json: bool) -> ExitCode {
     let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
     let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {
         let _ = writeln!(anstream::stderr(), "cannot listen for signals");

@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_store_is_synced_when_every_connected_peer_agrees() {
         let same = peer(Some(digest(1)), 0);
-        assert_eq!(at(1, &[same.clone()]).level, Level::Synced);
+        assert_eq!(at(1, std::slice::from_ref(&same)).level, Level::Synced);
         assert_eq!(at(1, &[same.clone(), same]).level, Level::Synced);
     }
 
