@@ -142,7 +142,8 @@ async fn a_watcher_that_lagged_behind_learns_the_state_of_the_store() {
     quick.ok(json!({"watch": {"ns": "notes"}})).await;
     fill(&mut writer, 400).await;
     b.kill().await;
-    let alone = |event: &Json| event["type"] == "state" && event["reason"] == "no peer is connected";
+    let alone =
+        |event: &Json| event["type"] == "state" && event["reason"] == "no peer is connected";
     quick.event(alone).await;
     fill(&mut writer, 400).await;
     slow.event(alone).await;
