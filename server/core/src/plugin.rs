@@ -12,6 +12,11 @@
 //! 4. Workers and plugin are dropped when the server has answered all writes and stops.
 //!
 //! The smallest whole plugin is `plugins/audit`: copy it.
+//!
+//! [`Factory::build`]: crate::plugin::Factory::build
+//! [`Plugin::worker`]: crate::plugin::Plugin::worker
+//! [`Plugin::points`]: crate::plugin::Plugin::points
+//! [`Worker`]: crate::plugin::Worker
 
 use std::path::PathBuf;
 use std::sync::Arc;
