@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::Router;
 use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use keepboth_core::limits::FRAME_BYTES_MAX;
 use keepboth_core::name::Namespace;
 use keepboth_core::plugin::{Factory, Plugin};
 use keepboth_core::wire::SUBPROTOCOL;
@@ -22,6 +24,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clients::listener::Listener;
 use crate::clients::{Clients, connection};
 use crate::clock;
 use crate::config::Config;
@@ -30,7 +33,7 @@ use crate::identity;
 use crate::metrics::Metrics;
 use crate::namespace::door::Write;
 use crate::namespace::{Bounds, Space};
-use crate::peers::{Mesh, Rules, dial, link, socket};
+use crate::peers::{Mesh, Rules, Spaces, dial, link, socket};
 use crate::protocol::Format;
 
 /// The plugins that come with the server, in the order of the documentation.
@@ -39,8 +42,8 @@ pub const BUNDLED: &[Factory] =
 
 /// Bytes that are read from a client's socket at once.
 const READ_BUFFER: usize = 8 * 1024;
-/// Writes of after-hooks that wait for their way in.
-const EFFECTS_MAX: usize = 1_024;
+/// Writes of a namespace's after-hooks that wait for their way in.
+const EFFECTS_MAX: usize = 256;
 
 /// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -97,8 +100,7 @@ pub async fn start(
     let data = &config.server.data;
     let node = identity::load_or_make(data)?;
     let metrics = Arc::new(Metrics::default());
-    let (effects, wanted) = mpsc::channel(EFFECTS_MAX);
-    let spaces = open_all(config, plugins, &effects)?;
+    let (spaces, effects) = open_all(config, plugins)?;
     let address = config.server.listen;
     let listen_error = |error| StartError::Listen { address, error };
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
@@ -131,10 +133,13 @@ pub async fn start(
             }
         });
     }
-    tasks.spawn(route_effects(clients.clone(), wanted, stop_router.clone()));
+    for wanted in effects {
+        tasks.spawn(route_effects(clients.clone(), wanted, stop_router.clone()));
+    }
     let door = Door { clients: clients.clone(), origins: config.server.origins.clone().into() };
     let app = router(door);
     let accepting = stop_accepting.clone();
+    let listener = Listener { tcp: listener, request_within: clients.limits.hello_within.into() };
     tasks.spawn(async move {
         let served = axum::serve(listener, app).with_graceful_shutdown(accepting.cancelled_owned());
         if let Err(error) = served.await {
@@ -191,9 +196,8 @@ impl Running {
 fn open_all(
     config: &Config,
     plugins: Vec<(Namespace, Vec<Arc<dyn Plugin>>)>,
-    effects: &mpsc::Sender<(Namespace, Write)>,
-) -> Result<BTreeMap<Namespace, Arc<Space>>, StartError> {
-    let mut spaces = BTreeMap::new();
+) -> Result<(Spaces, Vec<Effects>), StartError> {
+    let (mut spaces, mut all_effects) = (BTreeMap::new(), Vec::new());
     for (name, plugins) in plugins {
         let own = config.namespaces.get(name.as_str()).cloned().unwrap_or_default();
         let names = own.plugins.iter().map(|plugin| plugin.use_.clone());
@@ -209,11 +213,13 @@ fn open_all(
         };
         let file = database(&config.server.data, &name);
         let chain = Chain::new(bound);
-        let opened = Space::open(name.clone(), &file, chain, bounds, effects.clone());
+        let (effects, wanted) = mpsc::channel(EFFECTS_MAX);
+        all_effects.push(wanted);
+        let opened = Space::open(name.clone(), &file, chain, bounds, effects);
         let space = opened.map_err(|error| StartError::Open { namespace: name.clone(), error })?;
         spaces.insert(name, space);
     }
-    Ok(spaces)
+    Ok((spaces, all_effects))
 }
 
 /// The file of a namespace's database.
@@ -232,12 +238,12 @@ fn rules(config: &Config) -> Rules {
     }
 }
 
-/// Takes what after-hooks want written to the door of its namespace, as any other write.
-async fn route_effects(
-    clients: Arc<Clients>,
-    mut wanted: mpsc::Receiver<(Namespace, Write)>,
-    stop: CancellationToken,
-) {
+/// What the after-hooks of one namespace want written, wherever.
+type Effects = mpsc::Receiver<(Namespace, Write)>;
+
+/// Takes what after-hooks want written to the door of its namespace, as any other write. Each
+/// namespace has its own, so that it waits only for what its own hooks write to.
+async fn route_effects(clients: Arc<Clients>, mut wanted: Effects, stop: CancellationToken) {
     let lane = clients.lanes.fetch_add(1, Ordering::Relaxed);
     loop {
         let wanted = tokio::select! {
@@ -269,7 +275,16 @@ fn router(door: Door) -> Router {
         .route("/metrics", get(metrics))
         .fallback(get(connect))
         .layer(DefaultBodyLimit::max(0))
+        .layer(map_response(no_second_request))
         .with_state(door)
+}
+
+/// A connection that became no WebSocket is closed after its answer, so none is held for nothing.
+async fn no_second_request(mut response: Response) -> Response {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 async fn ready(State(door): State<Door>) -> Response {
@@ -326,6 +341,8 @@ async fn connect(
     let protocol = upgrade.selected_protocol().and_then(|name| name.to_str().ok()).unwrap_or("");
     if protocol == SUBPROTOCOL {
         let mesh = clients.mesh.clone();
+        // The limit for clients' frames is no limit of what nodes exchange.
+        let upgrade = upgrade.max_message_size(FRAME_BYTES_MAX).max_frame_size(FRAME_BYTES_MAX);
         return upgrade.on_upgrade(move |socket| async move {
             let tasks = mesh.tasks.clone();
             let _ = tasks.track_future(link::run(mesh, None, socket::answered(socket))).await;

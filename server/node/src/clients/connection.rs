@@ -12,17 +12,21 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use keepboth_core::limits::figure;
 use keepboth_core::refusal::{Code, Refusal};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, interval, timeout};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Clients;
 use super::write::{Sorted, WriteRequest};
 use crate::protocol::{
-    ANSWER_BYTES, Answer, Call, Format, Hello, PROTOCOL, decode_request, encode_answer,
+    ANSWER_BYTES, Answer, Call, Estimate, Format, Hello, PROTOCOL, decode_request, encode_answer,
 };
 
-/// How long writing one group of frames may take before the client is given up.
+/// Bytes of large answers and of events that may wait for a client that reads slowly.
+const UNREAD_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Up to so many bytes an answer counts as small: the number of them is bound enough.
+const SMALL_BYTES: usize = 4 * 1024;
+/// How long writing one frame may take before the client is given up.
 const WRITE_WITHIN: Duration = Duration::from_secs(30);
 /// Frames that are written with one flush.
 const WRITE_TOGETHER: usize = 256;
@@ -35,14 +39,28 @@ pub enum Out {
     Answer(u64, Result<Answer, Refusal>),
     /// A refusal of a frame whose id could not be read.
     Refused(Refusal),
-    /// A pushed frame, encoded.
-    Pushed(Bytes),
+    /// As an answer, with the room that its bytes take until they are written.
+    Large(u64, Answer, OwnedSemaphorePermit),
+    /// A pushed frame, encoded, and its room likewise.
+    Pushed(Bytes, Option<OwnedSemaphorePermit>),
     /// A ping.
     Ping,
 }
 
 /// Room for one answer, taken before the request is carried out: so answers never wait for room.
 pub type Slot = mpsc::OwnedPermit<Out>;
+
+/// Room for bytes that the client has not read yet.
+#[derive(Clone)]
+pub struct Unread(Arc<Semaphore>);
+
+impl Unread {
+    /// Waits for room for so many bytes, or for all of it.
+    pub async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes.min(UNREAD_BYTES_MAX)).ok()?;
+        self.0.clone().acquire_many_owned(bytes).await.ok()
+    }
+}
 
 /// Why a connection ends: a close code and words.
 type Close = (u16, String);
@@ -59,6 +77,8 @@ pub struct Connection {
     pub actor: Arc<str>,
     /// The way to the writer.
     pub out: mpsc::Sender<Out>,
+    /// Bounds what waits for the writer in bytes, as the queue does in number.
+    pub unread: Unread,
     /// The open watches, each with what ends it.
     pub watches: BTreeMap<u64, CancellationToken>,
     /// The number of the next watch.
@@ -79,6 +99,7 @@ pub async fn run(clients: Arc<Clients>, socket: WebSocket, format: Format) {
     let mut connection = Connection {
         lane: clients.lanes.fetch_add(1, Ordering::Relaxed),
         actor: "anonymous".into(),
+        unread: Unread(Arc::new(Semaphore::new(UNREAD_BYTES_MAX))),
         watches: BTreeMap::new(),
         next_watch: 1,
         clients,
@@ -103,16 +124,15 @@ impl Connection {
     async fn read(&mut self, stream: &mut SplitStream<WebSocket>) -> Close {
         let limits = self.clients.limits.clone();
         let ping_every: Duration = limits.ping_every.into();
-        let (opened, server_stops, stop) =
-            (Instant::now(), self.clients.stop.clone(), self.stop.clone());
+        let (opened, stop) = (Instant::now(), self.stop.clone());
         let (mut heard, mut greeted) = (Instant::now(), false);
         let mut pings = interval(ping_every);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut greeting = Box::pin(tokio::time::sleep(limits.hello_within.into()));
         loop {
             let message = tokio::select! {
                 biased;
-                () = server_stops.cancelled() => return (4000, "the server is shutting down".into()),
-                () = stop.cancelled() => return (4001, "the client does not read".into()),
+                () = stop.cancelled() => return self.stopped(),
                 message = stream.next() => message,
                 () = &mut greeting, if !greeted => {
                     let words = format!("no frame within {} s", opened.elapsed().as_secs());
@@ -139,6 +159,15 @@ impl Connection {
             if let Err(close) = self.on_frame(&frame).await {
                 return close;
             }
+            // While a request waited for room, nothing was read and no ping sent.
+            heard = Instant::now();
+        }
+    }
+
+    fn stopped(&self) -> Close {
+        match self.clients.stop.is_cancelled() {
+            true => (4000, "the server is shutting down".into()),
+            false => (4001, "the client does not read".into()),
         }
     }
 
@@ -157,7 +186,7 @@ impl Connection {
     async fn on_frame(&mut self, frame: &Bytes) -> Result<(), Close> {
         let slot = tokio::select! {
             slot = self.out.clone().reserve_owned() => slot,
-            () = self.stop.cancelled() => return Err((4001, "the client does not read".into())),
+            () = self.stop.cancelled() => return Err(self.stopped()),
         };
         let slot = slot.map_err(|_| (1006, "the connection is gone".to_owned()))?;
         let limit = self.clients.limits.frame_bytes_max.get();
@@ -202,7 +231,27 @@ impl Connection {
             Call::Status { ns } => self.clients.status(ns.as_ref()).map(Answer::Status),
             call => self.clients.read(call),
         };
-        self.answer(slot, id, outcome);
+        match outcome {
+            Ok(answer) => self.answer_read(slot, id, answer).await,
+            refused => self.answer(slot, id, refused),
+        }
+    }
+
+    /// Gives an answer when there is room for its bytes; until then the client is not read from.
+    async fn answer_read(&self, slot: Slot, id: u64, answer: Answer) {
+        let bytes = bytes(&answer);
+        if bytes <= SMALL_BYTES {
+            return self.answer(slot, id, Ok(answer));
+        }
+        let room = tokio::select! {
+            biased;
+            room = self.unread.room(bytes) => room,
+            // The writer has given up: nobody will read it.
+            () = self.out.closed() => return,
+        };
+        if let Some(room) = room {
+            slot.send(Out::Large(id, answer, room));
+        }
     }
 
     /// Gives the answer of what needs no commit.
@@ -238,6 +287,19 @@ impl Connection {
     }
 }
 
+/// About how many bytes an answer takes that can be large.
+fn bytes(answer: &Answer) -> usize {
+    match answer {
+        Answer::Object(object) => object.value.as_bytes().len(),
+        Answer::List(page) => page.items.bytes_estimate(),
+        Answer::History(page) => page.items.bytes_estimate(),
+        Answer::Conflicts(page) => page.items.bytes_estimate(),
+        Answer::Conflict(conflict) => conflict.bytes_estimate(),
+        Answer::Trash(page) => page.items.bytes_estimate(),
+        _ => 0,
+    }
+}
+
 /// The writing side: encodes what is ready, feeds it, and flushes once.
 async fn write(
     mut sink: SplitSink<WebSocket, Message>,
@@ -248,8 +310,7 @@ async fn write(
 ) {
     let mut ready = Vec::with_capacity(WRITE_TOGETHER);
     while frames.recv_many(&mut ready, WRITE_TOGETHER).await > 0 {
-        let written = timeout(WRITE_WITHIN, write_group(&mut sink, &mut ready, format)).await;
-        if !matches!(written, Ok(Ok(()))) {
+        if write_group(&mut sink, &mut ready, format).await.is_none() {
             // Slow or gone: nobody is waited for. What is not answered may have been done.
             stop.cancel();
             return;
@@ -260,13 +321,15 @@ async fn write(
     let _ = timeout(CLOSE_WITHIN, sink.send(frame)).await;
 }
 
+/// None if the client is gone, or did not take a frame in time.
 async fn write_group(
     sink: &mut SplitSink<WebSocket, Message>,
     ready: &mut Vec<Out>,
     format: Format,
-) -> Result<(), axum::Error> {
+) -> Option<()> {
     for out in ready.drain(..) {
         let mut bytes = Vec::with_capacity(ANSWER_BYTES);
+        let mut _room = None;
         let bytes = match out {
             Out::Answer(id, outcome) => {
                 encode_answer(format, Some(id), &outcome, &mut bytes);
@@ -276,9 +339,17 @@ async fn write_group(
                 encode_answer(format, None, &Err(refusal), &mut bytes);
                 bytes.into()
             }
-            Out::Pushed(bytes) => bytes,
+            Out::Large(id, answer, room) => {
+                _room = Some(room);
+                encode_answer(format, Some(id), &Ok(answer), &mut bytes);
+                bytes.into()
+            }
+            Out::Pushed(bytes, room) => {
+                _room = room;
+                bytes
+            }
             Out::Ping => {
-                sink.feed(Message::Ping(Bytes::new())).await?;
+                in_time(sink.feed(Message::Ping(Bytes::new()))).await?;
                 continue;
             }
         };
@@ -289,7 +360,11 @@ async fn write_group(
             }),
             Format::MessagePack => Message::Binary(bytes),
         };
-        sink.feed(message).await?;
+        in_time(sink.feed(message)).await?;
     }
-    sink.flush().await
+    in_time(sink.flush()).await
+}
+
+async fn in_time(written: impl Future<Output = Result<(), axum::Error>>) -> Option<()> {
+    timeout(WRITE_WITHIN, written).await.ok()?.ok()
 }

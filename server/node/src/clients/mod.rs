@@ -27,6 +27,8 @@ pub mod watch;
 pub mod status;
 /// One client from first frame to close.
 pub mod connection;
+/// The listening socket.
+pub mod listener;
 
 /// What all client connections share.
 pub struct Clients {

@@ -14,11 +14,13 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, Out, Slot};
+use super::connection::{Connection, Out, Slot, Unread};
 use crate::metrics::Metrics;
 use crate::namespace::Space;
-use crate::namespace::news::News;
-use crate::protocol::{Answer, Call, Cursor, Format, Told, encode_end, encode_event, encode_live};
+use crate::namespace::news::{self, News};
+use crate::protocol::{
+    Answer, Call, Cursor, Format, Notice, State, Told, encode_end, encode_event, encode_live,
+};
 
 /// Keys that are read from the store at once.
 const PAGE: usize = 256;
@@ -31,6 +33,9 @@ struct Watch {
     values: bool,
     space: Arc<Space>,
     out: mpsc::Sender<Out>,
+    unread: Unread,
+    /// The state of the store as it was last told.
+    state: State,
     /// Everything up to here was told.
     sequence: u64,
 }
@@ -74,8 +79,10 @@ impl Connection {
             prefix: prefix.unwrap_or_default(),
             values,
             sequence: cursor.map_or_else(|| space.store.counts().last_sequence, |c| c.sequence),
+            state: news::level(space.state().level),
             space,
             out: self.out.clone(),
+            unread: self.unread.clone(),
         };
         let initial = initial && cursor.is_none();
         let (metrics, tasks) = (self.clients.metrics.clone(), self.clients.tasks.clone());
@@ -112,7 +119,7 @@ async fn run(
     if let Err(refusal) = ended {
         let mut frame = Vec::new();
         encode_end(watch.format, watch.sub, &refusal, &mut frame);
-        let _ = watch.out.send(Out::Pushed(frame.into())).await;
+        let _ = watch.out.send(Out::Pushed(frame.into(), None)).await;
     }
 }
 
@@ -130,7 +137,10 @@ impl Watch {
         loop {
             let told = match news.recv().await {
                 Ok(item) => self.tell_news(&item).await,
-                Err(RecvError::Lagged(_)) => self.catch_up().await?,
+                Err(RecvError::Lagged(_)) => match self.catch_up().await? {
+                    Ok(()) => self.tell_missed_state().await,
+                    gone => gone,
+                },
                 Err(RecvError::Closed) => return Ok(()),
             };
             if told.is_err() {
@@ -170,8 +180,20 @@ impl Watch {
                 }
             }
             self.sequence = next;
+            // A page may have nothing for this watch, and then nothing else waits.
+            tokio::task::yield_now().await;
         }
         Ok(Ok(()))
+    }
+
+    /// A change of state that was among the news that were missed.
+    async fn tell_missed_state(&mut self) -> Result<(), Gone> {
+        let (before, now) = (self.state, self.space.state());
+        self.state = news::level(now.level);
+        if self.state == before {
+            return Ok(());
+        }
+        self.push(&Told::new(self.space.state_notice(before, &now))).await
     }
 
     async fn tell_state_of(&mut self, state: &KeyState) -> Result<(), Gone> {
@@ -183,7 +205,12 @@ impl Watch {
 
     async fn tell_news(&mut self, news: &News) -> Result<(), Gone> {
         let published = match news {
-            News::State(told) => return self.push(told).await,
+            News::State(told) => {
+                if let Notice::State { state, .. } = told.notice() {
+                    self.state = *state;
+                }
+                return self.push(told).await;
+            }
             News::Commit(published) => published,
         };
         for (at, change) in published.commit.changes.iter().enumerate() {
@@ -216,6 +243,7 @@ impl Watch {
     }
 
     async fn send(&self, frame: Bytes) -> Result<(), Gone> {
-        self.out.send(Out::Pushed(frame)).await.map_err(|_| Gone)
+        let room = self.unread.room(frame.len()).await;
+        self.out.send(Out::Pushed(frame, room)).await.map_err(|_| Gone)
     }
 }

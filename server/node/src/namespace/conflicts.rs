@@ -67,6 +67,8 @@ struct Thread {
 
 impl Thread {
     fn run(mut self, mut asked: Asked) {
+        // What waited when the server last stopped had no turn, and a hook may be new.
+        self.ask_all();
         while let Some(key) = asked.queue.blocking_recv() {
             self.ask(&key);
             if asked.queue.is_empty() && asked.missed.swap(false, Ordering::AcqRel) {

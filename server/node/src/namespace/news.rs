@@ -68,15 +68,20 @@ impl Space {
 
     /// Tells a change of state.
     pub(super) fn tell_state(&self, before: Level, now: &State) {
-        let notice = Notice::State {
-            ns: self.name.clone(),
-            state: level(now.level),
-            before: Some(level(before)),
-            reason: now.reason.clone(),
-            peers: self.peer_statuses(),
-        };
+        let notice = self.state_notice(level(before), now);
         // Nobody listens: nothing is told.
         let _ = self.news.send(Arc::new(News::State(Box::new(Told::new(notice)))));
+    }
+
+    /// What a watcher is told of a change of state.
+    pub fn state_notice(&self, before: protocol::State, now: &State) -> Notice {
+        Notice::State {
+            ns: self.name.clone(),
+            state: level(now.level),
+            before: Some(before),
+            reason: now.reason.clone(),
+            peers: self.peer_statuses(),
+        }
     }
 
     /// Where each connected peer stands.

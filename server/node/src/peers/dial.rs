@@ -13,7 +13,7 @@ use keepboth_core::limits::FRAME_BYTES_MAX;
 use keepboth_core::wire::SUBPROTOCOL;
 
 use super::link::{self, End};
-use super::{Mesh, socket};
+use super::{Mesh, one_line, socket};
 
 /// How long one attempt to connect may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// Keeps a link to the node at this URL until the mesh stops.
 pub async fn keep(mesh: Arc<Mesh>, url: String) {
     let mut pause = mesh.rules.reconnect_min;
-    let mut node = None;
+    let (mut node, mut complaint) = (None, String::new());
     mesh.note(&url, |_| {});
     loop {
         wait_while_connected(&mesh, node).await;
@@ -32,14 +32,24 @@ pub async fn keep(mesh: Arc<Mesh>, url: String) {
         let error = match outcome {
             Ok((Some(peer), end)) => {
                 node = Some(peer);
-                pause = mesh.rules.reconnect_min;
+                // One that refuses what this node says, or is refused, would be so again at once.
+                if !matches!(end, End::Refused(_) | End::Rejected(_)) {
+                    pause = mesh.rules.reconnect_min;
+                }
+                complaint.clear();
                 (end != End::Duplicate).then(|| end.to_string())
             }
             Ok((None, end)) => Some(end.to_string()),
             Err(error) => Some(error),
         };
         if let Some(error) = error {
-            tracing::debug!(url, "{error}");
+            let error = one_line(&error);
+            if error == complaint {
+                tracing::debug!(url, "{error}");
+            } else {
+                tracing::warn!(url, "not connected, and tried again: {error}");
+                complaint.clone_from(&error);
+            }
             mesh.note(&url, |info| info.error = Some(error));
         }
         // Between half of the pause and all of it, so that nodes do not come back in step.

@@ -17,12 +17,12 @@ use keepboth_store::{KeyChange, Raised, Task};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::Mesh;
 use super::replica::Stores;
 use super::socket::{Frame, Incoming, Outbox, Outgoing};
+use super::{Mesh, one_line};
 use crate::clock;
 use crate::namespace::news::News;
 use crate::namespace::state::PeerStanding;
@@ -35,6 +35,10 @@ const BULK_BYTES: usize = 512 * 1024;
 const BULK_WAITING_MAX: usize = 1024 * 1024;
 /// Messages whose events are with the stores; beyond it the socket is not read.
 const APPLYING_MAX: usize = 64;
+/// How long the other side has to answer a close.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+/// From this close code on there is no use in connecting again soon.
+const REJECTED: u16 = 4_500;
 
 /// A connection to another node.
 pub struct Link {
@@ -61,6 +65,8 @@ pub enum End {
     Duplicate,
     /// The other side closed, or the connection broke.
     Lost(String),
+    /// The other side closed it for good: to try again soon is of no use.
+    Rejected(String),
     /// This node closed it for what the other side sent.
     Refused(Refusal),
 }
@@ -70,7 +76,7 @@ impl std::fmt::Display for End {
         match self {
             End::Stopping => f.write_str("this node is stopping"),
             End::Duplicate => f.write_str("another connection to the same node stays"),
-            End::Lost(why) => f.write_str(why),
+            End::Lost(why) | End::Rejected(why) => f.write_str(why),
             End::Refused(refusal) => refusal.fmt(f),
         }
     }
@@ -103,6 +109,9 @@ pub async fn run(
     };
     let end = link.talk(&mut incoming, &mut results).await;
     link.say_goodbye(&end);
+    // What was said last is lost if the socket is dropped with unread input.
+    let rest = async { while let Some(Ok(_)) = incoming.next().await {} };
+    let _ = timeout(CLOSE_WITHIN, rest).await;
     (link.session.peer().map(|peer| peer.node), end)
 }
 
@@ -145,6 +154,9 @@ impl Link {
                     }
                 }
                 () = outbox.moved(), if bulk_waits => {}
+                () = outbox.closed() => {
+                    return End::Lost("nothing more can be sent: the peer is gone or reads nothing".into());
+                }
                 _ = ticks.tick() => {
                     self.handle(Input::Tick);
                     if self.peer.is_none() && started.elapsed() > self.mesh.rules.hello_within {
@@ -178,7 +190,8 @@ impl Link {
                 Err(self.refuse(&Refusal::new(Code::BadFrame, words)))
             }
             Some(Ok(Frame::Close(code, reason))) => {
-                Err(End::Lost(format!("the peer closed: {code} {reason}")))
+                let words = format!("the peer closed: {code} {reason}");
+                Err(if code < REJECTED { End::Lost(words) } else { End::Rejected(words) })
             }
             Some(Err(error)) => Err(End::Lost(error)),
             None => Err(End::Lost("the connection ended".into())),
@@ -255,7 +268,7 @@ impl Link {
             }
             Output::Warn(words) => {
                 self.mesh.metrics.peer_warnings.inc();
-                tracing::warn!(peer = %self.name(), "{words}");
+                tracing::warn!(peer = %self.name(), "{}", one_line(&words));
             }
             Output::Close(refusal) => return Err(self.refuse(&refusal)),
         }
@@ -296,6 +309,10 @@ impl Link {
     /// Shows every namespace where this peer stands, or that it is gone.
     fn publish(&self, connected: bool) {
         let Some(node) = self.peer else { return };
+        self.mesh.if_current(node, self.number, || self.set_standings(node, connected));
+    }
+
+    fn set_standings(&self, node: NodeId, connected: bool) {
         for (namespace, standing) in self.session.standings(&Stores(&self.mesh.spaces)) {
             if let Some(space) = self.mesh.spaces.get(&namespace) {
                 let standing = PeerStanding { standing, url: self.url.clone() };
@@ -312,15 +329,15 @@ impl Link {
                 (4500, "no common protocol version; the last message says more")
             }
             End::Refused(_) => (4502, "refused; the last message says why"),
-            End::Lost(_) => (1000, ""),
+            End::Lost(_) | End::Rejected(_) => (1000, ""),
         };
         self.outbox.send(Frame::Close(code, reason.into()));
-        if let Some(node) = self.peer
-            && self.mesh.leave(node, self.number)
-        {
-            self.publish(false);
+        self.publish(false);
+        if let Some(node) = self.peer {
+            self.mesh.leave(node, self.number);
         }
-        tracing::info!(peer = %self.name(), waiting = figure(self.outbox.bytes()), "link ended: {end}");
+        let (why, waiting) = (one_line(&end.to_string()), figure(self.outbox.bytes()));
+        tracing::info!(peer = %self.name(), waiting, "link ended: {why}");
     }
 
     fn name(&self) -> String {
@@ -370,5 +387,82 @@ fn note(namespace: &Namespace, raised: &Raised) -> ConflictNote {
                 origin: side.origin,
             })
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use futures_util::{SinkExt, sink, stream};
+    use keepboth_core::wire::{Hello, PROTOCOL};
+
+    use super::super::Rules;
+    use super::*;
+    use crate::metrics::Metrics;
+
+    fn mesh() -> Arc<Mesh> {
+        let long = Duration::from_secs(3_600);
+        let rules = Rules {
+            reconnect_min: long,
+            reconnect_max: long,
+            compare_every: long,
+            outbox_bytes_max: 1,
+            ping_every: long,
+            hello_within: long,
+        };
+        let (node, metrics) = (NodeId([1; 32]), Arc::new(Metrics::default()));
+        Mesh::new(node, BTreeMap::new(), rules, CancellationToken::new(), metrics)
+    }
+
+    #[tokio::test]
+    async fn a_link_to_a_peer_that_takes_nothing_more_ends_although_the_peer_goes_on_living() {
+        let hello = Message::Hello(Hello {
+            protocol: PROTOCOL,
+            protocol_min: PROTOCOL,
+            node: NodeId([2; 32]),
+            agent: "a test".into(),
+            spaces: Vec::new(),
+        });
+        let greeting = stream::iter([Ok(Frame::Message(hello.encode().into()))]);
+        let incoming = Box::pin(greeting.chain(stream::pending()));
+        let outgoing = sink::unfold((), |(), _: Frame| async { Err("broken".to_owned()) });
+        let link = run(mesh(), None, (incoming, Box::pin(outgoing)));
+        let ended = timeout(Duration::from_secs(10), link).await;
+        let (peer, end) = ended.expect("an end in time");
+        assert!(matches!(end, End::Lost(_)), "{end} {peer:?}");
+    }
+
+    #[test]
+    fn a_link_that_was_replaced_says_no_more_where_the_peer_stands() {
+        let (mesh, peer) = (mesh(), NodeId([2; 32]));
+        let link = |number| {
+            let mesh = mesh.clone();
+            let outgoing = sink::drain().sink_map_err(|never| match never {});
+            let outbox = Outbox::start(Box::pin(outgoing), &mesh.tasks);
+            Link {
+                number,
+                url: None,
+                stop: CancellationToken::new(),
+                session: Session::new(mesh.node, "a test", Vec::new(), 1),
+                outbox,
+                mesh,
+                applied: mpsc::unbounded_channel().0,
+                applying: 0,
+                peer: None,
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let _inside = runtime.enter();
+        let (old, new) = (link(1), link(2));
+        assert!(mesh.enter(peer, &old) && mesh.enter(peer, &new));
+        assert!(old.stop.is_cancelled() && !new.stop.is_cancelled());
+        mesh.leave(peer, 1);
+        let (mut by_old, mut by_new) = (false, false);
+        mesh.if_current(peer, 1, || by_old = true);
+        mesh.if_current(peer, 2, || by_new = true);
+        assert!(!by_old && by_new);
+        mesh.leave(peer, 2);
+        assert!(!mesh.is_connected(&peer));
     }
 }

@@ -123,8 +123,16 @@ impl Mesh {
         true
     }
 
-    /// Forgets a link, unless a newer one has taken its place. True if it was the one.
-    fn leave(&self, node: NodeId, number: u64) -> bool {
+    /// Does something for a link, unless another one has taken its place: nobody comes between.
+    fn if_current(&self, node: NodeId, number: u64, act: impl FnOnce()) {
+        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        if links.get(&node).is_some_and(|entry| entry.number == number) {
+            act();
+        }
+    }
+
+    /// Forgets a link, unless a newer one has taken its place.
+    fn leave(&self, node: NodeId, number: u64) {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         let own = links.get(&node).is_some_and(|entry| entry.number == number);
         if own {
@@ -133,7 +141,6 @@ impl Mesh {
         }
         drop(links);
         self.changed.notify_waiters();
-        own
     }
 
     fn is_connected(&self, node: &NodeId) -> bool {
@@ -166,4 +173,13 @@ impl Mesh {
         }
         peers
     }
+}
+
+/// Most characters of what a peer said that the log shows.
+const WORDS_MAX: usize = 1_000;
+
+/// Words of a peer for the log: no line breaks, no control characters, and not without end.
+fn one_line(words: &str) -> String {
+    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    words.chars().take(WORDS_MAX).map(plain).collect()
 }

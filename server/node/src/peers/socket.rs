@@ -119,6 +119,11 @@ impl Outbox {
         self.bytes.load(Ordering::Acquire)
     }
 
+    /// Waits until nothing more can be written: the connection broke, or the other side does not read.
+    pub async fn closed(&self) {
+        self.queue.closed().await;
+    }
+
     /// Waits until something was written.
     pub async fn moved(&self) {
         self.room.notified().await;
