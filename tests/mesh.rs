@@ -27,6 +27,14 @@ async fn synced(servers: &[&Server]) {
     }
 }
 
+/// Cuts the wire, and waits until both sides have noticed.
+async fn part(wire: &Wire, sides: [&Server; 2]) {
+    wire.cut();
+    for side in sides {
+        side.until("notes", "not_synced").await;
+    }
+}
+
 async fn addresses(client: &mut Client, key: &str) -> Json {
     let refusal = client.error(json!({"get": {"ns": "notes", "key": key}})).await;
     assert_eq!(refusal["code"], "in_conflict", "{refusal}");
@@ -54,9 +62,7 @@ async fn concurrent_edits_keep_both_under_the_same_names_everywhere() {
     let (mut at_a, mut at_b) = (a.client().await, b.client().await);
     at_a.put("notes", "k", json!("base")).await;
     synced(&[&a, &b]).await;
-    wire.cut();
-    a.until("notes", "not_synced").await;
-    b.until("notes", "not_synced").await;
+    part(&wire, [&a, &b]).await;
     at_a.put("notes", "k", json!("from a")).await;
     at_b.put("notes", "k", json!("from b")).await;
     wire.mend();
@@ -94,9 +100,7 @@ async fn a_conflict_is_told_once_to_the_watchers_of_each_node() {
     let (mut at_a, mut at_b) = (a.client().await, b.client().await);
     at_a.put("notes", "k", json!("base")).await;
     synced(&[&a, &b]).await;
-    wire.cut();
-    a.until("notes", "not_synced").await;
-    b.until("notes", "not_synced").await;
+    part(&wire, [&a, &b]).await;
     at_a.put("notes", "k", json!("from a")).await;
     at_b.put("notes", "k", json!("from b")).await;
     for client in [&mut at_a, &mut at_b] {
@@ -131,9 +135,7 @@ async fn a_write_at_a_key_in_conflict_starts_anew_and_loses_nothing() {
     let (mut at_a, mut at_b) = (a.client().await, b.client().await);
     at_a.put("notes", "other", json!("zero")).await;
     synced(&[&a, &b]).await;
-    wire.cut();
-    a.until("notes", "not_synced").await;
-    b.until("notes", "not_synced").await;
+    part(&wire, [&a, &b]).await;
     at_a.put("notes", "k", json!("one")).await;
     at_b.put("notes", "k", json!("two")).await;
     wire.mend();

@@ -1,5 +1,6 @@
 //! The store as the rest of the server sees it: tasks in, snapshots out.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -80,7 +81,14 @@ impl Store {
             Committer::new(disk, namespace.clone(), options, opened, receiver, on_commit);
         let shared = committer.shared();
         let name = format!("commit {namespace}");
-        let started = thread::Builder::new().name(name).spawn(move || committer.run());
+        let (watched, space) = (shared.clone(), namespace.clone());
+        let started = thread::Builder::new().name(name).spawn(move || {
+            // redb may panic on pages that were damaged: then nothing more is written, and it shows.
+            if catch_unwind(AssertUnwindSafe(|| committer.run())).is_err() {
+                watched.failed.store(true, Ordering::SeqCst);
+                tracing::error!(namespace = %space, "the commit thread panicked: no more writes");
+            }
+        });
         let thread = started.map_err(|_| no_thread)?;
         Ok(Store {
             inner: Arc::new(Inner {

@@ -23,8 +23,10 @@ impl Connection {
         if let Err(refusal) = check(&items, space.bounds.value_bytes_max, ops_max) {
             return self.answer(slot, id, Err(refusal));
         }
+        let room = space.byte_room(items.iter().map(bytes).sum()).await;
         let clients = self.clients.clone();
         let reply = move |outcome: Result<Vec<keepboth_store::Written>, Refusal>| {
+            drop(room);
             if let Err(refusal) = &outcome {
                 clients.metrics.refused(refusal.code);
             }
@@ -48,6 +50,16 @@ fn answer(written: Vec<keepboth_store::Written>, batch: bool) -> Result<Answer, 
     }
     let none = || Refusal::new(Code::StoreFailed, "the store did not say what it wrote");
     written.last().map(Answer::Written).ok_or_else(none)
+}
+
+/// About how much of the memory for waiting writes an operation takes.
+fn bytes(item: &Item) -> usize {
+    match &item.op {
+        Op::Put { value, .. } | Op::Resolve { with: StoreResolution::Value(value), .. } => {
+            value.as_bytes().len()
+        }
+        _ => 0,
+    }
 }
 
 /// The limits, as the client sent it.

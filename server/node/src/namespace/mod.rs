@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use keepboth_core::ids::{ConflictId, NodeId, StoreId};
 use keepboth_core::name::Namespace;
 use keepboth_store::{OpenError, Store};
-use tokio::sync::{Notify, broadcast, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
 
 use crate::hooks::Chain;
 
@@ -47,6 +47,14 @@ pub struct Bounds {
     pub replicate: bool,
 }
 
+/// Bytes of clients' writes that may be on their way to the disk, in units of [`WRITE_UNIT`]: 64 MiB.
+const WRITE_UNITS: u32 = 65_536;
+/// Bytes for which a write takes one unit of room.
+const WRITE_UNIT: usize = 1_024;
+
+/// Room for the bytes of a write; given back when it is answered.
+pub type ByteRoom = Option<OwnedSemaphorePermit>;
+
 /// A namespace that is open.
 pub struct Space {
     /// Its name.
@@ -59,6 +67,7 @@ pub struct Space {
     news: broadcast::Sender<Arc<News>>,
     peers: Mutex<BTreeMap<NodeId, PeerStanding>>,
     heard: Mutex<Heard>,
+    write_units: Arc<Semaphore>,
     moved: Arc<Notify>,
 }
 
@@ -106,12 +115,29 @@ impl Space {
         let after = after::After::start(&name, &store, &chain, &bounds, effects);
         let door = door::Door::start(&name, &store, &chain, &bounds, after);
         let peers = Mutex::default();
-        Ok(Arc::new(Space { name, store, bounds, door, news, peers, heard, moved }))
+        Ok(Arc::new(Space {
+            write_units: Arc::new(Semaphore::new(WRITE_UNITS as usize)),
+            name,
+            store,
+            bounds,
+            door,
+            news,
+            peers,
+            heard,
+            moved,
+        }))
     }
 
     /// Everything that happens from now on.
     pub fn listen(&self) -> broadcast::Receiver<Arc<News>> {
         self.news.subscribe()
+    }
+
+    /// Waits for room for a write of so many bytes, so that what waits is bounded in bytes too.
+    pub async fn byte_room(&self, bytes: usize) -> ByteRoom {
+        let units = u32::try_from(bytes / WRITE_UNIT).unwrap_or(WRITE_UNITS);
+        let units = (units + 1).min(WRITE_UNITS);
+        self.write_units.clone().acquire_many_owned(units).await.ok()
     }
 
     /// Takes a write; see [`door::Door::write`].

@@ -14,7 +14,6 @@ mod paging;
 mod past;
 mod power;
 mod queue;
-mod rates;
 mod receiving;
 mod trash;
 mod writes;
