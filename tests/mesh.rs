@@ -35,6 +35,18 @@ async fn part(wire: &Wire, sides: [&Server; 2]) {
     }
 }
 
+/// Two nodes that are parted and have both changed `k`.
+async fn disagreeing() -> (Server, Server, Wire) {
+    let (a, b, wire) = pair().await;
+    let (mut at_a, mut at_b) = (a.client().await, b.client().await);
+    at_a.put("notes", "k", json!("base")).await;
+    synced(&[&a, &b]).await;
+    part(&wire, [&a, &b]).await;
+    at_a.put("notes", "k", json!("from a")).await;
+    at_b.put("notes", "k", json!("from b")).await;
+    (a, b, wire)
+}
+
 async fn addresses(client: &mut Client, key: &str) -> Json {
     let refusal = client.error(json!({"get": {"ns": "notes", "key": key}})).await;
     assert_eq!(refusal["code"], "in_conflict", "{refusal}");
@@ -58,13 +70,8 @@ async fn what_one_node_writes_the_other_shows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_edits_keep_both_under_the_same_names_everywhere() {
-    let (a, b, wire) = pair().await;
+    let (a, b, wire) = disagreeing().await;
     let (mut at_a, mut at_b) = (a.client().await, b.client().await);
-    at_a.put("notes", "k", json!("base")).await;
-    synced(&[&a, &b]).await;
-    part(&wire, [&a, &b]).await;
-    at_a.put("notes", "k", json!("from a")).await;
-    at_b.put("notes", "k", json!("from b")).await;
     wire.mend();
     synced(&[&a, &b]).await;
 
@@ -96,13 +103,8 @@ async fn concurrent_edits_keep_both_under_the_same_names_everywhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conflict_is_told_once_to_the_watchers_of_each_node() {
-    let (a, b, wire) = pair().await;
+    let (a, b, wire) = disagreeing().await;
     let (mut at_a, mut at_b) = (a.client().await, b.client().await);
-    at_a.put("notes", "k", json!("base")).await;
-    synced(&[&a, &b]).await;
-    part(&wire, [&a, &b]).await;
-    at_a.put("notes", "k", json!("from a")).await;
-    at_b.put("notes", "k", json!("from b")).await;
     for client in [&mut at_a, &mut at_b] {
         client.ok(json!({"watch": {"ns": "notes"}})).await;
     }

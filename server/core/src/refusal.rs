@@ -43,7 +43,6 @@ codes! {
     InConflict "in_conflict" false "The name stands for several objects; the answer lists their addresses. Read one of them, put at the key to start it anew, or resolve.";
     NoConflict "no_conflict" false "The key is not in conflict, so there is nothing to resolve; an ordinary put does it.";
     VersionMismatch "version_mismatch" false "The object is not what the condition names any more; read it again and decide anew. Nothing was changed.";
-    ValueForgotten "value_forgotten" false "The version is known, its value is not kept any more.";
     SchemaRefused "schema_refused" false "The value or event breaks a JSON Schema; the message names the schema file, the place in the value and the rule.";
     HookRefused "hook_refused" false "A hook of the namespace refused the write on purpose; `reason` is the hook's own code.";
     HookFailed "hook_failed" false "A hook of the namespace failed or hit its limit, so the write was refused; the message names script and line.";

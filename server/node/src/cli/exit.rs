@@ -37,7 +37,7 @@ impl Exit {
     /// The exit code of a refusal.
     fn of(code: Code) -> Exit {
         match code {
-            Code::NotFound | Code::UnknownNamespace | Code::ValueForgotten => Exit::NotFound,
+            Code::NotFound | Code::UnknownNamespace => Exit::NotFound,
             Code::InConflict | Code::NoConflict | Code::VersionMismatch => Exit::Conflict,
             Code::BadKey
             | Code::ReservedKey

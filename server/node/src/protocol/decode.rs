@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use super::args::{Args, did_you_mean};
 use super::format::Format;
 use super::msgpack;
-use super::request::{BatchOp, Call, METHODS, Request, Resolution, in_batch};
+use super::request::{BatchOp, Call, METHODS, Request, Resolution};
 use super::tree::{Members, Tree, shown};
 
 /// The largest request id: what every JSON reader holds exactly.
@@ -239,7 +239,7 @@ fn batch(format: Format, ns: &Namespace, args: &mut Args) -> Result<Vec<BatchOp>
         let words = format!("the batch has {found} operations, the limit is {limit}");
         return Err(Refusal::new(Code::BatchTooLarge, words));
     }
-    let op = |(index, op)| batch_op(format, ns, op).map_err(|refusal| in_batch(index, refusal));
+    let op = |(index, op)| batch_op(format, ns, op).map_err(|refusal| refusal.in_batch(index));
     ops.into_iter().enumerate().map(op).collect()
 }
 

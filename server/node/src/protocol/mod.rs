@@ -39,7 +39,7 @@ pub use encode::{encode_answer, encode_end, encode_event, encode_live, encode_no
 pub use estimate::{ANSWER_BYTES, Estimate, ITEMS_BYTES_MAX};
 pub use format::Format;
 pub use notice::Notice;
-pub use request::{BatchOp, Call, METHODS, PutValue, Request, Resolution, in_batch};
+pub use request::{BatchOp, Call, METHODS, PutValue, Request, Resolution};
 pub use told::Told;
 
 pub(crate) use args::did_you_mean;

@@ -2,7 +2,6 @@
 
 use keepboth_core::ids::{ConflictId, VersionId};
 use keepboth_core::name::{Address, Key, Name, Namespace};
-use keepboth_core::refusal::Refusal;
 use keepboth_core::value::Value;
 use keepboth_core::write::Condition;
 use serde_json::Value as Json;
@@ -261,12 +260,6 @@ pub enum BatchOp {
         /// Only if the conflict is still this one.
         if_conflict: Option<ConflictId>,
     },
-}
-
-/// Says in a refusal's message which operation of a batch it is about, counted from 0.
-pub fn in_batch(index: usize, mut refusal: Refusal) -> Refusal {
-    refusal.message = format!("operation {index}: {}", refusal.message);
-    refusal
 }
 
 /// What a conflict is resolved with.
