@@ -2,12 +2,15 @@
 
 use futures_util::{SinkExt, StreamExt};
 use keepboth_core::digest::Digest;
+use keepboth_core::handshake::{Proof, Role, Transcript};
 use keepboth_core::hash;
-use keepboth_core::ids::{NodeId, StoreId};
+use keepboth_core::identity::NodeKey;
+use keepboth_core::ids::StoreId;
 use keepboth_core::name::{Key, Namespace};
+use keepboth_core::policy::Policy;
 use keepboth_core::value::Value;
 use keepboth_core::version::{Event, Version};
-use keepboth_core::wire::{Hello, Message as Wire, PROTOCOL, SUBPROTOCOL, Space};
+use keepboth_core::wire::{Greet, Hello, Message as Wire, PROTOCOL, SUBPROTOCOL, Space};
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -26,13 +29,32 @@ fn notes() -> Namespace {
     Namespace::new("notes").expect("a name")
 }
 
-pub fn hello(protocol: u32) -> Wire {
+/// Who the tests' peer is.
+pub fn key() -> NodeKey {
+    NodeKey::from_seed(&[9; 32])
+}
+
+pub const NONCE: [u8; 32] = [7; 32];
+
+pub fn greet(protocol: u32) -> Wire {
+    Wire::Greet(Greet { protocol, protocol_min: protocol, nonce: NONCE })
+}
+
+/// The proof of this node on a connection where it has greeted.
+pub fn prove(key: &NodeKey, answerer: [u8; 32]) -> Wire {
+    let transcript = Transcript { dialler: NONCE, answerer, binding: [0; 32] };
+    Wire::Prove(Proof::new(key, [1; 16], &transcript, Role::Dialler, None, None))
+}
+
+pub fn hello() -> Wire {
     Wire::Hello(Hello {
-        protocol,
-        protocol_min: protocol,
-        node: NodeId([9; 32]),
         agent: "a test".into(),
-        spaces: vec![Space { namespace: notes(), store: StoreId([9; 16]) }],
+        spaces: vec![Space {
+            namespace: notes(),
+            store: StoreId([9; 16]),
+            policy: Policy::default(),
+            away: false,
+        }],
     })
 }
 
@@ -47,10 +69,25 @@ impl Peer {
 
     /// A peer that has greeted.
     pub async fn greeted(server: &Server) -> Peer {
+        Peer::told(server).await.0
+    }
+
+    /// A peer that has greeted, and what the server has told it of itself.
+    pub async fn told(server: &Server) -> (Peer, Hello) {
         let mut peer = Peer::connect(server).await;
-        peer.say(hello(PROTOCOL)).await;
-        assert!(matches!(peer.hear().await, Some(Wire::Hello(_))));
-        peer
+        let answerer = peer.nonce().await;
+        peer.say(prove(&key(), answerer)).await;
+        assert!(matches!(peer.hear().await, Some(Wire::Prove(_))));
+        let Some(Wire::Hello(theirs)) = peer.hear().await else { panic!("no hello") };
+        peer.say(hello()).await;
+        (peer, theirs)
+    }
+
+    /// Greets, and takes the nonce of the server's greeting.
+    pub async fn nonce(&mut self) -> [u8; 32] {
+        self.say(greet(PROTOCOL)).await;
+        let Some(Wire::Greet(theirs)) = self.hear().await else { panic!("no greeting") };
+        theirs.nonce
     }
 
     pub async fn say(&mut self, message: Wire) {
@@ -90,7 +127,7 @@ impl Peer {
 pub fn event(value: Value) -> Event {
     let key = Key::new("k").expect("a key");
     let version = Version::first(&key, hash::data_hash(&value), 1, StoreId([9; 16]));
-    Event { key, version, value: Some(value) }
+    Event::new(key, version, Some(value))
 }
 
 pub fn live(event: Event) -> Wire {
@@ -98,6 +135,7 @@ pub fn live(event: Event) -> Wire {
         namespace: notes(),
         sequence: 1,
         root: Some(Digest::default()),
+        maker: key().id(),
         events: vec![event],
     }
 }
@@ -136,7 +174,7 @@ async fn text_frames_have_no_place_between_nodes() {
 async fn another_protocol_version_is_refused_naming_both() {
     let server = Server::start(CONFIG).await;
     let mut peer = Peer::connect(&server).await;
-    peer.say(hello(99)).await;
+    peer.say(greet(99)).await;
     let (code, words) = peer.refusal().await;
     assert_eq!(code, "unsupported");
     assert!(words.contains("99") && words.contains(&PROTOCOL.to_string()), "{words}");
@@ -149,7 +187,7 @@ async fn a_message_before_the_greeting_is_refused() {
     let server = Server::start(CONFIG).await;
     let mut peer = Peer::connect(&server).await;
     peer.say(live(event(Value::string("v")))).await;
-    assert!(peer.refusal().await.1.contains("hello"));
+    assert!(peer.refusal().await.1.contains("greeting"));
     assert!(peer.ended().await);
 }
 
@@ -184,7 +222,7 @@ async fn forged_versions_are_refused_and_the_stream_goes_on() {
 }
 
 #[tokio::test]
-async fn an_oversized_value_of_a_peer_is_refused_with_limit_size_and_stage() {
+async fn an_oversized_value_of_a_peer_is_kept_unseen_and_said_with_limit_size_and_stage() {
     let server = Server::start("[namespaces.notes]\nvalue_bytes_max = \"1 KiB\"\n").await;
     let mut peer = Peer::greeted(&server).await;
     peer.say(live(event(Value::string("x".repeat(1_025))))).await;
@@ -194,6 +232,8 @@ async fn an_oversized_value_of_a_peer_is_refused_with_limit_size_and_stage() {
         words.contains("value is 1,025 bytes from a peer, the limit is 1,024 bytes"),
         "{words}"
     );
+    while !matches!(peer.hear().await.expect("an answer"), Wire::Ack { whole: true, .. }) {}
+    assert_eq!(server.client().await.objects("notes").await, json!({}));
 }
 
 #[tokio::test]
@@ -214,15 +254,14 @@ async fn a_peer_that_is_refused_too_often_is_cut_off() {
 #[tokio::test]
 async fn live_events_of_ones_own_origin_and_of_other_namespaces_are_ignored() {
     let server = Server::start(CONFIG).await;
-    let mut peer = Peer::connect(&server).await;
-    peer.say(hello(PROTOCOL)).await;
-    let Some(Wire::Hello(theirs)) = peer.hear().await else { panic!("no greeting") };
+    let (mut peer, theirs) = Peer::told(&server).await;
     let mut own = event(Value::string("own"));
     own.version.origin = theirs.spaces[0].store;
     peer.say(live(own)).await;
     let elsewhere = Namespace::new("elsewhere").expect("a name");
     let events = vec![event(Value::string("other"))];
-    peer.say(Wire::Live { namespace: elsewhere, sequence: 1, root: None, events }).await;
+    let (maker, root) = (key().id(), None);
+    peer.say(Wire::Live { namespace: elsewhere, sequence: 1, root, maker, events }).await;
     while !matches!(peer.hear().await.expect("an answer"), Wire::Ack { .. }) {}
     assert_eq!(server.client().await.objects("notes").await, json!({}));
 }

@@ -97,7 +97,7 @@ async fn a_conflict_is_listed_shown_and_resolved() {
     let b = Server::start(CONFIG).await;
     wire.lead_to(b.address());
     let a = Server::start(&format!(
-        "[mesh]\npeers = [\"ws://{}\"]\nreconnect_min = \"20ms\"\nreconnect_max = \"100ms\"\n{CONFIG}",
+        "[mesh]\ndev = true\nadvertise = []\npeers = [\"ws://{}\"]\nreconnect_min = \"20ms\"\nreconnect_max = \"100ms\"\n{CONFIG}",
         wire.address
     ))
     .await;

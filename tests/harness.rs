@@ -1,18 +1,22 @@
 //! Real servers of their own process on free ports, and a WebSocket client that is not ours.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 pub use keepboth::cli::demo::link::Wire;
 use keepboth::cli::demo::node::Node;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 /// After this a test that waits has failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -80,12 +84,29 @@ impl Server {
         self.node.take().expect("a running server").stop().await.expect("stopped")
     }
 
+    /// Has the server read its configuration again, by SIGHUP.
+    pub async fn hang_up(&self) {
+        self.signal("HUP").await;
+    }
+
+    /// Sends a signal to the process, for instance `STOP`, which holds it as a stuck machine would.
+    pub async fn signal(&self, name: &str) {
+        self.node().signal(name).await.expect("a signal");
+    }
+
+    /// Writes another configuration into the server's folder.
+    pub fn rewrite(&self, config: &str) {
+        std::fs::write(self.config(), whole(config)).expect("a config");
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
+    /// A client that trusts the certificate beside the configuration, if the server speaks TLS.
     pub async fn client(&self) -> Client {
-        Client::connect(&self.url(), None).await
+        let ca = self.folder.path().join("cert.pem");
+        Client::try_connect(&self.url(), None, &ca).await.expect("a connection")
     }
 
     /// Waits until the namespace is in this state.
@@ -107,29 +128,75 @@ fn whole(config: &str) -> String {
         project.join("scripts"),
         project.join("schemas")
     );
+    let dev = if config.contains("[mesh]") { "" } else { "[mesh]\ndev = true\n" };
     match config.contains("[server]") {
-        true => config.to_owned(),
-        false => format!("{server}{config}"),
+        true => format!("{config}{dev}"),
+        false => format!("{server}{dev}{config}"),
     }
+}
+
+async fn secure(
+    host: &str,
+    tcp: TcpStream,
+    ca: &Path,
+) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(ca).expect("certificates") {
+        roots.add(certificate.expect("a certificate")).expect("a certificate");
+    }
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .expect("versions")
+    .with_root_certificates(roots)
+    .with_no_client_auth();
+    let name = ServerName::try_from(host.to_owned()).expect("a name");
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    connector.connect(name, tcp).await.map_err(|e| e.to_string())
 }
 
 /// A plain WebSocket client that speaks JSON.
 pub struct Client {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: WebSocketStream<Box<dyn Io>>,
     next: u64,
     /// Pushed frames that came while an answer was waited for.
     pushed: Vec<Json>,
 }
 
+/// What carries a connection.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
 impl Client {
     pub async fn connect(url: &str, protocol: Option<&str>) -> Client {
+        Client::try_connect(url, protocol, Path::new("/nowhere")).await.expect("a connection")
+    }
+
+    /// Connects, or says why not. With `wss://` the server's certificate must be one of these, or be
+    /// signed by one of them.
+    pub async fn try_connect(
+        url: &str,
+        protocol: Option<&str>,
+        ca: &Path,
+    ) -> Result<Client, String> {
         let mut request = url.into_client_request().expect("a URL");
         if let Some(protocol) = protocol {
             let protocol = protocol.parse().expect("a protocol");
             request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
         }
-        let (socket, _) = tokio_tungstenite::connect_async(request).await.expect("a connection");
-        Client { socket, next: 1, pushed: Vec::new() }
+        let uri = request.uri();
+        let (host, port) = (uri.host().expect("a host"), uri.port_u16().expect("a port"));
+        let tcp = TcpStream::connect((host, port)).await.map_err(|e| e.to_string())?;
+        tcp.set_nodelay(true).expect("a socket");
+        let stream: Box<dyn Io> = match uri.scheme_str() {
+            Some("wss") => Box::new(secure(host, tcp, ca).await?),
+            _ => Box::new(tcp),
+        };
+        let opened = tokio_tungstenite::client_async(request, stream).await;
+        let (socket, _) = opened.map_err(|e| e.to_string())?;
+        Ok(Client { socket, next: 1, pushed: Vec::new() })
     }
 
     pub async fn send(&mut self, message: Message) {
@@ -157,8 +224,10 @@ impl Client {
 
     /// The next message that is not a ping.
     pub async fn message(&mut self) -> Message {
+        // Pings are no progress.
+        let until = Instant::now() + PATIENCE;
         loop {
-            let next = timeout(PATIENCE, self.socket.next()).await.expect("a message in time");
+            let next = timeout_at(until, self.socket.next()).await.expect("a message in time");
             match next.expect("an open connection").expect("a message") {
                 Message::Ping(_) | Message::Pong(_) => {}
                 message => return message,
@@ -190,6 +259,21 @@ impl Client {
                 return frame;
             }
             self.pushed.push(frame);
+        }
+    }
+
+    /// Asks, and gives the whole answer; None if the connection ends first. Whoever asks sets a time.
+    pub async fn try_ask(&mut self, mut frame: Json) -> Option<Json> {
+        let id = self.next;
+        self.next += 1;
+        frame["id"] = id.into();
+        self.socket.send(Message::text(frame.to_string())).await.ok()?;
+        loop {
+            let Message::Text(text) = self.socket.next().await?.ok()? else { continue };
+            let answer: Json = serde_json::from_str(&text).expect("JSON");
+            if answer["id"] == id {
+                return Some(answer);
+            }
         }
     }
 

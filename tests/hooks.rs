@@ -199,7 +199,7 @@ async fn merged(script: &str, sides: [Json; 2], both_have_it: bool) -> Json {
     let config = |peers: &str, hook: bool| {
         let hook = if hook { lua(&[script], "") } else { String::new() };
         format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\n[mesh]\npeers = [{peers}]\nreconnect_min = \"20ms\"\nreconnect_max = \"100ms\"\n[namespaces.notes]\n{hook}"
+            "[server]\nlisten = \"127.0.0.1:0\"\n[mesh]\ndev = true\nadvertise = []\npeers = [{peers}]\nreconnect_min = \"20ms\"\nreconnect_max = \"100ms\"\n[namespaces.notes]\n{hook}"
         )
     };
     let b = Server::start_with(&config("", both_have_it), |folder| scripts(folder, &[])).await;

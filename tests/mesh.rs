@@ -5,17 +5,19 @@ use serde_json::{Value as Json, json};
 use crate::harness::{Client, Server, Wire};
 
 const NOTES: &str = "[namespaces.notes]\n";
+/// A node that is dialled where its peers are told, and nowhere else.
+const HIDDEN: &str = "[mesh]\ndev = true\nadvertise = []\n[namespaces.notes]\n";
 
 fn mesh(peers: &[String]) -> String {
     format!(
-        "[mesh]\npeers = {peers:?}\nreconnect_min = \"20ms\"\nreconnect_max = \"100ms\"\ncompare_every = \"1s\"\n{NOTES}"
+        "[mesh]\ndev = true\nadvertise = []\npeers = {peers:?}\nreconnect_min = \"20ms\"\nreconnect_max = \"100ms\"\ncompare_every = \"1s\"\n{NOTES}"
     )
 }
 
 /// Two nodes, the first of which dials the second through a wire.
 async fn pair() -> (Server, Server, Wire) {
     let wire = Wire::start().await.expect("a wire");
-    let b = Server::start(NOTES).await;
+    let b = Server::start(HIDDEN).await;
     wire.lead_to(b.address());
     let a = Server::start(&mesh(&[format!("ws://{}", wire.address)])).await;
     (a, b, wire)
@@ -155,7 +157,7 @@ async fn a_write_at_a_key_in_conflict_starts_anew_and_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_node_takes_everything_and_a_restarted_one_what_it_missed() {
-    let mut b = Server::start(NOTES).await;
+    let mut b = Server::start(HIDDEN).await;
     let mut at_b = b.client().await;
     for n in 0..300 {
         at_b.put("notes", &format!("k{n}"), json!(n)).await;
@@ -180,7 +182,7 @@ async fn an_empty_node_takes_everything_and_a_restarted_one_what_it_missed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_nodes_in_a_line_agree() {
-    let c = Server::start(NOTES).await;
+    let c = Server::start(HIDDEN).await;
     let b = Server::start(&mesh(&[c.url()])).await;
     let a = Server::start(&mesh(&[b.url()])).await;
     synced_or_empty(&[&a, &b, &c]).await;

@@ -27,6 +27,11 @@ async fn the_conflict_is_seen_and_resolved_as_the_page_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_mesh_is_joined_and_written_to_as_the_page_says() {
+    follow("A mesh of nodes").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_hook_and_the_schema_refuse_as_the_page_says() {
     follow("A hook and a schema").await;
 }
@@ -42,6 +47,7 @@ fn no_block_is_left_out() {
         "Start",
         "The first five minutes",
         "A conflict, seen and resolved",
+        "A mesh of nodes",
         "A hook and a schema",
         "Deploying",
     ];
@@ -328,7 +334,7 @@ impl Reader {
     /// Runs a command until it says what the page says. What only reads may be ahead of the exchange
     /// between the nodes, and is asked again.
     async fn command(&mut self, command: &str, expected: &str) {
-        let reads = ["get", "ls", "show", "status"];
+        let reads = ["get", "ls", "show", "status", "acks"];
         let again = command.split(' ').any(|word| reads.contains(&word));
         let (shown, deadline) = (expected, Instant::now() + PATIENCE);
         loop {

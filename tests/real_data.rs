@@ -14,6 +14,7 @@ bind = { "airport/*" = "airport.schema.json" }
 [[namespaces.airports.plugins]]
 use = "lua"
 scripts = ["stamp.luau"]
+time_limit_ms = 5000
 "#;
 
 fn import(url: &str, file: &std::path::Path) -> std::process::Output {
@@ -49,7 +50,7 @@ async fn airports_are_imported_replicated_edited_apart_and_converge() {
     let b = Server::start(CONFIG).await;
     wire.lead_to(b.address());
     let mesh = format!(
-        "[mesh]\npeers = [\"ws://{}\"]\nreconnect_min = \"20ms\"\nreconnect_max = \"100ms\"\n",
+        "[mesh]\ndev = true\nadvertise = []\npeers = [\"ws://{}\"]\nreconnect_min = \"20ms\"\nreconnect_max = \"100ms\"\n",
         wire.address
     );
     let a = Server::start(&format!("{mesh}{CONFIG}")).await;

@@ -4,28 +4,28 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use futures_util::SinkExt;
-use keepboth_core::wire::{Message as Wire, PROTOCOL};
+use keepboth_core::wire::Message as Wire;
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::bad_peers::{Peer, hello};
+use crate::bad_peers::Peer;
 use crate::harness::{PATIENCE, Server};
 
 const NOTES: &str = "[namespaces.notes]\n";
 
 fn mesh(peers: &[String]) -> String {
     format!(
-        "[mesh]\npeers = {peers:?}\nreconnect_min = \"20ms\"\nreconnect_max = \"100ms\"\n{NOTES}"
+        "[mesh]\ndev = true\npeers = {peers:?}\nreconnect_min = \"20ms\"\nreconnect_max = \"100ms\"\n{NOTES}"
     )
 }
 
 /// A configuration with one script of the test's own.
 fn scripted(limits: &str, namespaces: &str) -> String {
     format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\n[limits]\n{limits}\n{namespaces}[[namespaces.notes.plugins]]\nuse = \"lua\"\nscripts = [\"own.luau\"]\n"
+        "[server]\nlisten = \"127.0.0.1:0\"\n[limits]\n{limits}\n{namespaces}[[namespaces.notes.plugins]]\nuse = \"lua\"\nscripts = [\"own.luau\"]\ntime_limit_ms = 5000\n"
     )
 }
 
@@ -54,7 +54,8 @@ async fn a_small_limit_of_frames_for_clients_does_not_keep_nodes_apart() {
 async fn what_hooks_write_after_an_answer_is_there_after_a_stop() {
     let slow = "kb.namespace():on_put(function(ev) for i = 1, 100000 do end end)";
     let audit = "[[namespaces.notes.plugins]]\nuse = \"audit\"\nto = \"trail\"\n";
-    let lua = "[[namespaces.trail.plugins]]\nuse = \"lua\"\nscripts = [\"own.luau\"]\n";
+    // A busy machine must not stop a script that is no test of the time limit.
+    let lua = "[[namespaces.trail.plugins]]\nuse = \"lua\"\nscripts = [\"own.luau\"]\ntime_limit_ms = 5000\n";
     let config =
         format!("[server]\nlisten = \"127.0.0.1:0\"\n{NOTES}{audit}[namespaces.trail]\n{lua}");
     let mut server = Server::start_with(&config, |folder| script(folder, slow)).await;
@@ -236,8 +237,7 @@ async fn a_peer_that_is_cut_off_in_the_middle_of_talking_is_told_why() {
 #[tokio::test]
 async fn a_peer_cannot_forge_lines_of_the_log() {
     let server = Server::start(NOTES).await;
-    let mut peer = Peer::connect(&server).await;
-    peer.say(hello(PROTOCOL)).await;
+    let mut peer = Peer::greeted(&server).await;
     let message = format!("no\nFORGED \u{1b}[31m{}", "x".repeat(100_000));
     peer.say(Wire::Refused { code: "no\nFORGED".into(), message }).await;
     peer.0.send(Message::text("the end")).await.expect("sent");

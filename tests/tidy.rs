@@ -27,6 +27,7 @@ fn rooms() -> Vec<(&'static str, &'static [&'static str])> {
                 "keepboth-audit",
             ],
         ),
+        ("tests/simulation", &["keepboth-core"]),
     ]
 }
 
@@ -97,6 +98,18 @@ fn the_rules_know_neither_clock_nor_chance() {
         let code = code(&file);
         for word in ["Instant::now", "SystemTime", "rand::", "getrandom", "std::thread", "std::net"]
         {
+            assert!(!code.contains(word), "{} uses {word}", file.display());
+        }
+    }
+}
+
+/// Its time is its own, and its chance comes from the seed.
+#[test]
+fn the_simulation_knows_neither_clock_nor_chance() {
+    for file in sources(&root().join("tests/simulation/src")) {
+        let code = code(&file);
+        let words = ["Instant::now", "SystemTime", "rand::rng()", "getrandom", "std::thread"];
+        for word in words {
             assert!(!code.contains(word), "{} uses {word}", file.display());
         }
     }

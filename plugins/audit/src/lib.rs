@@ -17,6 +17,7 @@ use keepboth_core::name::{Key, Name, Namespace};
 use keepboth_core::plugin::{
     Done, Effect, Factory, Failure, Plugin, Points, SettingsError, Site, Worker,
 };
+use keepboth_core::policy::Fingerprint;
 use keepboth_core::refusal::Refusal;
 use keepboth_core::value::Value;
 use keepboth_core::version::Change;
@@ -75,6 +76,11 @@ impl Plugin for Audit {
 
     fn worker(&self) -> Result<Box<dyn Worker>, String> {
         Ok(Box::new(Clerk { to: self.to.clone() }))
+    }
+
+    /// Two nodes with the same fingerprint do the same. A plugin that reads files takes their contents too.
+    fn fingerprint(&self) -> [u8; 32] {
+        Fingerprint::new().with("audit").with(self.to.as_str()).finish()
     }
 }
 

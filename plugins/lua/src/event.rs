@@ -1,6 +1,7 @@
 //! The argument of a hook: an event of a put or delete, or a conflict.
 
-use keepboth_core::plugin::Conflict;
+use keepboth_core::name::Key;
+use keepboth_core::plugin::{Conflict, StateChange};
 use mlua::{Lua, MetaMethod, Table, UserData, UserDataMethods, Value};
 
 use crate::fault::raise;
@@ -28,7 +29,7 @@ impl Event {
         let Some(subject) = &state.subject else { return Ok(Value::Nil) };
         let text = |text: &str| lua.create_string(text).map(Value::String);
         match field {
-            "key" => text(subject.key.as_str()),
+            "key" => text(subject.key.as_ref().map_or("", Key::as_str)),
             "namespace" => text(subject.namespace.as_str()),
             "actor" => text(actor(subject.origin.as_ref()).map_or("", |a| a)),
             "timestamp" => Ok(Value::Number(subject.origin.as_ref().map_or(0, |o| o.now) as f64)),
@@ -123,7 +124,10 @@ impl UserData for Event {
         );
         methods.add_meta_method(MetaMethod::ToString, |_, event, ()| {
             Ok(match &event.state.borrow().subject {
-                Some(s) => format!("{} event of {}", s.hook.as_str(), s.key),
+                Some(Subject { hook, key: Some(key), .. }) => {
+                    format!("{} event of {key}", hook.as_str())
+                }
+                Some(subject) => format!("{} event", subject.hook.as_str()),
                 None => "event that is over".to_owned(),
             })
         });
@@ -150,6 +154,17 @@ pub fn conflict(lua: &Lua, state: &Shared, conflict: &Conflict) -> mlua::Result<
     }
     sides.set_readonly(true);
     table.raw_set("sides", sides)?;
+    table.set_readonly(true);
+    Ok(table)
+}
+
+/// The argument of `on_state`.
+pub fn state(lua: &Lua, change: &StateChange) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    table.raw_set("namespace", change.namespace.as_str())?;
+    table.raw_set("before", change.before.as_str())?;
+    table.raw_set("now", change.now.as_str())?;
+    table.raw_set("reason", &*change.reason)?;
     table.set_readonly(true);
     Ok(table)
 }

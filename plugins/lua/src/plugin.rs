@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use keepboth_core::json;
 use keepboth_core::plugin::{Built, Factory, Plugin, Points, Site, Worker};
+use keepboth_core::policy::Fingerprint;
 use serde_json::Value as Json;
 
 use crate::deadline;
 use crate::script::Script;
-use crate::settings::{Settings, mistake};
-use crate::state::Hook;
+use crate::settings::{OnFailure, Settings, mistake};
+use crate::state::{Had, Hook};
 use crate::vm::Vm;
 use crate::worker::{Bound, LuaWorker};
 
@@ -40,7 +42,7 @@ fn build(site: &Site, settings: Json) -> Built {
     Ok(Arc::new(LuaPlugin(Arc::new(Bound { namespace, settings, scripts }))))
 }
 
-fn load(site: &Site, settings: &Settings, name: &str) -> Result<(Script, [bool; 5]), String> {
+fn load(site: &Site, settings: &Settings, name: &str) -> Result<(Script, Had), String> {
     let script = Script::read(&site.scripts, name)?;
     let vm = Vm::load(&script, &site.namespace, settings).map_err(|fault| {
         format!("{}: {}", fault.place.as_deref().unwrap_or(&script.chunk), fault.words)
@@ -64,10 +66,23 @@ impl Plugin for LuaPlugin {
             before_delete: any(Hook::OnDelete),
             conflict: any(Hook::OnConflict),
             after: any(Hook::AfterPut) || any(Hook::AfterDelete),
+            state: any(Hook::OnState),
         }
     }
 
     fn worker(&self) -> Result<Box<dyn Worker>, String> {
         Ok(Box::new(LuaWorker::new(self.0.clone())?))
+    }
+
+    fn fingerprint(&self) -> [u8; 32] {
+        let settings = &self.0.settings;
+        let print = Fingerprint::new()
+            .with("lua")
+            .with(settings.time_limit_ms.to_be_bytes())
+            .with((settings.memory_limit as u64).to_be_bytes())
+            .with([u8::from(settings.on_failure == OnFailure::Pass)])
+            .with(json::canonical(&Json::Object(settings.options.clone())));
+        let scripts = self.0.scripts.iter();
+        scripts.fold(print, |print, (s, _)| print.with(&*s.chunk).with(&*s.source)).finish()
     }
 }

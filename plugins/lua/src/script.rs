@@ -22,6 +22,8 @@ pub struct Script {
     pub chunk: Arc<str>,
     /// What the VMs load; made here, never read from a file.
     pub bytecode: Arc<[u8]>,
+    /// The text that was read.
+    pub source: Arc<str>,
 }
 
 impl Script {
@@ -36,7 +38,7 @@ impl Script {
             Error::SyntaxError { message, .. } => format!("{chunk}:{}", one_line(&message, 500)),
             other => format!("{chunk}: {other}"),
         })?;
-        Ok(Script { chunk: chunk.into(), bytecode: bytecode.into() })
+        Ok(Script { chunk: chunk.into(), bytecode: bytecode.into(), source: source.into() })
     }
 }
 

@@ -26,16 +26,28 @@ pub enum Hook {
     AfterPut,
     /// After a delete.
     AfterDelete,
+    /// After a change of the store's state.
+    OnState,
 }
+
+/// For each hook, in the order of [`Hook::ALL`], whether a script has it.
+pub type Had = [bool; Hook::ALL.len()];
 
 impl Hook {
     /// All hooks.
-    pub const ALL: [Hook; 5] =
-        [Hook::OnPut, Hook::OnDelete, Hook::OnConflict, Hook::AfterPut, Hook::AfterDelete];
+    pub const ALL: [Hook; 6] = [
+        Hook::OnPut,
+        Hook::OnDelete,
+        Hook::OnConflict,
+        Hook::AfterPut,
+        Hook::AfterDelete,
+        Hook::OnState,
+    ];
 
     /// The name by which a script registers it.
     pub fn as_str(self) -> &'static str {
-        ["on_put", "on_delete", "on_conflict", "after_put", "after_delete"][self as usize]
+        ["on_put", "on_delete", "on_conflict", "after_put", "after_delete", "on_state"]
+            [self as usize]
     }
 }
 
@@ -46,9 +58,9 @@ pub struct Subject {
     pub hook: Hook,
     /// The namespace.
     pub namespace: Namespace,
-    /// The key of the history.
-    pub key: Key,
-    /// Who asked; None at a conflict.
+    /// The key of the history; None at a change of state.
+    pub key: Option<Key>,
+    /// Who asked; None at a conflict and a change of state.
     pub origin: Option<Origin>,
     /// The version that was made, in after hooks.
     pub version: Option<VersionId>,

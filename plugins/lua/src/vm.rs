@@ -18,7 +18,7 @@ use crate::settings::Settings;
 use crate::state::{Ended, Hook, Rejection, Shared, State, Subject};
 use crate::tree::Kit;
 
-type Handlers = [Vec<Function>; 5];
+type Handlers = [Vec<Function>; Hook::ALL.len()];
 
 /// A loaded script.
 pub struct Vm {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use keepboth_core::name::Namespace;
-use keepboth_core::plugin::{Conflict, Delete, Done, Draft, Effect, Failure, Put, Worker};
+use keepboth_core::plugin::{
+    Conflict, Delete, Done, Draft, Effect, Failure, Put, StateChange, Worker,
+};
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value as Stored;
 
@@ -11,7 +13,7 @@ use crate::event::{self, replace};
 use crate::fault::Fault;
 use crate::script::Script;
 use crate::settings::{OnFailure, Settings};
-use crate::state::{Hook, Rejection, Subject, no_draft};
+use crate::state::{Had, Hook, Rejection, Subject, no_draft};
 use crate::tree::to_stored;
 use crate::vm::{Called, Failed, Vm};
 use crate::words::one_line;
@@ -23,7 +25,7 @@ pub struct Bound {
     /// The settings.
     pub settings: Settings,
     /// Each script with the hooks it has, in the order of [`Hook::ALL`].
-    pub scripts: Vec<(Script, [bool; 5])>,
+    pub scripts: Vec<(Script, Had)>,
 }
 
 /// Implements the hooks by the scripts.
@@ -74,10 +76,10 @@ impl LuaWorker {
     /// A failure in words.
     fn words(&self, at: usize, subject: &Subject, fault: &Fault) -> String {
         let place = fault.place.as_deref().unwrap_or(&self.bound.scripts[at].0.chunk);
-        let (hook, key) = (subject.hook.as_str(), one_line(subject.key.as_str(), 80));
-        let namespace = &subject.namespace;
-        let words = &fault.words;
-        format!("hook failed: {place} ({hook}, namespace {namespace}, key \"{key}\"): {words}")
+        let (hook, namespace, words) = (subject.hook.as_str(), &subject.namespace, &fault.words);
+        let key = subject.key.as_ref().map(|key| one_line(key.as_str(), 80));
+        let key = key.map_or_else(String::new, |key| format!(", key \"{key}\""));
+        format!("hook failed: {place} ({hook}, namespace {namespace}{key}): {words}")
     }
 
     /// What a failed before-hook means; Ok lets the write pass.
@@ -171,7 +173,7 @@ impl Worker for LuaWorker {
         let subject = Subject {
             hook: Hook::OnPut,
             namespace: put.namespace.clone(),
-            key: put.key.clone(),
+            key: Some(put.key.clone()),
             origin: Some(put.origin.clone()),
             version: None,
         };
@@ -182,7 +184,7 @@ impl Worker for LuaWorker {
         let subject = Subject {
             hook: Hook::OnDelete,
             namespace: delete.namespace.clone(),
-            key: delete.key.clone(),
+            key: Some(delete.key.clone()),
             origin: Some(delete.origin.clone()),
             version: None,
         };
@@ -205,7 +207,7 @@ impl Worker for LuaWorker {
         let subject = Subject {
             hook: Hook::OnConflict,
             namespace: conflict.namespace.clone(),
-            key: conflict.key.clone(),
+            key: Some(conflict.key.clone()),
             origin: None,
             version: None,
         };
@@ -222,7 +224,7 @@ impl Worker for LuaWorker {
         let subject = Subject {
             hook,
             namespace: done.namespace.clone(),
-            key: done.key.clone(),
+            key: Some(done.key.clone()),
             origin: Some(done.origin.clone()),
             version: Some(done.version),
         };
@@ -231,6 +233,34 @@ impl Worker for LuaWorker {
             match self.after_by(at, &subject, done) {
                 Ok(effects) => writes.extend(effects),
                 Err(words) => failures.push(words),
+            }
+        }
+        if failures.is_empty() { Ok(()) } else { Err(Failure(failures.join("; "))) }
+    }
+
+    fn state(&mut self, change: &StateChange) -> Result<(), Failure> {
+        let subject = Subject {
+            hook: Hook::OnState,
+            namespace: change.namespace.clone(),
+            key: None,
+            origin: None,
+            version: None,
+        };
+        let mut failures = Vec::new();
+        for at in self.with(Hook::OnState) {
+            let called = match self.vm(at) {
+                Err(fault) => {
+                    failures.push(self.words(at, &subject, &fault));
+                    continue;
+                }
+                Ok(vm) => {
+                    let argument =
+                        |vm: &Vm| event::state(vm.inner().0, change).map(mlua::Value::Table);
+                    vm.call(subject.clone(), Vec::new(), argument, |_, _| Ok(None::<()>))
+                }
+            };
+            if let Err(failed) = self.settle(at, called).result {
+                failures.push(self.words(at, &subject, &plain(failed)));
             }
         }
         if failures.is_empty() { Ok(()) } else { Err(Failure(failures.join("; "))) }

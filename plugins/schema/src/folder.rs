@@ -1,11 +1,12 @@
 //! Schema files and nothing else, from one folder and nowhere else.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jsonschema::{Retrieve, Uri};
 use keepboth_core::json;
@@ -25,17 +26,26 @@ const FILES_MAX: usize = 100;
 pub struct Folder {
     path: PathBuf,
     drawn_in: Arc<AtomicUsize>,
+    read: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
 }
 
 impl Folder {
     /// The folder need not exist until a file in it is read.
     pub fn new(path: &Path) -> Folder {
-        Folder { path: path.to_owned(), drawn_in: Arc::default() }
+        Folder { path: path.to_owned(), drawn_in: Arc::default(), read: Arc::default() }
+    }
+
+    /// Every file that was read, by its name, also by what a `$ref` named.
+    pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads a schema file and looks for what is wrong with it by itself. Errors name the file.
     pub fn read(&self, name: &str) -> Result<Json, Vec<String>> {
         let text = self.text(name).map_err(|why| vec![format!("{name}: {why}")])?;
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.insert(name.to_owned(), text.clone());
+        drop(read);
         // The parser counts levels itself, so that a deep file is an error and no full stack.
         let schema = json::parse(&text).map_err(|e| vec![format!("{name}: {e}")])?;
         let faults = lint::faults(&schema);

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use keepboth_core::plugin::{Plugin, Points, Put, SettingsError, Site, Worker};
+use keepboth_core::name::Key;
+use keepboth_core::plugin::{Draft, Plugin, Points, Put, SettingsError, Site, Worker};
+use keepboth_core::policy::Fingerprint;
 use keepboth_core::refusal::{Code, Refusal};
+use keepboth_core::value::Value;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -38,18 +41,31 @@ pub fn build(site: &Site, settings: Json) -> Result<Arc<dyn Plugin>, Vec<Setting
     let settings: Settings =
         serde_json::from_value(settings).map_err(|e| vec![fault(String::new(), e.to_string())])?;
     let (mut bound, mut faults) = (Vec::new(), Vec::new());
+    let mut contents = BTreeMap::new();
     for (pattern, file) in &settings.bind {
         let pointer = format!("/bind/{}", pattern.replace('~', "~0").replace('/', "~1"));
-        match Schema::load(&Folder::new(&site.schemas), file) {
+        let folder = Folder::new(&site.schemas);
+        match Schema::load(&folder, file) {
             Ok(schema) => bound.push((Pattern::new(pattern), schema)),
             Err(found) => faults.extend(found.into_iter().map(|f| fault(pointer.clone(), f))),
         }
+        contents.extend(folder.contents());
     }
     if !faults.is_empty() {
         return Err(faults);
     }
+    let fingerprint = fingerprint(&settings, &contents);
     bound.sort_by_cached_key(|(pattern, _)| pattern.rank());
-    Ok(Arc::new(Guard { bindings: Arc::new(Bindings { bound, strict: settings.strict }) }))
+    let bindings = Arc::new(Bindings { bound, strict: settings.strict });
+    Ok(Arc::new(Guard { bindings, fingerprint }))
+}
+
+fn fingerprint(settings: &Settings, contents: &BTreeMap<String, Vec<u8>>) -> [u8; 32] {
+    let start = Fingerprint::new().with("schema").with([u8::from(settings.strict)]);
+    let bound = settings.bind.iter().fold(start, |print, (key, file)| print.with(key).with(file));
+    // A mark between the two lists, so that neither can pass for a part of the other.
+    let marked = bound.with_number(Some(contents.len() as u64));
+    contents.iter().fold(marked, |print, (name, text)| print.with(name).with(text)).finish()
 }
 
 /// The patterns in the order in which they are asked.
@@ -61,6 +77,7 @@ struct Bindings {
 
 struct Guard {
     bindings: Arc<Bindings>,
+    fingerprint: [u8; 32],
 }
 
 impl Plugin for Guard {
@@ -71,6 +88,16 @@ impl Plugin for Guard {
     fn worker(&self) -> Result<Box<dyn Worker>, String> {
         Ok(Box::new(Checker { bindings: Arc::clone(&self.bindings) }))
     }
+
+    /// The same check as before a put; a delete has nothing to be checked.
+    fn admit(&self, key: &Key, value: Option<&Value>) -> Result<(), Refusal> {
+        let Some(value) = value else { return Ok(()) };
+        self.bindings.check(key, &mut Draft::new(value.clone(), None))
+    }
+
+    fn fingerprint(&self) -> [u8; 32] {
+        self.fingerprint
+    }
 }
 
 struct Checker {
@@ -80,14 +107,18 @@ struct Checker {
 impl Worker for Checker {
     fn before_put(&mut self, put: &mut Put) -> Result<(), Refusal> {
         // A side of a conflict, named by its address, obeys the schema of its key.
-        match self.bindings.of_key(put.key.as_str())? {
-            Some(schema) => schema.check(&mut put.draft),
-            None => Ok(()),
-        }
+        self.bindings.check(&put.key, &mut put.draft)
     }
 }
 
 impl Bindings {
+    fn check(&self, key: &Key, value: &mut Draft) -> Result<(), Refusal> {
+        match self.of_key(key.as_str())? {
+            Some(schema) => schema.check(value),
+            None => Ok(()),
+        }
+    }
+
     /// The schema that holds for a key; None if the key is free.
     fn of_key(&self, key: &str) -> Result<Option<&Schema>, Refusal> {
         let found = self.bound.iter().find(|(pattern, _)| pattern.matches(key));

@@ -373,3 +373,36 @@ fn wrong_settings_are_told() {
     assert!(schema["properties"]["bind"]["description"].is_string());
     assert_eq!(schema["additionalProperties"], json!(false));
 }
+
+#[test]
+fn what_peers_send_is_held_against_the_same_schemas() {
+    let folder = folder(&[("n.json", json!({"type": "object", "required": ["title"]}))]);
+    let settings = json!({"bind": {"note/*": "n.json"}, "strict": true});
+    let plugin = build_in(folder.path(), settings).expect("built");
+    let key = |text: &str| Key::new(text).expect("key");
+    let good = Value::json(&json!({"title": 1}));
+    assert_eq!(plugin.admit(&key("note/1"), Some(&good)), Ok(()));
+    for (at, value) in [("note/1", json!({})), ("other", json!({"title": 1}))] {
+        let refusal = plugin.admit(&key(at), Some(&Value::json(&value))).expect_err("refused");
+        assert_eq!(refusal.code, Code::SchemaRefused, "{refusal}");
+    }
+    assert_eq!(plugin.admit(&key("other"), None), Ok(()), "a delete breaks no schema");
+}
+
+#[test]
+fn a_fingerprint_tells_of_settings_and_of_every_file() {
+    let print = |settings: Json, inner: &str| {
+        let files = [
+            ("a.json", json!({"$ref": "b.json"})),
+            ("b.json", json!({"type": inner})),
+            ("unused.json", json!({"type": inner})),
+        ];
+        build_in(folder(&files).path(), settings).expect("built").fingerprint()
+    };
+    let settings = json!({"bind": {"*": "a.json"}});
+    let same = print(settings.clone(), "object");
+    assert_eq!(same, print(settings.clone(), "object"));
+    assert_ne!(same, print(settings, "array"), "a file that a $ref names");
+    assert_ne!(same, print(json!({"bind": {"*": "a.json"}, "strict": true}), "object"));
+    assert_ne!(same, print(json!({"bind": {"?": "a.json"}}), "object"));
+}

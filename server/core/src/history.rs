@@ -1,4 +1,4 @@
-//! All versions of one key: a graph in which every version's parents are known.
+//! All versions of one key: a graph in which every version's parents are known, or an ancestor in their stead.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::ids::VersionId;
 use crate::name::{Branch, Key};
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 use crate::version::{Change, Version};
 
 /// The position of a version in its history; parents stand before their children.
@@ -31,6 +31,8 @@ pub struct History {
     index: HashMap<VersionId, At>,
     parents: Vec<SmallVec<[At; 1]>>,
     children: Vec<SmallVec<[At; 2]>>,
+    /// Which versions stand on an ancestor instead of their only parent, which was forgotten.
+    gaps: HashMap<At, VersionId>,
 }
 
 impl History {
@@ -42,12 +44,23 @@ impl History {
             index: HashMap::new(),
             parents: Vec::new(),
             children: Vec::new(),
+            gaps: HashMap::new(),
         }
     }
 
     /// Adds a version whose record was checked by [`Version::check`]. Refused if its form does not
     /// fit its parents' kinds.
     pub fn insert(&mut self, version: Version) -> Result<Inserted, Refusal> {
+        self.insert_over(version, None)
+    }
+
+    /// As [`History::insert`], for a version whose only parent may have been forgotten: `gap` is the
+    /// nearest ancestor that is still known, and stands in for the parent. A known parent needs none.
+    pub fn insert_over(
+        &mut self,
+        version: Version,
+        gap: Option<VersionId>,
+    ) -> Result<Inserted, Refusal> {
         if self.index.contains_key(&version.id) {
             return Ok(Inserted::Known);
         }
@@ -59,6 +72,22 @@ impl History {
                 None => missing.push(*id),
             }
         }
+        let mut over = None;
+        if let (Some(foot), [_], true) = (gap, &missing[..], version.parents.len() == 1) {
+            // What lay between was a line of puts and deletes on a put or delete.
+            match self.find(&foot) {
+                None => missing = vec![foot],
+                Some(foot) if self.is_split(foot) || version.change == Change::Split => {
+                    let words = format!("version {}: a gap next to a split", version.id);
+                    return Err(Refusal::new(Code::BadVersion, words));
+                }
+                Some(at) => {
+                    missing.clear();
+                    parents.push(at);
+                    over = Some(foot);
+                }
+            }
+        }
         if !missing.is_empty() {
             return Ok(Inserted::Missing(missing));
         }
@@ -68,6 +97,7 @@ impl History {
             self.children[*parent].push(at);
         }
         self.index.insert(version.id, at);
+        self.gaps.extend(over.map(|foot| (at, foot)));
         self.versions.push(version);
         self.parents.push(parents);
         self.children.push(SmallVec::new());
@@ -117,6 +147,16 @@ impl History {
     /// The positions of a version's children.
     pub fn children(&self, at: At) -> &[At] {
         &self.children[at]
+    }
+
+    /// The ancestor on which a version stands because its only parent was forgotten.
+    pub fn gap(&self, at: At) -> Option<VersionId> {
+        self.gaps.get(&at).copied()
+    }
+
+    /// The versions that stand on a gap, in no order.
+    pub fn gaps(&self) -> impl Iterator<Item = At> {
+        self.gaps.keys().copied()
     }
 
     /// True if the version at this position is a split.

@@ -104,6 +104,11 @@ id!(
     StoreId, 16
 );
 
+id!(
+    /// Half of the hash of a key: the first half of its addresses, and its place in comparisons.
+    KeyHash, 16
+);
+
 impl DataHash {
     /// What stands for the data of a delete or split.
     pub const NONE: DataHash = DataHash([0; 32]);

@@ -24,14 +24,24 @@ pub mod version;
 pub mod history;
 /// What readers see of one history.
 pub mod view;
+/// What of a history may be forgotten, and what is left out of what readers see.
+pub mod retention;
 /// What an address means in one history.
 pub mod resolve;
 /// The versions that each write makes.
 pub mod write;
 /// Conflicts: their event, base and level.
 pub mod conflict;
+/// Who a node is, and its signatures.
+pub mod identity;
+/// What nodes prove to each other before all else.
+pub mod handshake;
+/// Who belongs to the mesh, and which way events take.
+pub mod mesh;
 /// A sum over (key, tips) that two stores compare.
 pub mod digest;
+/// What a node accepts and keeps, as short hashes by part.
+pub mod policy;
 /// The contract between the server and its plugins.
 pub mod plugin;
 /// Messages between nodes and their bytes.

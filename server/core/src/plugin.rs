@@ -9,13 +9,19 @@
 //!    that thread and need not be `Send`.
 //! 3. [`Worker`]'s methods are called for the hook points that [`Plugin::points`] names. A panic in
 //!    one becomes a refusal or a log line, never a dead server, and the worker is made anew.
-//! 4. Workers and plugin are dropped when the server has answered all writes and stops.
+//! 4. When the configuration is read again, a new plugin is made. What came in before is finished by the
+//!    old one, what comes after goes to the new one, and nothing meets both.
+//! 5. Workers and plugin are dropped when nothing waits for them any more, or the server stops.
+//!
+//! [`Plugin::admit`] and [`Plugin::fingerprint`] are called on the plugin itself, from any thread.
 //!
 //! The smallest whole plugin is `plugins/audit`: copy it.
 //!
 //! [`Factory::build`]: crate::plugin::Factory::build
 //! [`Plugin::worker`]: crate::plugin::Plugin::worker
 //! [`Plugin::points`]: crate::plugin::Plugin::points
+//! [`Plugin::admit`]: crate::plugin::Plugin::admit
+//! [`Plugin::fingerprint`]: crate::plugin::Plugin::fingerprint
 //! [`Worker`]: crate::plugin::Worker
 
 use std::path::PathBuf;
@@ -79,6 +85,8 @@ pub struct Points {
     pub conflict: bool,
     /// [`Worker::after`].
     pub after: bool,
+    /// [`Worker::state`].
+    pub state: bool,
 }
 
 /// A plugin bound to a namespace.
@@ -88,6 +96,17 @@ pub trait Plugin: Send + Sync {
 
     /// Makes what runs on one thread. An error is logged and refuses the writes that need it.
     fn worker(&self) -> Result<Box<dyn Worker>, String>;
+
+    /// Whether a version that a peer sent is shown here: None is a delete. What is refused is kept in
+    /// quarantine and asked for again when the settings change; it never changes. Must depend on its
+    /// arguments alone, and be quick: it runs where peers' changes are taken.
+    fn admit(&self, _key: &Key, _value: Option<&Value>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// A hash of the settings and of the contents of all files that they name: two nodes at which it is
+    /// the same treat writes alike. [`crate::policy::Fingerprint`] makes it.
+    fn fingerprint(&self) -> [u8; 32];
 }
 
 /// A hook's failure, in words for the log: it names script and line where there are any.
@@ -122,6 +141,47 @@ pub trait Worker {
     fn after(&mut self, _done: &Done, _writes: &mut Vec<Effect>) -> Result<(), Failure> {
         Ok(())
     }
+
+    /// After the namespace's store went from one state to another. Changes that come while one is told
+    /// are told as one. Cannot write. A failure is logged.
+    fn state(&mut self, _change: &StateChange) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// How far a store agrees with its peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Level {
+    /// No history.
+    #[default]
+    Empty,
+    /// Histories, and no peer connected, or one that differs or has not acknowledged everything.
+    NotSynced,
+    /// Histories, at least one peer connected, and all connected ones show the same digest.
+    Synced,
+}
+
+impl Level {
+    /// All states, in the order of their names in [`Level::as_str`].
+    pub const ALL: [Level; 3] = [Level::Empty, Level::NotSynced, Level::Synced];
+
+    /// The state's name in frames.
+    pub fn as_str(self) -> &'static str {
+        ["empty", "not_synced", "synced"][self as usize]
+    }
+}
+
+/// A store that went from one state to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateChange {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// The state that was left.
+    pub before: Level,
+    /// The state that holds now.
+    pub now: Level,
+    /// Why, in words for people.
+    pub reason: String,
 }
 
 /// Who asked for a write.

@@ -39,6 +39,8 @@ codes! {
     BadValue "bad_value" false "The value has no canonical form (a duplicate key, a number that binary64 cannot hold, too deep, an unknown $ escape); the message names the place.";
     ValueTooLarge "value_too_large" false "The value is over the limit at the stage that the message names; nothing was written.";
     BatchTooLarge "batch_too_large" false "A batch has at most 1,000 operations; it is all or nothing, so cut it where that is allowed.";
+    QuotaExceeded "quota_exceeded" false "The namespace holds as much as it may; the message names the limit and the figure. Delete something, or let the operator raise the limit.";
+    RateLimited "rate_limited" true "The namespace takes no more writes at this moment; the message names the limit. Send the same request again a little later.";
     NotFound "not_found" false "No object has that name here, or it was deleted.";
     InConflict "in_conflict" false "The name stands for several objects; the answer lists their addresses. Read one of them, put at the key to start it anew, or resolve.";
     NoConflict "no_conflict" false "The key is not in conflict, so there is nothing to resolve; an ordinary put does it.";
@@ -48,11 +50,16 @@ codes! {
     HookFailed "hook_failed" false "A hook of the namespace failed or hit its limit, so the write was refused; the message names script and line.";
     BadCursor "bad_cursor" false "The cursor is not one of this server's, or of a store that was since replaced; watch again without it and take the initial state.";
     TooManyWatches "too_many_watches" false "The connection has as many watches as it may; end one first.";
+    InConfig "in_config" false "The namespace is named in the configuration, which decides about it; take it out there and have it read again.";
+    BadConfig "bad_config" false "The configuration has mistakes, or a part of it could not be applied; the message lists them as `keepboth check` does. The old configuration is still in force.";
     Overloaded "overloaded" true "A bounded queue is full; wait a little and send the same request again.";
     ShuttingDown "shutting_down" true "The server is stopping; connect again and repeat the request.";
+    NotAMember "not_a_member" false "The other node is not of this mesh, or was removed from it: an operator admits it by mesh.members, by `keepboth peer add` or with an invitation.";
+    SameNode "same_node" false "The other side is this node itself, or a copy of its data folder that runs elsewhere; a copy needs a node.key of its own.";
     Unsupported "unsupported" false "The other side speaks no protocol version that this server speaks.";
     MissingParent "missing_parent" true "A version arrived before its parents; it waits while they are asked for.";
     BadVersion "bad_version" false "A version record from a peer is out of form or its hash is not what its content gives.";
+    ValueForgotten "value_forgotten" false "The version is known, and its value is not kept any more; only the newest values of a history are (`history.values`).";
     StoreFailed "store_failed" true "The disk failed; whether the write is there is unknown. Versions are deterministic, so a conditional retry is safe.";
     Corrupt "corrupt" false "What the disk holds does not match its hash; repair it from a peer or a backup.";
 }

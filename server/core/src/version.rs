@@ -124,13 +124,22 @@ pub struct Event {
     pub key: Key,
     /// The record.
     pub version: Version,
-    /// The value of a put.
+    /// The value of a put; None for other changes, and for an old put whose value was forgotten.
     pub value: Option<Value>,
+    /// Where the sender has forgotten the only parent: the nearest ancestor that it still knows. What
+    /// lay between was a plain line of updates.
+    pub gap: Option<VersionId>,
 }
 
 impl Event {
+    /// An event without a gap.
+    pub fn new(key: Key, version: Version, value: Option<Value>) -> Event {
+        Event { key, version, value, gap: None }
+    }
+
     /// Checks everything that a receiver can check without the history: the record's form and id,
-    /// the value's presence, size, hash and canonical form.
+    /// the value's size, hash and canonical form. A put without its value is one whose value was
+    /// forgotten: it stands below others and can never be what readers see.
     pub fn check(&self, value_bytes_max: usize) -> Result<(), Refusal> {
         self.version.check(&self.key)?;
         let bad = |what: &str| {
@@ -140,7 +149,6 @@ impl Event {
             ))
         };
         match (&self.value, self.version.change) {
-            (None, Change::Put) => bad("a put without its value"),
             (Some(_), Change::Delete | Change::Split) => bad("a value on a delete or split"),
             (Some(value), Change::Put) => {
                 value.check_size(value_bytes_max, Stage::Peer)?;
@@ -148,6 +156,9 @@ impl Event {
                     return bad("its value does not have its data hash");
                 }
                 Value::from_canonical(value.kind(), value.as_bytes().clone()).map(|_| ())
+            }
+            (None, _) if self.gap.is_some() && self.version.parents.len() != 1 => {
+                bad("a gap instead of one parent")
             }
             (None, _) => Ok(()),
         }

@@ -68,7 +68,13 @@ impl View {
 
     /// The view recomputed from the whole history.
     pub fn of(history: &History) -> View {
-        Lines::of(history).view()
+        View::hiding(history, &HashSet::new())
+    }
+
+    /// As [`View::of`], where these versions are never an object: heads set apart by a split are heads
+    /// all the same. Hidden tips have to be left out of the history, see [`crate::retention::pruned`].
+    pub fn hiding(history: &History, hidden: &HashSet<VersionId>) -> View {
+        Lines::of(history).view(hidden)
     }
 
     /// Takes up a put or delete whose only parent is the only tip, without the history; false, and
@@ -206,7 +212,7 @@ impl<'h> Lines<'h> {
         }
     }
 
-    fn view(&self) -> View {
+    fn view(&self, hidden: &HashSet<VersionId>) -> View {
         let history = self.history;
         let id = |at: At| history.at(at).id;
         let mut open_splits: Vec<VersionId> = (0..history.len())
@@ -224,15 +230,17 @@ impl<'h> Lines<'h> {
             ([only], 1) => self.branch(*only),
             _ => [0; 16],
         };
-        let candidates = self.objects(true).into();
-        View { main_heads, candidates, detached: self.objects(false), open_splits, tips, branch }
+        let candidates = self.objects(true, hidden).into();
+        let detached = self.objects(false, hidden);
+        View { main_heads, candidates, detached, open_splits, tips, branch }
     }
 
     /// The live heads of the main line or of all detached lines, without twins, grouped by value.
-    fn objects(&self, main: bool) -> Vec<Object> {
+    fn objects(&self, main: bool, hidden: &HashSet<VersionId>) -> Vec<Object> {
         let mut groups: BTreeMap<DataHash, SmallVec<[At; 1]>> = BTreeMap::new();
         for head in self.heads.iter().copied() {
-            if self.main[head] == main && self.history.is_live_head(head) && !self.is_twin(head) {
+            let live = self.history.is_live_head(head) && !self.is_twin(head);
+            if self.main[head] == main && live && !hidden.contains(&self.history.at(head).id) {
                 groups.entry(self.history.at(head).data).or_default().push(head);
             }
         }

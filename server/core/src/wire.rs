@@ -10,37 +10,45 @@ use minicbor::decode::Error as DecodeError;
 use minicbor::encode::{Error as EncodeError, Write};
 use minicbor::{Decode, Decoder, Encode, Encoder};
 
-use crate::digest::Digest;
-use crate::ids::{ConflictId, DataHash, NodeId, StoreId, VersionId};
+use crate::digest::{Digest, FANOUT, Prefix};
+use crate::handshake::{Nonce, Proof};
+use crate::ids::{ConflictId, DataHash, KeyHash, NodeId, StoreId, VersionId};
+use crate::mesh::Notes;
 use crate::name::{Key, Namespace};
+use crate::policy::Policy;
 use crate::refusal::{Code, Refusal};
 use crate::value::{Kind, Value};
 use crate::version::{Event, Parents, Version};
 
 /// The newest version of the protocol that this code speaks.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 /// The oldest version of the protocol that this code speaks.
-pub const PROTOCOL_MIN: u32 = 1;
+pub const PROTOCOL_MIN: u32 = 2;
 /// The WebSocket subprotocol of connections between nodes.
 pub const SUBPROTOCOL: &str = "keepboth.peer.v1";
 
-/// The first message of each side.
+/// The first message of each side: it tells nothing of who that is.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Hello {
+pub struct Greet {
     /// The newest protocol version that the sender speaks.
     #[n(0)]
     pub protocol: u32,
     /// The oldest protocol version that the sender speaks.
     #[n(1)]
     pub protocol_min: u32,
-    /// Who the sender is.
-    #[n(2)]
-    pub node: NodeId,
+    /// Drawn at random for this connection.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub nonce: Nonce,
+}
+
+/// What a side tells of itself once both have proven who they are.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Hello {
     /// The sender's software and version, for people.
-    #[n(3)]
+    #[n(0)]
     pub agent: String,
-    /// The namespaces that the sender shares, with the store of each.
-    #[n(4)]
+    /// The namespaces that the sender shares with the receiver.
+    #[n(1)]
     pub spaces: Vec<Space>,
 }
 
@@ -53,6 +61,13 @@ pub struct Space {
     /// The store that holds it there.
     #[n(1)]
     pub store: StoreId,
+    /// What the sender does with its values.
+    #[n(2)]
+    pub policy: Policy,
+    /// True if the receiver was away for so long that the sender has forgotten deletes of which the
+    /// receiver may not know.
+    #[n(3)]
+    pub away: bool,
 }
 
 /// A key and its tips.
@@ -66,15 +81,43 @@ pub struct KeyTips {
     pub tips: Vec<VersionId>,
 }
 
-/// A branch of the digest tree that differs, with the digests of its buckets.
+/// A range of keys with the digests of the 16 ranges within it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct BranchBuckets {
-    /// 0 to 63.
+pub struct Part {
+    /// The range.
     #[n(0)]
-    pub branch: u16,
-    /// 64 digests.
+    pub prefix: Prefix,
+    /// The first 8 bytes of each digest.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub children: [u8; 8 * FANOUT],
+}
+
+/// A range whose digests differ.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Differing {
+    /// The range.
+    #[n(0)]
+    pub prefix: Prefix,
+    /// What the sender has there.
     #[n(1)]
-    pub buckets: Vec<Digest>,
+    pub holding: Holding,
+}
+
+/// What a node has in a range.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Holding {
+    /// Nothing, so all that the receiver has is wanted.
+    #[n(0)]
+    Nothing,
+    /// All that the receiver lacks, which is everything: it is on its way.
+    #[n(1)]
+    Sent,
+    /// More than fits: compare the ranges within it.
+    #[n(2)]
+    Much,
+    /// These keys: of each the 16 bytes of its hash and the first 8 of its digest.
+    #[n(3)]
+    Keys(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
 }
 
 /// A conflict that the sender was the first to find.
@@ -114,11 +157,20 @@ pub struct ConflictSide {
 /// Everything that one node says to another.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Message {
-    /// Who I am and what I have. First, once.
+    /// I speak these versions. First, once.
     #[n(0)]
-    Hello(#[n(0)] Hello),
-    /// The digest of a namespace as it is with me now.
+    Greet(#[n(0)] Greet),
+    /// I am this node. Second, once; the side that answered waits for the other's.
     #[n(1)]
+    Prove(#[n(0)] Proof),
+    /// What I have for you. Third, once.
+    #[n(2)]
+    Hello(#[n(0)] Hello),
+    /// What I know of the mesh, or what I have heard since.
+    #[n(3)]
+    Notes(#[n(0)] Notes),
+    /// The digest of a namespace as it is with me now.
+    #[n(4)]
     Root {
         /// The namespace.
         #[n(0)]
@@ -127,8 +179,8 @@ pub enum Message {
         #[n(1)]
         root: Digest,
     },
-    /// Versions that were made here just now.
-    #[n(2)]
+    /// Versions that were made just now.
+    #[n(5)]
     Live {
         /// The namespace.
         #[n(0)]
@@ -139,13 +191,15 @@ pub enum Message {
         /// The sender's digest after them; absent if more of the same commit follows.
         #[n(2)]
         root: Option<Digest>,
-        /// The versions, parents first.
+        /// The node that made them: the sender, or one that does not reach the receiver.
         #[n(3)]
+        maker: NodeId,
+        /// The versions, parents first.
+        #[n(4)]
         events: Vec<Event>,
     },
-    /// Everything up to a sequence of yours is durable here, was refused and listed, or lacks parents
-    /// that are asked for.
-    #[n(3)]
+    /// I have taken everything up to a sequence of yours.
+    #[n(6)]
     Ack {
         /// The namespace.
         #[n(0)]
@@ -156,48 +210,69 @@ pub enum Message {
         /// The digest here after it.
         #[n(2)]
         root: Digest,
+        /// True if all of it is durable here; false if some of it was refused, or lacks parents that
+        /// are asked for.
+        #[n(3)]
+        whole: bool,
     },
     /// I found a conflict.
-    #[n(4)]
+    #[n(7)]
     Conflict(#[n(0)] ConflictNote),
-    /// Our digests differ: here are mine of all 64 branches.
-    #[n(5)]
+    /// Our digests differ: here are mine within these ranges. Answered by [`Message::Differ`].
+    #[n(8)]
     Compare {
         /// The namespace.
         #[n(0)]
         namespace: Namespace,
-        /// 64 digests.
+        /// The ranges.
         #[n(1)]
-        branches: Vec<Digest>,
+        parts: Vec<Part>,
     },
-    /// The answer to [`Message::Compare`]: the branches that differ.
-    #[n(6)]
+    /// The answer to [`Message::Compare`]: the ranges within that differ.
+    #[n(9)]
     Differ {
         /// The namespace.
         #[n(0)]
         namespace: Namespace,
-        /// Each with the answering node's digests of its buckets.
+        /// How many ranges were compared.
         #[n(1)]
-        branches: Vec<BranchBuckets>,
+        parts: u32,
+        /// What differs in them, in the order in which they were asked for.
+        #[n(2)]
+        differing: Vec<Differing>,
     },
-    /// What I have in a bucket that differs.
-    #[n(7)]
-    Tips {
+    /// What I have of keys that differ. Answered by [`Message::Done`].
+    #[n(10)]
+    Offer {
         /// The namespace.
         #[n(0)]
         namespace: Namespace,
-        /// 0 to 4,095.
+        /// The keys that I have, with their tips.
         #[n(1)]
-        bucket: u16,
-        /// All my keys of that bucket, or a part of them.
-        #[n(2)]
         keys: Vec<KeyTips>,
-        /// True if another part follows.
-        #[n(3)]
-        more: bool,
+        /// Halves of the hashes of keys that I lack.
+        #[n(2)]
+        wanted: Vec<KeyHash>,
+    },
+    /// Send me all that you have in a range. Answered by [`Message::Done`].
+    #[n(11)]
+    Fetch {
+        /// The namespace.
+        #[n(0)]
+        namespace: Namespace,
+        /// The range.
+        #[n(1)]
+        prefix: Prefix,
+    },
+    /// All that an [`Message::Offer`] or a [`Message::Fetch`] asked for was sent before.
+    #[n(12)]
+    Done {
+        /// The namespace.
+        #[n(0)]
+        namespace: Namespace,
     },
     /// Send me what you have of a key beyond these versions and their ancestors.
-    #[n(8)]
+    #[n(13)]
     Want {
         /// The namespace.
         #[n(0)]
@@ -208,9 +283,12 @@ pub enum Message {
         /// The tips that the sender has.
         #[n(2)]
         have: Vec<VersionId>,
+        /// Other versions that it has, by which the receiver finds where the two histories part.
+        #[n(3)]
+        known: Vec<VersionId>,
     },
     /// Versions that you lack, parents first.
-    #[n(9)]
+    #[n(14)]
     Histories {
         /// The namespace.
         #[n(0)]
@@ -219,19 +297,44 @@ pub enum Message {
         #[n(1)]
         events: Vec<Event>,
     },
-    /// The answer to the last part of [`Message::Tips`]: all that I have for you and want of you in
-    /// this bucket was sent before.
-    #[n(10)]
-    BucketDone {
+    /// Nobody needs these deleted keys any more: forget them, if they have exactly these tips with you.
+    #[n(15)]
+    Forget {
         /// The namespace.
         #[n(0)]
         namespace: Namespace,
-        /// The bucket.
+        /// The keys.
         #[n(1)]
-        bucket: u16,
+        keys: Vec<KeyTips>,
+    },
+    /// Do you hold this version? Answered by [`Message::Holds`].
+    #[n(16)]
+    Ask {
+        /// Of the sender's choice; the answer has the same.
+        #[n(0)]
+        question: u64,
+        /// The namespace.
+        #[n(1)]
+        namespace: Namespace,
+        /// The key.
+        #[n(2)]
+        key: Key,
+        /// The version.
+        #[n(3)]
+        version: VersionId,
+    },
+    /// The answer to [`Message::Ask`].
+    #[n(17)]
+    Holds {
+        /// The question.
+        #[n(0)]
+        question: u64,
+        /// True if the version, or one that stands on it, is durable here.
+        #[n(1)]
+        held: bool,
     },
     /// Something you sent was refused; the stream goes on unless the connection is closed after it.
-    #[n(11)]
+    #[n(18)]
     Refused {
         /// The stable code.
         #[n(0)]
@@ -305,6 +408,22 @@ impl<'b, C> Decode<'b, C> for Digest {
     }
 }
 
+impl<C> Encode<C> for Prefix {
+    fn encode<W: Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), EncodeError<W::Error>> {
+        e.array(2)?.u64(self.path())?.u8(self.nibbles())?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Prefix {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, DecodeError> {
+        let at = d.position();
+        let fields = fields(d, 2)?;
+        let prefix = Prefix::new(d.u64()?, d.u8()?);
+        skip(d, fields - 2)?;
+        prefix.ok_or_else(|| DecodeError::message("a range has at most 16 nibbles").at(at))
+    }
+}
+
 impl<C> Encode<C> for Version {
     fn encode<W: Write>(&self, e: &mut Encoder<W>, c: &mut C) -> Result<(), EncodeError<W::Error>> {
         e.array(6)?.bytes(&self.id.0)?.encode_with(self.change, c)?;
@@ -341,11 +460,15 @@ impl<'b, C> Decode<'b, C> for Version {
 
 impl<C> Encode<C> for Event {
     fn encode<W: Write>(&self, e: &mut Encoder<W>, c: &mut C) -> Result<(), EncodeError<W::Error>> {
-        e.array(3)?.encode_with(&self.key, c)?.encode_with(&self.version, c)?;
+        let fields = 3 + u64::from(self.gap.is_some());
+        e.array(fields)?.encode_with(&self.key, c)?.encode_with(&self.version, c)?;
         match &self.value {
             None => e.null()?,
             Some(value) => e.array(2)?.u8(value.kind() as u8)?.bytes(value.as_bytes())?,
         };
+        if let Some(gap) = &self.gap {
+            e.bytes(&gap.0)?;
+        }
         e.ok()
     }
 }
@@ -353,8 +476,11 @@ impl<C> Encode<C> for Event {
 impl<'b, C> Decode<'b, C> for Event {
     fn decode(d: &mut Decoder<'b>, c: &mut C) -> Result<Self, DecodeError> {
         let fields = fields(d, 3)?;
-        let event = Event { key: d.decode_with(c)?, version: d.decode_with(c)?, value: value(d)? };
-        skip(d, fields - 3)?;
+        let mut event = Event::new(d.decode_with(c)?, d.decode_with(c)?, value(d)?);
+        if fields > 3 {
+            event.gap = d.decode_with(c)?;
+        }
+        skip(d, fields.saturating_sub(4))?;
         Ok(event)
     }
 }
@@ -403,9 +529,10 @@ mod tests {
             namespace: Namespace::new("notes").expect("a name"),
             sequence: 9,
             root: None,
+            maker: NodeId([8; 32]),
             events: vec![
-                Event { key: key.clone(), version, value: Some(value) },
-                Event { key, version: delete, value: None },
+                Event::new(key.clone(), version, Some(value)),
+                Event::new(key, delete, None),
             ],
         }
     }
@@ -422,8 +549,9 @@ mod tests {
             namespace: Namespace::new("n").expect("a name"),
             sequence: 300,
             root: Digest::default(),
+            whole: true,
         };
-        assert_eq!(hex(&message.encode()), format!("820383616e19012c5820{}", "00".repeat(32)));
+        assert_eq!(hex(&message.encode()), format!("820684616e19012c5820{}f5", "00".repeat(32)));
     }
 
     #[test]
@@ -444,11 +572,11 @@ mod tests {
 
     #[test]
     fn fields_of_a_later_version_are_ignored() {
-        // An ack with a fourth field.
+        // An ack with a fifth field.
         let bytes = [
-            &[0x82, 0x03, 0x84, 0x61, b'n', 0x01, 0x58, 0x20][..],
+            &[0x82, 0x06, 0x85, 0x61, b'n', 0x01, 0x58, 0x20][..],
             &[0; 32],
-            &[0x63, b'n', b'e', b'w'],
+            &[0xf5, 0x63, b'n', b'e', b'w'],
         ]
         .concat();
         assert!(matches!(Message::decode(&bytes), Ok(Message::Ack { sequence: 1, .. })));

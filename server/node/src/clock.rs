@@ -15,6 +15,12 @@ pub fn steady() -> u64 {
     u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The time of day, in UTC, of a moment in milliseconds since 1970.
+pub fn time_of_day(moment: u64) -> String {
+    let seconds = moment / 1_000 % 86_400;
+    format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
+}
+
 /// The time since 1970 of a moment of the steady clock, both in milliseconds.
 pub fn from_steady(moment: u64) -> u64 {
     now().saturating_sub(steady().saturating_sub(moment))

@@ -1,10 +1,15 @@
 //! The plugins of one namespace, asked in the order of the config on threads of their own.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use keepboth_core::limits::Stage;
-use keepboth_core::plugin::{Conflict, Delete, Done, Effect, Failure, Plugin, Points, Put, Worker};
+use keepboth_core::name::Key;
+use keepboth_core::plugin::{
+    Conflict, Delete, Done, Effect, Failure, Plugin, Points, Put, StateChange, Worker,
+};
+use keepboth_core::policy::Fingerprint;
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
 
@@ -34,6 +39,7 @@ impl Chain {
             points.before_delete |= own.before_delete;
             points.conflict |= own.conflict;
             points.after |= own.after;
+            points.state |= own.state;
         }
         Chain { plugins: plugins.into(), points }
     }
@@ -41,6 +47,32 @@ impl Chain {
     /// The hook points that at least one plugin has.
     pub fn points(&self) -> Points {
         self.points
+    }
+
+    /// The names of the plugins, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.plugins.iter().map(|bound| bound.name.as_str())
+    }
+
+    /// Whether a version that a peer sent is shown here: the first refusal counts. None is a delete.
+    pub fn admit(&self, key: &Key, value: Option<&Value>) -> Result<(), Refusal> {
+        self.plugins.iter().try_for_each(|bound| {
+            let asked = catch_unwind(AssertUnwindSafe(|| bound.plugin.admit(key, value)));
+            asked.unwrap_or_else(|panic| Err(failed(panicked(&bound.name, panic.as_ref()))))
+        })
+    }
+
+    /// A hash of all plugins with their settings and files, in their order.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        self.fingerprint_of(|_| true).finish()
+    }
+
+    /// The same of those plugins whose name is wanted.
+    pub fn fingerprint_of(&self, wanted: impl Fn(&str) -> bool) -> Fingerprint {
+        let bound = self.plugins.iter().filter(|bound| wanted(&bound.name));
+        bound.fold(Fingerprint::new(), |print, bound| {
+            print.with(&bound.name).with(bound.plugin.fingerprint())
+        })
     }
 }
 
@@ -55,6 +87,18 @@ impl Workers {
     pub fn new(chain: Chain) -> Workers {
         let workers = chain.plugins.iter().map(|_| None).collect();
         Workers { chain, workers }
+    }
+
+    /// Goes over to another chain, if it is another one. The workers of the old one are dropped.
+    pub fn follow(&mut self, chain: &Chain) {
+        if !Arc::ptr_eq(&self.chain.plugins, &chain.plugins) {
+            *self = Workers::new(chain.clone());
+        }
+    }
+
+    /// True if a plugin is to see writes before they are done.
+    pub fn look_at_writes(&self) -> bool {
+        self.chain.points.before_put || self.chain.points.before_delete
     }
 
     /// Asks every plugin; the first refusal counts. Afterwards the value is measured again.
@@ -106,6 +150,16 @@ impl Workers {
         effects
     }
 
+    /// Tells every plugin that the store's state changed.
+    pub fn state(&mut self, change: &StateChange) {
+        for at in self.having(|points| points.state) {
+            let outcome = self.call(at, |worker| worker.state(change));
+            if let Err(Failure(words)) = outcome.unwrap_or_else(|e| Err(Failure(e))) {
+                tracing::warn!(namespace = change.namespace.as_str(), "state hook: {words}");
+            }
+        }
+    }
+
     fn having(&self, point: impl Fn(Points) -> bool) -> Vec<usize> {
         let plugins = self.chain.plugins.iter().enumerate();
         plugins.filter(|(_, bound)| point(bound.plugin.points())).map(|(at, _)| at).collect()
@@ -123,14 +177,18 @@ impl Workers {
         let outcome = catch_unwind(AssertUnwindSafe(|| ask(worker.as_mut())));
         outcome.map_err(|panic| {
             *slot = None;
-            let words = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("no message");
-            format!("plugin {} panicked: {words}", bound.name)
+            panicked(&bound.name, panic.as_ref())
         })
     }
+}
+
+fn panicked(name: &str, panic: &(dyn Any + Send)) -> String {
+    let words = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    format!("plugin {name} panicked: {words}")
 }
 
 fn failed(words: String) -> Refusal {

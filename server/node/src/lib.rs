@@ -2,6 +2,10 @@
 
 /// The one place that reads the clocks.
 pub mod clock;
+/// Small files that are there whole or not at all.
+pub mod atomic;
+/// TLS on the port and towards other servers.
+pub mod tls;
 /// The configuration file: its form, its checks, and errors with file, line and column.
 pub mod config;
 /// What clients and server say to each other, in JSON and MessagePack.
@@ -22,5 +26,7 @@ pub mod clients;
 pub mod server;
 /// Who this node is.
 pub mod identity;
+/// The configuration is read again while the server runs.
+pub mod reload;
 /// The `keepboth` command.
 pub mod cli;

@@ -2,39 +2,49 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use keepboth_core::identity::NodeKey;
+use keepboth_core::ids::StoreId;
 use keepboth_core::limits::FRAME_BYTES_MAX;
+use keepboth_core::mesh::About;
 use keepboth_core::name::Namespace;
-use keepboth_core::plugin::{Factory, Plugin};
+use keepboth_core::plugin::Factory;
+use keepboth_core::session::Side;
 use keepboth_core::wire::SUBPROTOCOL;
-use keepboth_store::OpenError;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::clients::listener::Listener;
-use crate::clients::{Clients, connection};
+use crate::clients::listener::{Listener, Reached};
+use crate::clients::{Clients, Reload, connection};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{self, Config, NamespaceConfig};
 use crate::hooks::{Bound, Chain};
 use crate::identity;
 use crate::metrics::Metrics;
-use crate::namespace::door::Write;
-use crate::namespace::{Bounds, Space};
-use crate::peers::{Mesh, Rules, Spaces, dial, link, socket};
+use crate::namespace::{Bounds, MadeBy, Namespaces, OpenSpaceError, Setup};
+use crate::peers::link::{self, Opening};
+use crate::peers::roster::{self, Roster};
+use crate::peers::{Me, Mesh, Rules, discover, keep, socket};
 use crate::protocol::Format;
+use crate::tls::{Faults, PeerTrust, Tls};
+
+/// This software, as other nodes are told of it.
+const AGENT: &str = concat!("keepboth/", env!("CARGO_PKG_VERSION"));
 
 /// The plugins that come with the server, in the order of the documentation.
 pub const BUNDLED: &[Factory] =
@@ -42,8 +52,8 @@ pub const BUNDLED: &[Factory] =
 
 /// Bytes that are read from a client's socket at once.
 const READ_BUFFER: usize = 8 * 1024;
-/// Writes of a namespace's after-hooks that wait for their way in.
-const EFFECTS_MAX: usize = 256;
+/// Requests to read the configuration again that may wait for their turn.
+const RELOADS_MAX: usize = 16;
 
 /// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -58,14 +68,9 @@ pub enum StartError {
         /// What the system said.
         error: std::io::Error,
     },
-    /// A namespace's database.
-    #[error("namespace {namespace}: {error}")]
-    Open {
-        /// Which.
-        namespace: Namespace,
-        /// Why.
-        error: OpenError,
-    },
+    /// A namespace's database, or the list of namespaces.
+    #[error(transparent)]
+    Open(#[from] OpenSpaceError),
     /// The address.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -74,6 +79,9 @@ pub enum StartError {
         /// Why.
         error: std::io::Error,
     },
+    /// A certificate or key.
+    #[error("{0}")]
+    Tls(#[from] Faults),
 }
 
 /// A server that runs.
@@ -82,183 +90,237 @@ pub struct Running {
     pub address: SocketAddr,
     /// What its connections share.
     pub clients: Arc<Clients>,
-    mesh: Arc<Mesh>,
+    /// Requests of clients to read the configuration again.
+    pub reloads: mpsc::Receiver<Reload>,
+    /// The links to other nodes.
+    pub mesh: Arc<Mesh>,
+    tls: Option<Arc<Tls>>,
     stop_accepting: CancellationToken,
     stop_clients: CancellationToken,
     stop_mesh: CancellationToken,
-    stop_router: CancellationToken,
     tasks: TaskTracker,
     grace: std::time::Duration,
 }
 
 /// Opens all namespaces, listens, and dials the configured peers.
-pub async fn start(
-    config: &Config,
-    plugins: Vec<(Namespace, Vec<Arc<dyn Plugin>>)>,
-) -> Result<Running, StartError> {
+pub async fn start(config: &Config, plugins: config::Bound) -> Result<Running, StartError> {
     let started = clock::steady();
     let data = &config.server.data;
-    let node = identity::load_or_make(data)?;
+    let key = identity::load_or_make(data)?;
+    let node = key.id();
     let metrics = Arc::new(Metrics::default());
-    let (spaces, effects) = open_all(config, plugins)?;
+    let tls = config.server.tls.as_ref().map(|tls| Tls::load(&tls.files())).transpose()?;
+    let tls = tls.map(Arc::new);
+    let rules = rules(config)?;
+    let (wanted, by_command) = setups(config, plugins);
+    let grace = config.server.shutdown_grace.into();
+    let namespaces = Namespaces::open(node, data, grace, wanted, by_command)?;
     let address = config.server.listen;
     let listen_error = |error| StartError::Listen { address, error };
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
 
     let (stop_accepting, stop_clients) = (CancellationToken::new(), CancellationToken::new());
-    let (stop_mesh, stop_router) = (CancellationToken::new(), CancellationToken::new());
-    let shared = spaces.iter().filter(|(_, space)| space.bounds.replicate);
-    let shared = shared.map(|(name, space)| (name.clone(), space.clone())).collect();
-    let mesh = Mesh::new(node, shared, rules(config), stop_mesh.clone(), metrics.clone());
+    let stop_mesh = CancellationToken::new();
+    let (ask_reload, reloads) = mpsc::channel(RELOADS_MAX);
+    let secure = tls.is_some();
+    let me = about(config, &key, address, secure, &namespaces)?;
+    let instance = me.instance;
+    let roster = roster(config, me)?;
+    let me = Me { key: Arc::new(key), instance, agent: AGENT.to_owned() };
+    let (all, counted) = (namespaces.clone(), metrics.clone());
+    let mesh = Mesh::new(me, roster, all, rules, stop_mesh.clone(), counted);
     let tasks = TaskTracker::new();
     let clients = Arc::new(Clients {
-        spaces,
+        namespaces,
         mesh: mesh.clone(),
         node,
-        limits: config.limits.clone(),
+        limits: ArcSwap::from_pointee(config.limits.clone()),
         metrics,
         stop: stop_clients.clone(),
         tasks: TaskTracker::new(),
         slots: Arc::new(Semaphore::new(config.limits.connections_max)),
         started,
         lanes: AtomicU64::new(0),
+        reloads: ask_reload,
     });
-    for space in clients.spaces.values() {
-        let (space, stop) = (space.clone(), stop_router.clone());
-        tasks.spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = space.tell_states() => {}
-            }
-        });
-    }
-    for wanted in effects {
-        tasks.spawn(route_effects(clients.clone(), wanted, stop_router.clone()));
-    }
     let door = Door { clients: clients.clone(), origins: config.server.origins.clone().into() };
-    let app = router(door);
+    let app = router(door).into_make_service_with_connect_info::<Reached>();
     let accepting = stop_accepting.clone();
-    let listener = Listener { tcp: listener, request_within: clients.limits.hello_within.into() };
+    let within = config.limits.hello_within.into();
+    let listener = Listener::new(listener, tls.clone(), within);
     tasks.spawn(async move {
         let served = axum::serve(listener, app).with_graceful_shutdown(accepting.cancelled_owned());
         if let Err(error) = served.await {
             tracing::error!("the listener failed: {error}");
         }
     });
-    for url in &config.mesh.peers {
-        mesh.tasks.spawn(dial::keep(mesh.clone(), url.clone()));
-    }
-    let grace = config.server.shutdown_grace.into();
+    config.mesh.peers.iter().for_each(|url| mesh.dial(url, None));
+    mesh.tasks.spawn(discover::run(mesh.clone()));
+    mesh.tasks.spawn(attend(mesh.clone()));
     Ok(Running {
         address,
         clients,
+        reloads,
         mesh,
+        tls,
         stop_accepting,
         stop_clients,
         stop_mesh,
-        stop_router,
         tasks,
         grace,
     })
 }
 
 impl Running {
+    /// True if the port speaks TLS.
+    pub fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Reads certificate, key and the authorities of peers again. New connections go by what is in the
+    /// files now, open ones stay as they are. What is faulty keeps what it was.
+    pub fn reload_certificates(&self) -> Result<(), Faults> {
+        let server = self.tls.as_ref().map_or(Ok(()), |tls| tls.reload());
+        let mesh = self.mesh.rules.trust.reload().map_err(Faults::from);
+        server.and(mesh)
+    }
+
     /// Stops: takes no more connections, answers what is under way, lets hooks finish, and closes the
     /// databases. What is not done within the grace is cut off. True if all was done in time.
-    pub async fn stop(self) -> bool {
+    pub async fn stop(mut self) -> bool {
+        // Who waits for a reload hears at once that there will be none.
+        self.reloads.close();
+        while self.reloads.try_recv().is_ok() {}
         self.stop_accepting.cancel();
         self.stop_clients.cancel();
         let drained = tokio::time::timeout(self.grace, async {
             self.clients.tasks.close();
             self.clients.tasks.wait().await;
-            for space in self.clients.spaces.values() {
-                space.settle().await;
-            }
+            self.clients.namespaces.settle().await;
             self.stop_mesh.cancel();
             self.mesh.tasks.close();
             self.mesh.tasks.wait().await;
         });
         let in_time = drained.await.is_ok();
         self.stop_mesh.cancel();
-        self.stop_router.cancel();
-        let spaces: Vec<Arc<Space>> = self.clients.spaces.values().cloned().collect();
-        let closed = tokio::task::spawn_blocking(move || {
-            spaces.iter().for_each(|space| space.store.close());
-        });
-        let closed = closed.await.is_ok();
+        let closed = self.clients.namespaces.close().await;
         self.tasks.close();
         let _ = tokio::time::timeout(self.grace, self.tasks.wait()).await;
         in_time && closed
     }
 }
 
-fn open_all(
-    config: &Config,
-    plugins: Vec<(Namespace, Vec<Arc<dyn Plugin>>)>,
-) -> Result<(Spaces, Vec<Effects>), StartError> {
-    let (mut spaces, mut all_effects) = (BTreeMap::new(), Vec::new());
-    for (name, plugins) in plugins {
+/// What the namespaces of the configuration get, and what those that are made by command get.
+pub fn setups(config: &Config, plugins: config::Bound) -> (Vec<(Namespace, Setup)>, Setup) {
+    let wanted = plugins.into_iter().map(|(name, plugins)| {
         let own = config.namespaces.get(name.as_str()).cloned().unwrap_or_default();
         let names = own.plugins.iter().map(|plugin| plugin.use_.clone());
         let bound = names.zip(plugins).map(|(name, plugin)| Bound { name, plugin }).collect();
-        let limits = &config.limits;
-        let bounds = Bounds {
-            value_bytes_max: config.value_bytes_max(&own),
-            hook_threads: limits.hook_threads,
-            queue_writes_max: limits.queue_writes_max,
-            after_queue_max: limits.after_queue_max,
-            hook_depth_max: limits.hook_depth_max,
-            replicate: own.replicate,
-        };
-        let file = database(&config.server.data, &name);
-        let chain = Chain::new(bound);
-        let (effects, wanted) = mpsc::channel(EFFECTS_MAX);
-        all_effects.push(wanted);
-        let opened = Space::open(name.clone(), &file, chain, bounds, effects);
-        let space = opened.map_err(|error| StartError::Open { namespace: name.clone(), error })?;
-        spaces.insert(name, space);
+        let (bounds, chain) = (Bounds::of(config, &own), Chain::new(bound));
+        (name, Setup { bounds, chain, made_by: MadeBy::Config })
+    });
+    let by_command = Setup {
+        bounds: Bounds::of(config, &NamespaceConfig::default()),
+        chain: Chain::default(),
+        made_by: MadeBy::Command,
+    };
+    (wanted.collect(), by_command)
+}
+
+/// What this node says of itself.
+fn about(
+    config: &Config,
+    key: &NodeKey,
+    address: SocketAddr,
+    secure: bool,
+    namespaces: &Namespaces,
+) -> Result<About, StartError> {
+    let mut instance = [0; 16];
+    getrandom::fill(&mut instance).map_err(|error| StartError::Io {
+        what: "no randomness to tell runs of this node apart",
+        path: config.server.data.clone(),
+        error: std::io::Error::other(error.to_string()),
+    })?;
+    let addresses = match &config.mesh.advertise {
+        Some(advertised) => advertised.clone(),
+        None if address.ip().is_unspecified() => {
+            tracing::warn!("other nodes are not told where this one is: set mesh.advertise");
+            Vec::new()
+        }
+        None => vec![format!("{}://{address}", if secure { "wss" } else { "ws" })],
+    };
+    Ok(About {
+        node: key.id(),
+        counter: 0,
+        agent: AGENT.to_owned(),
+        addresses,
+        namespaces: namespaces.shared().keys().cloned().collect(),
+        links: Vec::new(),
+        instance,
+    })
+}
+
+/// The members of the mesh as they are on disk, and those that the config names.
+fn roster(config: &Config, me: About) -> Result<Roster, StartError> {
+    let path = config.server.data.join(roster::FILE);
+    let failed = |error| StartError::Io { what: "the members of the mesh in", path, error };
+    let mut roster = Roster::load(&config.server.data, me).map_err(failed.clone())?;
+    for member in &config.mesh.members {
+        // The config was checked: what is not in good form is not there.
+        let Ok(node) = member.node.parse() else { continue };
+        let names = member.namespaces.as_deref().map(|names| {
+            names.iter().filter_map(|name| Namespace::new(name).ok()).collect::<Vec<_>>()
+        });
+        match roster.members.grant(&node) {
+            _ if node == roster.members.me() => {}
+            Some(grant) if !grant.admitted => tracing::warn!(
+                %node,
+                "mesh.members names a node that was removed from the mesh; `keepboth peer add` takes it back"
+            ),
+            Some(grant) if grant.namespaces == names => {}
+            _ => {
+                roster.members.decide(node, true, names, clock::now());
+            }
+        }
     }
-    Ok((spaces, all_effects))
+    roster.save().map_err(failed)?;
+    Ok(roster)
 }
 
-/// The file of a namespace's database.
-pub fn database(data: &Path, namespace: &Namespace) -> PathBuf {
-    data.join(format!("{namespace}.redb"))
+/// Tells the other nodes of namespaces that come and go, and lets each one forget in its time.
+async fn attend(mesh: Arc<Mesh>) {
+    let mut changed = mesh.namespaces.changed();
+    let (mut keepers, mut kept) = (JoinSet::new(), BTreeMap::<Namespace, StoreId>::new());
+    loop {
+        for (name, space) in mesh.namespaces.all().iter() {
+            // One that was removed and made anew has another store.
+            if kept.insert(name.clone(), space.id()) != Some(space.id()) {
+                keepers.spawn(keep::run(mesh.clone(), space.clone()));
+            }
+        }
+        tokio::select! {
+            () = mesh.stop.cancelled() => return,
+            gone = changed.changed() => if gone.is_err() { return },
+        }
+        mesh.say_namespaces();
+    }
 }
 
-fn rules(config: &Config) -> Rules {
-    Rules {
+fn rules(config: &Config) -> Result<Rules, Faults> {
+    Ok(Rules {
         reconnect_min: config.mesh.reconnect_min.into(),
         reconnect_max: config.mesh.reconnect_max.into(),
         compare_every: config.mesh.compare_every.into(),
         outbox_bytes_max: config.mesh.outbox_bytes_max.get(),
-        ping_every: config.limits.ping_every.into(),
+        ping_every: config.mesh.ping_every.into(),
+        stall_after: config.mesh.stall_after.into(),
+        cut_after: config.mesh.cut_after.into(),
+        expire: config.mesh.expire.into(),
+        dev: config.mesh.dev,
         hello_within: config.limits.hello_within.into(),
-    }
-}
-
-/// What the after-hooks of one namespace want written, wherever.
-type Effects = mpsc::Receiver<(Namespace, Write)>;
-
-/// Takes what after-hooks want written to the door of its namespace, as any other write. Each
-/// namespace has its own, so that it waits only for what its own hooks write to.
-async fn route_effects(clients: Arc<Clients>, mut wanted: Effects, stop: CancellationToken) {
-    let lane = clients.lanes.fetch_add(1, Ordering::Relaxed);
-    loop {
-        let wanted = tokio::select! {
-            () = stop.cancelled() => return,
-            wanted = wanted.recv() => wanted,
-        };
-        let Some((namespace, mut write)) = wanted else { return };
-        match clients.space(&namespace) {
-            Ok(space) => {
-                write.origin.now = clock::now();
-                space.write(write, lane).await;
-            }
-            Err(refusal) => (write.reply)(Err(refusal)),
-        }
-    }
+        trust: Arc::new(PeerTrust::load(config.mesh.ca.as_deref())?),
+    })
 }
 
 /// What the HTTP side shares.
@@ -288,7 +350,8 @@ async fn no_second_request(mut response: Response) -> Response {
 }
 
 async fn ready(State(door): State<Door>) -> Response {
-    let failed = door.clients.spaces.values().find(|space| !space.store.is_healthy());
+    let failed = door.clients.namespaces.all();
+    let failed = failed.values().find(|space| !space.store.is_healthy());
     match (failed, door.clients.stop.is_cancelled()) {
         (_, true) => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response(),
         (Some(space), _) => {
@@ -300,7 +363,8 @@ async fn ready(State(door): State<Door>) -> Response {
 }
 
 async fn metrics(State(door): State<Door>) -> Response {
-    let text = door.clients.metrics.text(door.clients.spaces.values().map(AsRef::as_ref));
+    let (clients, peers) = (&door.clients, door.clients.peer_figures());
+    let text = clients.metrics.text(&clients.namespaces.all(), &peers);
     let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, form)], text).into_response()
 }
@@ -311,6 +375,7 @@ const HELP: &str = "This is a Keepboth server. Connect by WebSocket, for instanc
 /// Any other path: a WebSocket of a client or of a node.
 async fn connect(
     State(door): State<Door>,
+    ConnectInfo(Reached { address, binding }): ConnectInfo<Reached>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
@@ -331,7 +396,7 @@ async fn connect(
         let words = "the server has as many connections as it may (limits.connections_max)\n";
         return (StatusCode::SERVICE_UNAVAILABLE, words).into_response();
     };
-    let frame = clients.limits.frame_bytes_max.get();
+    let frame = clients.limits.load().frame_bytes_max.get();
     // A frame somewhat over the limit is read and refused in words; one far over it ends the connection.
     let upgrade = upgrade
         .read_buffer_size(READ_BUFFER)
@@ -344,8 +409,11 @@ async fn connect(
         // The limit for clients' frames is no limit of what nodes exchange.
         let upgrade = upgrade.max_message_size(FRAME_BYTES_MAX).max_frame_size(FRAME_BYTES_MAX);
         return upgrade.on_upgrade(move |socket| async move {
-            let tasks = mesh.tasks.clone();
-            let _ = tasks.track_future(link::run(mesh, None, socket::answered(socket))).await;
+            let (tasks, stop) = (mesh.tasks.clone(), mesh.stop.child_token());
+            let (url, side) = (None, Side::Answered);
+            let opening = Opening { url, side, address: Some(address), binding, stop };
+            let link = link::run(mesh, opening, socket::answered(socket));
+            let _ = tasks.track_future(link).await;
             drop(slot);
         });
     }

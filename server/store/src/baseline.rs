@@ -14,7 +14,7 @@ use crate::format::{KEYS, NAMES, RECORDS, VALUES};
 use crate::options::Options;
 
 /// Bytes of the row of a key whose object has one version.
-const KEY_ROW_BYTES: usize = 121;
+const KEY_ROW_BYTES: usize = 129;
 /// Bytes of the record of a first version, besides its key.
 const RECORD_BYTES: usize = 101;
 

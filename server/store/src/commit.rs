@@ -1,84 +1,148 @@
 //! A draft becomes durable: all its rows in one redb transaction with one fsync.
 
-use redb::{Database, Durability, WriteTransaction};
+use redb::{Database, Durability, ReadableTable, WriteTransaction};
 
-use crate::draft::{Cell, Draft};
-use crate::format::{CONFLICTS, KEYS, NAMES, RAISED, RECORDS, TRASH, VALUES};
-use crate::row::KeyRow;
 use keepboth_core::name::Key;
+use keepboth_core::value::Value;
+
+use crate::draft::{Cell, Draft, Drafted};
+use crate::format::{
+    AGING, CONFLICTS, KEYS, META, META_EPOCH, NAMES, NOTES, PEERS, QUARANTINE, RAISED, RECORDS,
+    STATE, STATE_SEQUENCE, TOUCHED, TRASH, VALUES,
+};
+use crate::layout::Writer;
+use crate::row::KeyRow;
+use crate::totals::Mark;
+use crate::trash::TrashRow;
+use keepboth_core::digest::bucket;
+
+/// What is written besides the draft.
+pub struct Besides {
+    /// The epoch from now on.
+    pub epoch: Option<u64>,
+    /// The digests and counters, and how far they tell.
+    pub mark: Option<Mark>,
+}
 
 /// Writes the draft. After an error it is unknown whether it is there, and redb refuses everything
 /// until the database is opened again.
-pub fn write(database: &Database, draft: &Draft) -> Result<(), redb::Error> {
+pub fn write(database: &Database, draft: &Draft, besides: &Besides) -> Result<(), redb::Error> {
     let mut transaction = database.begin_write()?;
-    transaction.set_durability(Durability::Immediate)?;
+    let lazy = draft.is_empty() && besides.epoch.is_none() && besides.mark.is_none();
+    // What peers have may get lost: an older mark is true as well, and the next commit keeps it.
+    let durability = if lazy { Durability::None } else { Durability::Immediate };
+    transaction.set_durability(durability)?;
+    if besides.mark.is_some() {
+        // After a crash soon after it, the file need not be read as a whole.
+        transaction.set_quick_repair(true);
+    }
     append(&transaction, draft)?;
-    let mut changed: Vec<(&Key, &Cell, &KeyRow)> = draft.keys.iter().filter_map(changed).collect();
+    let mut changed: Vec<Changed<'_>> = draft.keys.iter().filter_map(changed).collect();
     // In the order of the table, neighbours share pages.
     changed.sort_unstable_by_key(|(key, ..)| key.as_str());
     keys(&transaction, &changed)?;
     names(&transaction, &changed)?;
     conflicts(&transaction, &changed)?;
-    trash(&transaction, &changed)?;
+    trash(&transaction, &changed, draft)?;
     raised(&transaction, draft)?;
+    quarantine(&transaction, draft)?;
+    marks(&transaction, draft)?;
+    if let Some(epoch) = besides.epoch {
+        transaction.open_table(META)?.insert(META_EPOCH, &epoch.to_be_bytes()[..])?;
+    }
+    if let Some(mark) = &besides.mark {
+        mark.write(&transaction)?;
+    }
+    // It tells of the state before this draft.
+    removal(&transaction, draft, &changed)?;
     transaction.commit()?;
     Ok(())
 }
 
-type Changed<'d> = [(&'d Key, &'d Cell, &'d KeyRow)];
+/// A key, what is known of it, and its row from now on; none if it goes.
+pub type Changed<'d> = (&'d Key, &'d Cell, Option<&'d KeyRow>);
 
 /// The cells that are not as they were.
-pub fn changed<'d>((key, cell): (&'d Key, &'d Cell)) -> Option<(&'d Key, &'d Cell, &'d KeyRow)> {
-    let now = cell.now.as_ref()?;
-    let last = cell.before.as_ref().map_or(0, |before| before.last);
-    (now.last != last).then_some((key, cell, now))
+pub fn changed<'d>((key, cell): (&'d Key, &'d Cell)) -> Option<Changed<'d>> {
+    (cell.now != cell.before).then_some((key, cell, cell.now.as_ref()))
 }
 
 fn append(transaction: &WriteTransaction, draft: &Draft) -> Result<(), redb::Error> {
+    if draft.drafted.is_empty() && draft.late.is_empty() {
+        return Ok(());
+    }
     let mut records = transaction.open_table(RECORDS)?;
     for (sequence, drafted) in draft.sequenced() {
-        records.insert(sequence, &drafted.record.encode()[..])?;
-    }
-    let mut values = transaction.open_table(VALUES)?;
-    for (sequence, drafted) in draft.sequenced() {
-        if let Some(value) = &drafted.value {
-            let bytes = value.as_bytes();
-            let mut row = values.insert_reserve(sequence, bytes.len() + 1)?;
-            let row = row.as_mut();
-            row[0] = value.kind() as u8;
-            row[1..].copy_from_slice(bytes);
+        match drafted {
+            Drafted::Version { record, .. } => {
+                records.insert(sequence, &record.encode()[..])?;
+            }
+            Drafted::Note { key, note } => {
+                transaction.open_table(NOTES)?.insert(sequence, &note.encode(key)[..])?;
+            }
         }
     }
-    Ok(())
-}
-
-fn keys(transaction: &WriteTransaction, changed: &Changed<'_>) -> Result<(), redb::Error> {
-    let mut keys = transaction.open_table(KEYS)?;
-    for (key, _, now) in changed {
-        keys.insert(key.as_str(), &now.encode()[..])?;
+    let mut values = transaction.open_table(VALUES)?;
+    let new = draft.sequenced().filter_map(|(sequence, drafted)| match drafted {
+        Drafted::Version { value: Some(value), .. } => Some((sequence, value)),
+        _ => None,
+    });
+    let late = draft.late.iter().map(|(sequence, value)| (*sequence, value));
+    for (sequence, value) in new.chain(late) {
+        put_value(&mut values, sequence, value)?;
     }
     Ok(())
 }
 
-fn names(transaction: &WriteTransaction, changed: &Changed<'_>) -> Result<(), redb::Error> {
-    let new = changed.iter().filter(|(_, cell, _)| cell.before.is_none());
-    let mut hashes: Vec<([u8; 16], &str)> =
-        new.map(|(key, ..)| (key.hash(), key.as_str())).collect();
+fn put_value(
+    values: &mut redb::Table<'_, u64, &'static [u8]>,
+    sequence: u64,
+    value: &Value,
+) -> Result<(), redb::Error> {
+    let bytes = value.as_bytes();
+    let mut row = values.insert_reserve(sequence, bytes.len() + 1)?;
+    let row = row.as_mut();
+    row[0] = value.kind() as u8;
+    row[1..].copy_from_slice(bytes);
+    Ok(())
+}
+
+fn keys(transaction: &WriteTransaction, changed: &[Changed<'_>]) -> Result<(), redb::Error> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let mut keys = transaction.open_table(KEYS)?;
+    for (key, _, now) in changed {
+        match now {
+            Some(now) => keys.insert(key.as_str(), &now.encode()[..])?,
+            None => keys.remove(key.as_str())?,
+        };
+    }
+    Ok(())
+}
+
+fn names(transaction: &WriteTransaction, changed: &[Changed<'_>]) -> Result<(), redb::Error> {
+    let moved = changed.iter().filter(|(_, cell, now)| cell.before.is_some() != now.is_some());
+    let mut hashes: Vec<([u8; 16], &str, bool)> =
+        moved.map(|(key, _, now)| (key.hash(), key.as_str(), now.is_some())).collect();
     if hashes.is_empty() {
         return Ok(());
     }
     hashes.sort_unstable();
     let mut names = transaction.open_table(NAMES)?;
-    for (hash, key) in hashes {
-        names.insert(&hash, key)?;
+    for (hash, key, is_there) in hashes {
+        match is_there {
+            true => names.insert(&hash, key)?,
+            false => names.remove(&hash)?,
+        };
     }
     Ok(())
 }
 
-fn conflicts(transaction: &WriteTransaction, changed: &Changed<'_>) -> Result<(), redb::Error> {
+fn conflicts(transaction: &WriteTransaction, changed: &[Changed<'_>]) -> Result<(), redb::Error> {
     for (key, cell, now) in changed {
-        let was = cell.before.as_ref().is_some_and(|row| row.view.in_conflict());
-        match (was, now.view.in_conflict()) {
+        let was = cell.before.as_ref().is_some_and(KeyRow::in_conflict);
+        match (was, now.is_some_and(KeyRow::in_conflict)) {
             (false, true) => {
                 transaction.open_table(CONFLICTS)?.insert(key.as_str(), ())?;
             }
@@ -91,20 +155,53 @@ fn conflicts(transaction: &WriteTransaction, changed: &Changed<'_>) -> Result<()
     Ok(())
 }
 
-fn trash(transaction: &WriteTransaction, changed: &Changed<'_>) -> Result<(), redb::Error> {
+fn trash(
+    transaction: &WriteTransaction,
+    changed: &[Changed<'_>],
+    draft: &Draft,
+) -> Result<(), redb::Error> {
     for (key, cell, now) in changed {
-        let was = cell.before.as_ref().is_some_and(|row| row.view.is_trash());
-        match (was, now.view.is_trash()) {
-            (false, true) => {
-                transaction.open_table(TRASH)?.insert(key.as_str(), now.last)?;
-            }
-            (true, false) => {
-                transaction.open_table(TRASH)?.remove(key.as_str())?;
+        let was = cell.before.as_ref().is_some_and(KeyRow::is_trash);
+        let deleted = now.filter(|now| now.is_trash()).map(|now| now.last);
+        match (was, deleted) {
+            (false, Some(last)) => to_trash(transaction, key, last, draft.now, 0)?,
+            (true, None) => {
+                from_trash(transaction, key)?;
             }
             _ => {}
         }
     }
+    for key in &draft.removal.emptied {
+        if let Some((last, since)) = from_trash(transaction, key)? {
+            to_trash(transaction, key, last, since, 1)?;
+        }
+    }
     Ok(())
+}
+
+fn to_trash(
+    transaction: &WriteTransaction,
+    key: &Key,
+    last: u64,
+    since: u64,
+    stage: u8,
+) -> Result<(), redb::Error> {
+    let row = TrashRow { last, since, stage }.encode();
+    transaction.open_table(TRASH)?.insert(key.as_str(), &row[..])?;
+    transaction.open_table(AGING)?.insert((stage, since, key.as_str()), ())?;
+    Ok(())
+}
+
+/// Takes a key out of the trash and gives the sequence and the time of its row.
+fn from_trash(
+    transaction: &WriteTransaction,
+    key: &Key,
+) -> Result<Option<(u64, u64)>, redb::Error> {
+    let mut trash = transaction.open_table(TRASH)?;
+    let row = trash.remove(key.as_str())?.map(|row| row.value().to_vec());
+    let Some(row) = row.and_then(|row| TrashRow::decode(&row).ok()) else { return Ok(None) };
+    transaction.open_table(AGING)?.remove((row.stage, row.since, key.as_str()))?;
+    Ok(Some((row.last, row.since)))
 }
 
 fn raised(transaction: &WriteTransaction, draft: &Draft) -> Result<(), redb::Error> {
@@ -115,5 +212,73 @@ fn raised(transaction: &WriteTransaction, draft: &Draft) -> Result<(), redb::Err
     for (id, sequence) in &draft.raised {
         raised.insert(&id.0, *sequence)?;
     }
+    Ok(())
+}
+
+fn quarantine(transaction: &WriteTransaction, draft: &Draft) -> Result<(), redb::Error> {
+    if draft.quarantine.is_empty() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(QUARANTINE)?;
+    for ((key, version), row) in &draft.quarantine {
+        match row {
+            Some(row) => table.insert((key.as_str(), &version.0), &row.encode()[..])?,
+            None => table.remove((key.as_str(), &version.0))?,
+        };
+    }
+    Ok(())
+}
+
+fn marks(transaction: &WriteTransaction, draft: &Draft) -> Result<(), redb::Error> {
+    if draft.marks.is_empty() {
+        return Ok(());
+    }
+    let mut peers = transaction.open_table(PEERS)?;
+    for (node, (sequence, at)) in &draft.marks {
+        let mut row = Writer::default();
+        row.u64(*sequence).u64(*at);
+        peers.insert(&node.0, &row.0[..])?;
+    }
+    Ok(())
+}
+
+/// What retention takes away. No new sequence tells of it, so its buckets are noted.
+fn removal(
+    transaction: &WriteTransaction,
+    draft: &Draft,
+    changed: &[Changed<'_>],
+) -> Result<(), redb::Error> {
+    let removal = &draft.removal;
+    if removal.is_empty() {
+        return Ok(());
+    }
+    let mut records = transaction.open_table(RECORDS)?;
+    let mut values = transaction.open_table(VALUES)?;
+    for sequence in &removal.records {
+        records.remove(*sequence)?;
+        values.remove(*sequence)?;
+    }
+    for (sequence, record) in &removal.rewritten {
+        records.insert(*sequence, &record.encode()[..])?;
+    }
+    for sequence in &removal.values {
+        values.remove(*sequence)?;
+    }
+    let mut notes = transaction.open_table(NOTES)?;
+    for sequence in &removal.notes {
+        notes.remove(*sequence)?;
+    }
+    let mut touched = transaction.open_table(TOUCHED)?;
+    for (key, ..) in changed {
+        touched.insert(bucket(&key.hash()), ())?;
+    }
+    let mut state = transaction.open_table(STATE)?;
+    for (word, number) in &removal.state {
+        state.insert(*word, *number)?;
+    }
+    // The last record may be gone, and its sequence must not be given again.
+    let given = draft.next_sequence() - 1;
+    let kept = state.get(STATE_SEQUENCE)?.map_or(0, |row| row.value());
+    state.insert(STATE_SEQUENCE, given.max(kept))?;
     Ok(())
 }

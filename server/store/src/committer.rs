@@ -1,30 +1,30 @@
 //! The thread that takes tasks, commits them in groups and answers; nothing else writes.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use redb::Database;
 use tokio::sync::mpsc;
 
-use keepboth_core::digest::Digest;
+use keepboth_core::ids::NodeId;
 use keepboth_core::name::Namespace;
 use keepboth_core::refusal::{Code, Refusal};
-use keepboth_core::write::Writer;
 
-use crate::commit;
-use crate::disk::{Disk, Identity, OpenError};
+use crate::commit::{self, Besides};
+use crate::disk::{Disk, Identity};
 use crate::draft::Draft;
 use crate::failure::unknown;
-use crate::local::Local;
+use crate::format::STATE_REMOVED;
+use crate::opened::{self, Opened};
 use crate::options::Options;
-use crate::remote;
+use crate::plan::{Answer, Planner};
+use crate::shared::Shared;
 use crate::snapshot::Snapshot;
-use crate::state::Counts;
 use crate::tables::Tables;
-use crate::task::{Commit, Done, Task};
-use crate::totals::Totals;
+use crate::task::{Commit, Task};
+use crate::totals::MARK_EVERY;
 
 /// What comes through the queue.
 pub enum Job {
@@ -33,64 +33,23 @@ pub enum Job {
     Stop,
 }
 
-/// What the thread shares with readers.
-pub struct Shared {
-    pub snapshot: ArcSwap<Snapshot>,
-    pub stopping: AtomicBool,
-    /// True while the database cannot be written.
-    pub failed: AtomicBool,
-    totals: Mutex<Totals>,
-}
-
-impl Shared {
-    /// The digest and counters. Held for moments only.
-    pub fn totals(&self) -> MutexGuard<'_, Totals> {
-        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn publish(&self, tables: Tables, counts: Counts, root: Digest) {
-        self.snapshot.store(Arc::new(Snapshot::new(tables, counts, root)));
-    }
-}
-
-/// An open database with what is known of it.
-pub struct Opened {
-    pub database: Database,
-    pub identity: Identity,
-    tables: Tables,
-    totals: Totals,
-}
-
-/// Opens the database and scans its keys.
-pub fn open(disk: &mut Disk, namespace: &Namespace) -> Result<Opened, OpenError> {
-    // redb trusts a file that was closed well and may panic on one that was damaged since.
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let (database, identity) = disk.open(namespace)?;
-        let tables = Tables::open(&database).map_err(|e| disk.failed(e))?;
-        let totals = Totals::scan(&tables).map_err(|e| match e.code {
-            Code::Corrupt => disk.corrupt(e),
-            _ => disk.failed(e),
-        })?;
-        Ok(Opened { database, identity, tables, totals })
-    }));
-    outcome.unwrap_or_else(|_| Err(disk.corrupt("its pages contradict each other")))
-}
-
 /// The state of the thread.
 pub struct Committer<F> {
     disk: Disk,
     namespace: Namespace,
-    options: Options,
+    node: NodeId,
     identity: Identity,
+    planner: Planner,
+    /// True once it was told that the store was put back from a backup.
+    put_back: bool,
+    /// A task that wants a transaction of its own, and waits for the next.
+    held: Option<Task>,
     /// None after a failure from which it could not be opened again.
     database: Option<Database>,
     shared: Arc<Shared>,
     jobs: mpsc::Receiver<Job>,
     on_commit: F,
 }
-
-/// Gives a task its answer: what was planned, or the failure of its group.
-type Answer = Box<dyn FnOnce(Option<Refusal>) + Send>;
 
 impl<F: FnMut(Commit)> Committer<F> {
     pub fn new(
@@ -102,15 +61,33 @@ impl<F: FnMut(Commit)> Committer<F> {
         on_commit: F,
     ) -> Committer<F> {
         let (counts, root) = (opened.totals.counts, opened.totals.tree.root());
-        let snapshot = Snapshot::new(opened.tables, counts, root);
+        let totals = Arc::new(Mutex::new(opened.totals));
+        let snapshot = Snapshot::new(opened.tables, counts, root, totals.clone());
+        let node = options.node;
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
+            options: ArcSwap::from_pointee(options),
+            epoch: AtomicU64::new(opened.identity.epoch),
+            removed: AtomicU64::new(opened.removed),
+            roots: Mutex::default(),
             stopping: AtomicBool::new(false),
             failed: AtomicBool::new(false),
-            totals: Mutex::new(opened.totals),
+            totals,
         });
-        let (identity, database) = (opened.identity, Some(opened.database));
-        Committer { disk, namespace, options, identity, database, shared, jobs, on_commit }
+        shared.remember(root, counts.last_sequence);
+        Committer {
+            disk,
+            node,
+            identity: opened.identity,
+            planner: Planner::new(opened.identity.store, namespace.clone()),
+            namespace,
+            put_back: false,
+            held: None,
+            database: Some(opened.database),
+            shared,
+            jobs,
+            on_commit,
+        }
     }
 
     pub fn shared(&self) -> Arc<Shared> {
@@ -122,12 +99,16 @@ impl<F: FnMut(Commit)> Committer<F> {
         while let Some(job) = self.jobs.blocking_recv() {
             if let Job::Task(task) = job {
                 self.group(task);
+                while let Some(task) = self.held.take() {
+                    self.group(task);
+                }
             }
             if self.shared.stopping.load(Ordering::SeqCst) {
                 // Nobody can send any more; what is in the queue still comes.
                 self.jobs.close();
             }
         }
+        self.last_mark();
         if let Some(Err(e)) = self.database.take().map(Database::close) {
             tracing::error!(namespace = %self.namespace, "closing the database failed: {e}");
         }
@@ -137,11 +118,18 @@ impl<F: FnMut(Commit)> Committer<F> {
     fn group(&mut self, task: Task) {
         let mut draft = Draft::new(self.shared.snapshot.load_full());
         let mut answers: Vec<Answer> = Vec::new();
+        let options = self.shared.options.load_full();
         let mut next = Some(task);
         while let Some(task) = next {
-            answers.push(self.plan(&mut draft, task));
-            let full = answers.len() >= self.options.group_tasks_max
-                || draft.value_bytes >= self.options.group_bytes_max;
+            if task.is_alone() && !answers.is_empty() {
+                self.held = Some(task);
+                break;
+            }
+            let alone = task.is_alone();
+            answers.push(self.planner.plan(&mut draft, &options, task));
+            let full = alone
+                || answers.len() >= options.group_tasks_max
+                || draft.value_bytes >= options.group_bytes_max;
             next = if full { None } else { self.waiting() };
         }
         let failure = self.commit(&draft).err();
@@ -163,37 +151,68 @@ impl<F: FnMut(Commit)> Committer<F> {
         }
     }
 
-    fn plan(&self, draft: &mut Draft, task: Task) -> Answer {
-        let value_bytes_max = self.options.value_bytes_max;
-        let writer = |now| Writer { store: self.identity.store, now };
-        match task {
-            Task::Local { ops, now, done } => {
-                answer(done, Local { draft, writer: writer(now), value_bytes_max }.batch(ops))
-            }
-            Task::Merge { key, conflict, value, now, done } => {
-                let local = Local { draft, writer: writer(now), value_bytes_max };
-                answer(done, local.merge(key, conflict, value))
-            }
-            Task::Remote { events, done } => {
-                answer(done, Ok(remote::receive(draft, events, value_bytes_max)))
-            }
-        }
-    }
-
     /// Makes the draft durable and shows it to readers.
-    fn commit(&self, draft: &Draft) -> Result<(), Failure> {
+    fn commit(&mut self, draft: &Draft) -> Result<(), Failure> {
         let database = self.database.as_ref().ok_or(Failure::Stopped)?;
-        if draft.is_empty() {
+        if draft.is_empty() && draft.marks.is_empty() {
             return Ok(());
         }
-        commit::write(database, draft).map_err(Failure::Disk)?;
+        let epoch = (draft.own_came_back && !self.put_back).then_some(self.identity.epoch + 1);
+        let due = {
+            let totals = self.shared.totals();
+            let due = totals.counts.last_sequence >= totals.marked + MARK_EVERY;
+            (due && !draft.is_empty()).then(|| totals.mark())
+        };
+        let besides = Besides { epoch, mark: due };
+        commit::write(database, draft, &besides).map_err(Failure::Disk)?;
         let tables = Tables::open(database).map_err(Failure::Disk)?;
+        if let Some(epoch) = epoch {
+            self.came_back(epoch);
+        }
         let mut totals = self.shared.totals();
+        if let Some(mark) = &besides.mark {
+            totals.marked(mark);
+        }
         for (key, cell, now) in draft.keys.iter().filter_map(commit::changed) {
             totals.replace(key, cell.before.as_ref(), now);
         }
+        let last = draft.next_sequence() - 1;
+        totals.counts.last_sequence = totals.counts.last_sequence.max(last);
+        totals.counts.quarantined = draft.running.quarantined;
+        totals.counts.quarantined_bytes = draft.running.quarantined_bytes;
+        if let Some(removed) = draft.removal.state.get(STATE_REMOVED) {
+            self.shared.removed.store(*removed, Ordering::SeqCst);
+        }
         self.shared.publish(tables, totals.counts, totals.tree.root());
         Ok(())
+    }
+
+    /// A version that was made here, and that nobody knew here, came from elsewhere.
+    fn came_back(&mut self, epoch: u64) {
+        tracing::warn!(
+            namespace = %self.namespace,
+            "a version that this store made is unknown to it: it was put back from a backup, or has \
+             forgotten the version; cursors of watchers begin anew at epoch {epoch}"
+        );
+        self.put_back = true;
+        self.identity.epoch = epoch;
+        self.shared.epoch.store(epoch, Ordering::SeqCst);
+    }
+
+    /// Writes the digests of a store that is closed, so that the next opening has nothing to count.
+    fn last_mark(&mut self) {
+        let Some(database) = &self.database else { return };
+        let mark = {
+            let totals = self.shared.totals();
+            totals.is_dirty().then(|| totals.mark())
+        };
+        let draft = Draft::new(self.shared.snapshot.load_full());
+        let besides = Besides { epoch: None, mark };
+        if besides.mark.is_some()
+            && let Err(e) = commit::write(database, &draft, &besides)
+        {
+            tracing::warn!(namespace = %self.namespace, "the digests were not written: {e}");
+        }
     }
 
     fn tell(&mut self, draft: Draft) {
@@ -202,7 +221,8 @@ impl<F: FnMut(Commit)> Committer<F> {
         }
         let snapshot = self.shared.snapshot.load();
         let (root, counts) = (snapshot.root(), snapshot.counts());
-        let commit = Commit { changes: draft.changes, root, counts };
+        let forgotten = draft.removal.forgotten;
+        let commit = Commit { changes: draft.changes, forgotten, root, counts };
         guarded("what follows a commit", || (self.on_commit)(commit));
     }
 
@@ -212,15 +232,21 @@ impl<F: FnMut(Commit)> Committer<F> {
         tracing::error!(%namespace, "a commit failed, opening the database again: {error}");
         drop(self.database.take());
         self.shared.failed.store(true, Ordering::SeqCst);
-        let opened = match open(&mut self.disk, &self.namespace) {
+        let opened = match opened::open(&mut self.disk, &self.namespace, &self.node) {
             Ok(opened) => opened,
             Err(e) => return tracing::error!(%namespace, "the store takes no more writes: {e}"),
         };
         let answered = self.shared.snapshot.load().counts().last_sequence;
-        if opened.identity != self.identity || opened.totals.counts.last_sequence < answered {
+        let other =
+            (opened.identity.store, opened.identity.node) != (self.identity.store, self.node);
+        if other || opened.totals.counts.last_sequence < answered {
             return tracing::error!(%namespace, "the store takes no more writes: the file lost what was written before");
         }
-        let there = is_there(&draft, &opened.tables);
+        let there = opened.has(&draft);
+        if opened.identity.epoch > self.identity.epoch {
+            self.came_back(opened.identity.epoch);
+        }
+        self.shared.removed.store(opened.removed, Ordering::SeqCst);
         self.database = Some(opened.database);
         self.shared.failed.store(false, Ordering::SeqCst);
         let (counts, root) = (opened.totals.counts, opened.totals.tree.root());
@@ -250,22 +276,6 @@ impl Failure {
             ),
         }
     }
-}
-
-/// True if a draft whose commit failed was written all the same.
-fn is_there(draft: &Draft, tables: &Tables) -> bool {
-    draft.sequenced().last().is_some_and(|(sequence, drafted)| {
-        tables.record(sequence).is_ok_and(|record| record == drafted.record)
-    })
-}
-
-fn answer<T: Send + 'static>(done: Done<T>, planned: Result<T, Refusal>) -> Answer {
-    Box::new(move |failure| {
-        done(match failure {
-            None => planned,
-            Some(refusal) => Err(refusal),
-        });
-    })
 }
 
 /// A panic in somebody else's code must not end the commit thread.

@@ -10,66 +10,15 @@ use redb::{
     TableHandle,
 };
 
-use keepboth_core::ids::StoreId;
+use keepboth_core::ids::{NodeId, StoreId};
 use keepboth_core::name::Namespace;
 
+use crate::error::OpenError;
 use crate::format::{
-    CONFLICTS, FORMAT, KEYS, META, META_EPOCH, META_FORMAT, META_NAMESPACE, META_STORE, NAMES,
-    RAISED, RECORDS, TRASH, VALUES,
+    AGING, CONFLICTS, DIGESTS, FORMAT, KEYS, META, META_EPOCH, META_FORMAT, META_NAMESPACE,
+    META_NODE, META_STORE, NAMES, NOTES, PEERS, QUARANTINE, RAISED, RECORDS, STATE, TOUCHED, TRASH,
+    VALUES,
 };
-
-/// Why a store cannot be opened. Every message names the file.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process, or another store of this process, has the file.
-    #[error("{path}: another process has this store open", path = path.display())]
-    Locked {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file is something else.
-    #[error("{path}: not a Keepboth store ({what})", path = path.display())]
-    NotAStore {
-        /// The file.
-        path: PathBuf,
-        /// What speaks against it.
-        what: String,
-    },
-    /// A newer version of the server wrote it.
-    #[error("{path}: format {found}, and this server knows formats up to {FORMAT}; use a newer server", path = path.display())]
-    NewerFormat {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        found: u32,
-    },
-    /// It is the store of another namespace.
-    #[error("{path}: the store of namespace {found:?}, expected {expected:?}", path = path.display())]
-    OtherNamespace {
-        /// The file.
-        path: PathBuf,
-        /// Whose store it is.
-        found: String,
-        /// Whose store was asked for.
-        expected: String,
-    },
-    /// What it holds cannot be what was written.
-    #[error("{path}: corrupt: {what}", path = path.display())]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        what: String,
-    },
-    /// The disk or the operating system refused.
-    #[error("{path}: {what}", path = path.display())]
-    Failed {
-        /// The file.
-        path: PathBuf,
-        /// In words.
-        what: String,
-    },
-}
 
 type Opener = Box<dyn FnMut() -> Result<Database, DatabaseError> + Send>;
 
@@ -84,6 +33,7 @@ pub struct Disk {
 pub struct Identity {
     pub store: StoreId,
     pub epoch: u64,
+    pub node: NodeId,
 }
 
 impl Disk {
@@ -111,9 +61,25 @@ impl Disk {
     }
 
     /// Opens the database, and makes its tables if it is empty.
-    pub fn open(&mut self, namespace: &Namespace) -> Result<(Database, Identity), OpenError> {
+    pub fn open(
+        &mut self,
+        namespace: &Namespace,
+        node: &NodeId,
+    ) -> Result<(Database, Identity), OpenError> {
         let database = (self.open)().map_err(|e| self.refused(e))?;
-        let identity = self.identify(&database, namespace)?;
+        let found = self.identify(&database, namespace, node)?;
+        if found.node == *node {
+            return Ok((database, found));
+        }
+        // Two stores with one id would take each other's versions for their own.
+        let identity = Identity { store: new_id(), epoch: found.epoch + 1, node: *node };
+        tracing::warn!(
+            %namespace,
+            file = %self.path.display(),
+            "the file was written by node {}: it is a copy, and becomes store {} at epoch {}",
+            found.node, identity.store, identity.epoch,
+        );
+        adopt(&database, &identity).map_err(|e| self.failed(e))?;
         Ok((database, identity))
     }
 
@@ -145,9 +111,16 @@ impl Disk {
         }
     }
 
-    fn identify(&self, database: &Database, namespace: &Namespace) -> Result<Identity, OpenError> {
+    fn identify(
+        &self,
+        database: &Database,
+        namespace: &Namespace,
+        node: &NodeId,
+    ) -> Result<Identity, OpenError> {
         match self.tables(database)? {
-            tables if tables.is_empty() => create(database, namespace).map_err(|e| self.failed(e)),
+            tables if tables.is_empty() => {
+                create(database, namespace, node).map_err(|e| self.failed(e))
+            }
             tables if !tables.iter().any(|name| name == META.name()) => {
                 Err(self.not_a_store("a redb database of something else"))
             }
@@ -181,7 +154,7 @@ impl Disk {
             found if found > FORMAT => {
                 return Err(OpenError::NewerFormat { path: self.path.clone(), found });
             }
-            found => return Err(self.not_a_store(format!("format {found}"))),
+            found => return Err(OpenError::OlderFormat { path: self.path.clone(), found }),
         }
         let found = word(META_NAMESPACE)?;
         if found != namespace.as_str().as_bytes() {
@@ -193,13 +166,19 @@ impl Disk {
         }
         let store = word(META_STORE)?.try_into().map_err(|_| bad(META_STORE))?;
         let epoch = word(META_EPOCH)?.try_into().map_err(|_| bad(META_EPOCH))?;
-        Ok(Identity { store: StoreId(store), epoch: u64::from_be_bytes(epoch) })
+        let node = word(META_NODE)?.try_into().map_err(|_| bad(META_NODE))?;
+        let epoch = u64::from_be_bytes(epoch);
+        Ok(Identity { store: StoreId(store), epoch, node: NodeId(node) })
     }
 }
 
 /// Makes all tables and gives the store its id, in one transaction.
-fn create(database: &Database, namespace: &Namespace) -> Result<Identity, redb::Error> {
-    let identity = Identity { store: StoreId(*uuid::Uuid::new_v4().as_bytes()), epoch: 1 };
+fn create(
+    database: &Database,
+    namespace: &Namespace,
+    node: &NodeId,
+) -> Result<Identity, redb::Error> {
+    let identity = Identity { store: new_id(), epoch: 1, node: *node };
     let transaction = database.begin_write()?;
     {
         let mut meta = transaction.open_table(META)?;
@@ -207,16 +186,43 @@ fn create(database: &Database, namespace: &Namespace) -> Result<Identity, redb::
         meta.insert(META_NAMESPACE, namespace.as_str().as_bytes())?;
         meta.insert(META_STORE, &identity.store.0[..])?;
         meta.insert(META_EPOCH, &identity.epoch.to_be_bytes()[..])?;
+        meta.insert(META_NODE, &node.0[..])?;
         transaction.open_table(KEYS)?.len()?;
         transaction.open_table(NAMES)?.len()?;
         transaction.open_table(RECORDS)?.len()?;
         transaction.open_table(VALUES)?.len()?;
         transaction.open_table(CONFLICTS)?.len()?;
         transaction.open_table(TRASH)?.len()?;
+        transaction.open_table(AGING)?.len()?;
         transaction.open_table(RAISED)?.len()?;
+        transaction.open_table(QUARANTINE)?.len()?;
+        transaction.open_table(NOTES)?.len()?;
+        transaction.open_table(PEERS)?.len()?;
+        transaction.open_table(DIGESTS)?.len()?;
+        transaction.open_table(TOUCHED)?.len()?;
+        transaction.open_table(STATE)?.len()?;
     }
     transaction.commit()?;
     Ok(identity)
+}
+
+fn new_id() -> StoreId {
+    StoreId(*uuid::Uuid::new_v4().as_bytes())
+}
+
+/// Gives a copied file an identity of its own.
+fn adopt(database: &Database, identity: &Identity) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        meta.insert(META_STORE, &identity.store.0[..])?;
+        meta.insert(META_EPOCH, &identity.epoch.to_be_bytes()[..])?;
+        meta.insert(META_NODE, &identity.node.0[..])?;
+        // What other nodes have of the first store they do not have of this one.
+        transaction.open_table(PEERS)?.retain(|_, _| false)?;
+    }
+    transaction.commit()?;
+    Ok(())
 }
 
 /// redb's memory, shared with the next opening.

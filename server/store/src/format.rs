@@ -1,34 +1,55 @@
-//! What stands on disk, FORMAT 1: one redb file for each namespace, with these tables.
+//! What stands on disk, FORMAT 2: one redb file for each namespace, with these tables.
 //!
 //! All integers inside rows are big-endian. A *sequence* counts the versions of a store from 1 in
-//! the order in which it learned them; it means nothing on another store. Only `keys` is written at
-//! random places when an object that exists is put; `records` and `values` are appended.
+//! the order in which it learned them, and the notes about them; it means nothing on another store,
+//! and is never given twice. Only `keys` is written at random places when an object that exists is
+//! put; `records` and `values` are appended.
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
-//! | `meta` | a word | bytes; written once, when the file is made |
-//! | `keys` | the key's text | the row of a key: [`crate::row`] |
-//! | `names` | first 16 bytes of `blake3(key)`: the first half of its addresses, and what the digest's buckets are made of | the key's text |
+//! | `meta` | a word | bytes; written when the file is made, and when it is found to be a copy or put back from a backup |
+//! | `keys` | the key's text | the row of a key: [`crate::row`], `bytes.rs` there |
+//! | `names` | first 16 bytes of `blake3(key)`: the first half of its addresses, and what the digest's ranges are made of | the key's text |
 //! | `records` | sequence | the record of a version: [`crate::record`] |
-//! | `values` | sequence of a put | the value's tag (one byte), then its bytes; their hash is the version's data hash, checked on every read |
+//! | `values` | sequence of a put | the value's tag (one byte), then its bytes; their hash is the version's data hash, checked on every read. Absent if the value was forgotten |
 //! | `conflicts` | text of a key that is in conflict now | nothing |
-//! | `trash` | text of a key that has a history and no object | the sequence that took its last object away |
+//! | `trash` | text of a key that has a history and no object | the sequence that took its last object away (8), when this store learned of it in milliseconds since 1970 (8), 1 if its values are gone, else 0 (1) |
+//! | `aging` | the last byte of a row of `trash`, its time, the key's text | nothing; so what is due is found without a look at the rest |
 //! | `raised` | id of a conflict | the sequence at which its event was raised; it is raised once |
+//! | `quarantine` | text of a key, id of a version | why it is hidden from readers: [`crate::quarantine`] |
+//! | `notes` | sequence | what happened to a key without a new version: 0 it was forgotten, 1 a version of it came out of quarantine (1), the key's text |
+//! | `peers` | id of a node | the sequence up to which that node has what is here (8), when that was agreed in milliseconds since 1970 (8) |
+//! | `digests` | first byte of the hashes of a range of keys | for each of its buckets that has keys: [`crate::totals`] |
+//! | `touched` | a bucket: the first two bytes of a key's hash | nothing; it changed without a new sequence since the digests were written |
+//! | `state` | a word | a number |
 //!
 //! Words in `meta`: `format` (4 bytes), `namespace` (text), `store` (16 bytes, a version 4 UUID: the
-//! origin of what is written here), `epoch` (8 bytes, 1 in a new store).
+//! origin of what is written here), `epoch` (8 bytes, 1 in a new store), `node` (32 bytes: the node
+//! that has the store).
+//!
+//! Words in `state`: `sequence` (the newest that was ever given when something was removed), `digests`
+//! (the sequence that the rows of `digests` tell of), `walked` (the sequence up to which retention has
+//! been), `rules` (by which it went: how many
+//! values are kept, times 2^32, and how many records), `removed` (the largest sequence of a version of a
+//! key that was removed for good). A word that is not there is 0.
 //!
 //! The records of one key form a list from the newest to the oldest: the key's row names the last,
-//! each record the one before. `records` is also the feed of changes: read upwards, a record whose
-//! key has a larger last sequence is skipped, and one entry for each key remains, the latest.
+//! each record the one before. `records` and `notes` together are also the feed of changes: read
+//! upwards, an entry whose key has a larger sequence is skipped, and one entry for each key remains,
+//! the latest.
 //!
-//! The last sequence is the last key of `records`. Counters and the digest are not stored: they are
-//! made by one scan of `keys` when the file is opened.
+//! The last sequence is the largest of the last of `records`, the last of `notes` and `sequence`.
+//!
+//! A forgotten key keeps its row and records, without values, until every peer knows; it counts
+//! nowhere. Then both go, and its note.
+//!
+//! The digest and the counters are kept by bucket. When the file is opened, they are read, and the
+//! buckets of all keys that changed since are counted anew.
 
 use redb::TableDefinition;
 
 /// The format of the file. A file of a newer format is not opened.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Words about the file itself.
 pub const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
@@ -43,9 +64,24 @@ pub const VALUES: TableDefinition<u64, &[u8]> = TableDefinition::new("values");
 /// Keys in conflict.
 pub const CONFLICTS: TableDefinition<&str, ()> = TableDefinition::new("conflicts");
 /// Keys in the trash.
-pub const TRASH: TableDefinition<&str, u64> = TableDefinition::new("trash");
+pub const TRASH: TableDefinition<&str, &[u8]> = TableDefinition::new("trash");
+/// Keys in the trash by stage and age.
+pub const AGING: TableDefinition<(u8, u64, &str), ()> = TableDefinition::new("aging");
 /// Conflicts whose event was raised.
 pub const RAISED: TableDefinition<&[u8; 32], u64> = TableDefinition::new("raised");
+/// Hidden versions that somebody has to judge.
+pub const QUARANTINE: TableDefinition<(&str, &[u8; 32]), &[u8]> =
+    TableDefinition::new("quarantine");
+/// Sequence to what happened to a key without a version.
+pub const NOTES: TableDefinition<u64, &[u8]> = TableDefinition::new("notes");
+/// Node to what it has.
+pub const PEERS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("peers");
+/// First byte of a hash to digests and counters.
+pub const DIGESTS: TableDefinition<u8, &[u8]> = TableDefinition::new("digests");
+/// Buckets to count anew.
+pub const TOUCHED: TableDefinition<u16, ()> = TableDefinition::new("touched");
+/// Numbers that the store keeps of its own work.
+pub const STATE: TableDefinition<&str, u64> = TableDefinition::new("state");
 
 /// In `meta`: the number of the format.
 pub const META_FORMAT: &str = "format";
@@ -55,3 +91,16 @@ pub const META_NAMESPACE: &str = "namespace";
 pub const META_STORE: &str = "store";
 /// In `meta`: the store's epoch.
 pub const META_EPOCH: &str = "epoch";
+/// In `meta`: the node that has the store.
+pub const META_NODE: &str = "node";
+
+/// In `state`: the newest sequence when something was removed.
+pub const STATE_SEQUENCE: &str = "sequence";
+/// In `state`: the sequence that the digests tell of.
+pub const STATE_DIGESTS: &str = "digests";
+/// In `state`: how far retention has walked.
+pub const STATE_WALKED: &str = "walked";
+/// In `state`: the rules by which it walked.
+pub const STATE_RULES: &str = "rules";
+/// In `state`: the largest sequence of a forgotten key that is gone.
+pub const STATE_REMOVED: &str = "removed";

@@ -6,18 +6,32 @@
 pub mod options;
 /// What stands on disk: every table, its key and its value.
 mod format;
+/// Why a store cannot be opened.
+mod error;
 /// How rows are laid out in bytes.
 mod layout;
+/// The row of a note.
+mod note;
+/// The row of a key in the trash.
+mod trash;
+/// The row of a version in quarantine.
+pub mod quarantine;
 /// What readers and watchers are told of a key.
 pub mod state;
+/// What few keys have besides their view.
+mod apart;
 /// The row of a key.
 mod row;
 /// The row of a version.
 mod record;
-/// What is asked of the commit thread and what it answers.
+/// What the commit thread answers, and tells after a commit.
+pub mod told;
+/// What is asked of the commit thread.
 pub mod task;
 /// How storage errors become refusals.
 mod failure;
+/// A history built from its records.
+mod rebuild;
 /// All versions of one key, read from their rows.
 mod loaded;
 /// Where the database stands, how it is opened, and what it is.
@@ -28,16 +42,32 @@ mod tables;
 mod totals;
 /// The newest durable state, read without locks.
 pub mod snapshot;
+/// What one task of retention takes away.
+mod removal;
 /// What a group of tasks will change, before it is written.
 mod draft;
 /// What a written name stands for in a draft.
 mod target;
-/// Writes made here, planned on a draft.
-mod local;
-/// Versions from peers and hooks' merges, planned on a draft.
+/// Limits of a namespace.
+mod quota;
+/// Versions that stand next to a gap.
+mod beside;
+/// Versions from peers, planned on a draft.
 mod remote;
+/// Writes made here and hooks' merges, planned on a draft.
+mod local;
+/// What somebody decides about keys and versions, planned on a draft.
+mod verdict;
+/// One step of retention, planned on a draft.
+mod collect;
 /// A draft becomes durable in one transaction.
 mod commit;
+/// Each task on a draft, with its answer.
+mod plan;
+/// What the commit thread shares with readers.
+mod shared;
+/// A database that was opened, with its digests and counters.
+mod opened;
 /// The thread that takes tasks, commits them in groups and answers.
 mod committer;
 /// The store as the rest of the server sees it.
@@ -45,11 +75,17 @@ mod store;
 /// The same rows in bare redb transactions, for benchmarks.
 pub mod baseline;
 
-pub use disk::OpenError;
+pub use error::OpenError;
+pub use keepboth_core::session::{Entry, Held, Histories};
 pub use options::Options;
+pub use quarantine::Quarantined;
 pub use snapshot::{
-    ConflictDetail, ConflictSide, Found, Keys, Listed, Page, Past, PastPage, Snapshot,
+    ConflictDetail, ConflictSide, Found, Keys, Listed, Page, Past, PastPage, QuarantinePage,
+    Snapshot,
 };
 pub use state::{Counts, Deleted, KeyState, Shown};
 pub use store::Store;
-pub use task::{Commit, KeyChange, Op, Raised, Received, Resolution, Side, Task, Written};
+pub use task::{
+    Collected, Commit, Incoming, Keep, KeyChange, Op, Raised, Received, Resolution, Side, Task,
+    Verdict, Written,
+};

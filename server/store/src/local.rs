@@ -2,7 +2,7 @@
 
 use keepboth_core::conflict;
 use keepboth_core::hash;
-use keepboth_core::ids::{ConflictId, VersionId};
+use keepboth_core::ids::{ConflictId, NodeId, VersionId};
 use keepboth_core::limits::Stage;
 use keepboth_core::name::{Address, Key, Name};
 use keepboth_core::refusal::{Code, Refusal};
@@ -11,7 +11,9 @@ use keepboth_core::value::Value;
 use keepboth_core::version::Change;
 use keepboth_core::write::{self, Condition, Intent, Writer};
 
-use crate::draft::Draft;
+use crate::draft::{Draft, New, Source};
+use crate::options::Options;
+use crate::quota::{over_bytes, over_objects};
 use crate::row::KeyRow;
 use crate::target::{place, target};
 use crate::task::{Op, Resolution, Written};
@@ -20,7 +22,7 @@ use crate::task::{Op, Resolution, Written};
 pub struct Local<'d> {
     pub draft: &'d mut Draft,
     pub writer: Writer,
-    pub value_bytes_max: usize,
+    pub options: &'d Options,
 }
 
 impl Local<'_> {
@@ -89,10 +91,16 @@ impl Local<'_> {
         condition: Condition,
     ) -> Result<Written, Refusal> {
         if let Some(value) = &value {
-            value.check_size(self.value_bytes_max, Stage::Write)?;
+            value.check_size(self.options.value_bytes_max, Stage::Write)?;
+            let bytes = self.draft.running.bytes + value.as_bytes().len() as u64;
+            if let Some(refusal) = over_bytes(self.options, bytes) {
+                return Err(refusal);
+            }
         }
         let target = target(self.draft, &name, condition)?;
-        let view = target.row.as_ref().map(|row| &row.view);
+        // Where all versions are hidden, the writer finds nothing.
+        let shown = |row: &&KeyRow| !row.view.tips.is_empty();
+        let view = target.row.as_ref().filter(shown).map(|row| &row.view);
         let made = match (target.place, view) {
             (Some(place), Some(view)) => {
                 write::at_object(&name, view, place, intent, condition, self.writer)?
@@ -105,9 +113,16 @@ impl Local<'_> {
         let valued = |change| if change == Change::Put { value.clone() } else { None };
         let versions = made.into_iter().map(|made| {
             let value = valued(made.change);
-            (made, value)
+            New::plain(made, value)
         });
-        let taken = self.draft.take(&target.key, versions.collect(), true)?;
+        let objects = self.draft.running.objects;
+        let (from, now) = (NodeId([0; 32]), self.writer.now);
+        let source = Source { local: true, from, maker: None, now };
+        let taken = self.draft.take(&target.key, versions.collect(), source)?;
+        let now = self.draft.running.objects;
+        if let Some(refusal) = over_objects(self.options, now).filter(|_| now > objects) {
+            return Err(refusal);
+        }
         Ok(Written {
             name,
             key: target.key,
@@ -125,7 +140,7 @@ impl Local<'_> {
         with: Resolution,
         conflict: Option<ConflictId>,
     ) -> Result<Written, Refusal> {
-        let row = self.draft.row(&key)?.filter(|row| row.view.in_conflict());
+        let row = self.draft.row(&key)?.filter(|row| row.in_conflict());
         let Some(row) = row else {
             let words = format!("{:?} is not in conflict", key.as_str());
             return Err(Refusal::new(Code::NoConflict, words));
@@ -174,7 +189,7 @@ impl Local<'_> {
             let words = format!("{:?} is not in the trash", key.as_str());
             Refusal::new(Code::NotFound, words)
         };
-        let row = self.draft.row(&key)?.filter(|row| row.view.is_trash()).ok_or_else(not_found)?;
+        let row = self.draft.row(&key)?.filter(|row| row.is_trash()).ok_or_else(not_found)?;
         let version = match version {
             Some(version) => version,
             None => {
@@ -193,19 +208,28 @@ impl Local<'_> {
         name: Name,
         condition: Condition,
     ) -> Result<Written, Refusal> {
-        let put = self.draft.loaded(&key)?.put(&version).map(|(put, at)| (put.data, at));
+        let hidden = self.draft.row(&key)?.is_some_and(|row| row.hides(&version));
+        let put = self.draft.loaded(&key)?.put(&version).filter(|_| !hidden);
+        let put = put.map(|(put, at)| (put.data, at));
         let Some((data, sequence)) = put else {
             let words = format!("version {version} is no put in the history of {:?}", key.as_str());
             return Err(Refusal::new(Code::NotFound, words));
         };
-        let value = self.draft.value(&key, &version, &data, sequence)?;
+        let value =
+            self.draft.value(&key, &version, &data, sequence).map_err(|e| match e.code {
+                Code::ValueForgotten => Refusal { code: Code::NotFound, ..e },
+                _ => e,
+            })?;
         self.write(name, Intent::Put(data), Some(value), condition)
     }
 }
 
 /// The id of the conflict that a key is in now.
 fn conflict_of(key: &Key, row: &KeyRow) -> Option<ConflictId> {
-    let addresses = row.view.conflict_addresses(key.hash());
+    let addresses = match row.in_conflict() {
+        true => row.view.conflict_addresses(key.hash()),
+        false => Vec::new(),
+    };
     (!addresses.is_empty()).then(|| conflict::id(key, &addresses))
 }
 

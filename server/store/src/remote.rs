@@ -1,63 +1,296 @@
 //! Versions from other stores, planned on a draft: known, waiting for a parent, going on, or a fork.
 
-use keepboth_core::ids::VersionId;
-use keepboth_core::limits::Stage;
+use std::collections::HashSet;
+
+use keepboth_core::history::Inserted;
+use keepboth_core::ids::{NodeId, StoreId, VersionId};
+use keepboth_core::limits::{Stage, figure};
 use keepboth_core::name::Key;
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::session::Received;
 use keepboth_core::version::{Change, Event, Version};
 
-use crate::draft::Draft;
+use crate::beside::{Asked, beside_a_gap};
+use crate::draft::{Draft, Drafted, New, Source};
+use crate::note::Note;
+use crate::options::Options;
+use crate::quota::{over_bytes, over_objects};
+use crate::row::KeyRow;
+use crate::task::{Incoming, KeyChange};
 
-/// Judges each version alone.
-pub fn receive(draft: &mut Draft, events: Vec<Event>, value_bytes_max: usize) -> Vec<Received> {
-    let one = |event| {
-        draft.mark();
-        receive_one(draft, event, value_bytes_max).unwrap_or_else(|refusal| {
-            draft.undo();
-            Received::Refused(refusal)
-        })
-    };
-    events.into_iter().map(one).collect()
+/// What versions from elsewhere are judged by.
+pub struct Judge<'d> {
+    pub draft: &'d mut Draft,
+    pub options: &'d Options,
+    pub store: StoreId,
+    pub asked: &'d mut Asked,
+    pub from: NodeId,
+    pub maker: Option<NodeId>,
+    pub now: u64,
 }
 
-fn receive_one(
-    draft: &mut Draft,
-    event: Event,
-    value_bytes_max: usize,
-) -> Result<Received, Refusal> {
-    let Event { key, version, value } = event;
-    check_form(&key, &version, value.is_some())?;
-    let row = draft.row(&key)?;
-    let tips = row.as_ref().map(|row| &row.view.tips[..]).unwrap_or(&[]);
-    if tips.contains(&version.id) {
-        return Ok(Received::Known);
+impl Judge<'_> {
+    /// Judges each version alone; those of one key that stand together are taken together.
+    pub fn receive(mut self, events: Vec<Incoming>) -> Vec<Received> {
+        let mut outcomes = Vec::with_capacity(events.len());
+        let mut events = events.into_iter().peekable();
+        while let Some(first) = events.next() {
+            let key = first.event.key.clone();
+            let mut group = vec![first];
+            while let Some(next) = events.next_if(|next| next.event.key == key) {
+                group.push(next);
+            }
+            let count = group.len();
+            self.draft.mark();
+            match self.group(&key, group) {
+                Ok(received) => outcomes.extend(received),
+                Err(refusal) => {
+                    self.draft.undo();
+                    outcomes.extend(vec![Received::Refused(refusal); count]);
+                }
+            }
+        }
+        outcomes
     }
-    // The common case goes on from all there is; everything else has to look at the history.
-    let goes_on = tips == &version.parents[..];
-    if !goes_on {
-        let history = &draft.loaded(&key)?.history;
-        if history.find(&version.id).is_some() {
+
+    fn group(&mut self, key: &Key, group: Vec<Incoming>) -> Result<Vec<Received>, Refusal> {
+        let group = match <[Incoming; 1]>::try_from(group) {
+            Ok([one]) => match self.alone(key, one)? {
+                Ok(received) => return Ok(vec![received]),
+                Err(one) => vec![one],
+            },
+            Err(group) => group,
+        };
+        let ids: HashSet<VersionId> = group.iter().map(|one| one.event.version.id).collect();
+        let before = self.draft.begin(key)?;
+        let (mut outcomes, mut batch, mut late) = (Vec::new(), Vec::new(), Vec::new());
+        for one in group {
+            outcomes.push(self.one(key, one, &ids, &mut batch, &mut late)?);
+        }
+        if batch.is_empty() && late.is_empty() {
+            return Ok(outcomes);
+        }
+        let objects = before.as_ref().map_or(0, |row| row.share().objects);
+        self.fill(key, &late, batch.len())?;
+        let loaded = self.draft.loaded(key)?;
+        // Counting settles what is superseded; if the batch has to be hidden, it supersedes nothing.
+        let apart = (loaded.hidden.clone(), loaded.valueless.clone());
+        let mut after = loaded.row();
+        if after.share().objects > objects
+            && let Some(refusal) = self.over_objects(after.share().objects - objects)
+        {
+            let loaded = self.draft.loaded(key)?;
+            (loaded.hidden, loaded.valueless) = apart;
+            after = self.hide(key, &mut batch, &mut outcomes, &refusal)?;
+        }
+        self.draft.own_came_back |= self.lost(key, &batch)?;
+        let state = after.is_shown().then(|| after.state(key));
+        self.draft.finish(key, before, after, batch, self.source())?;
+        if !late.is_empty() {
+            self.draft.drafted.push(Drafted::Note { key: key.clone(), note: Note::Shown });
+            let change =
+                |state| KeyChange { state, made: late, local: false, maker: None, conflict: None };
+            self.draft.changes.extend(state.map(change));
+        }
+        Ok(outcomes)
+    }
+
+    fn source(&self) -> Source {
+        Source { local: false, from: self.from, maker: self.maker, now: self.now }
+    }
+
+    /// The common case, without a look at the history: a first version, or one that goes on from all
+    /// there is. Anything else is given back.
+    fn alone(&mut self, key: &Key, one: Incoming) -> Result<Result<Received, Incoming>, Refusal> {
+        let Incoming { event, refused } = &one;
+        let version = &event.version;
+        if let Err(refusal) = check_form(key, version, event.value.is_some()) {
+            return Ok(Ok(Received::Refused(refusal)));
+        }
+        let row = self.draft.row(key)?;
+        let tips = match &row {
+            None => &[],
+            Some(row) if row.apart.is_none() => &row.view.tips[..],
+            Some(_) => return Ok(Err(one)),
+        };
+        if tips.contains(&version.id) {
+            return Ok(Ok(Received::Known));
+        }
+        let plain = event.value.is_some() == (version.change == Change::Put);
+        let first = row.is_none() && self.over_objects(1).is_some();
+        if tips != &version.parents[..] || !plain || first || refused.is_some() {
+            return Ok(Err(one));
+        }
+        if self.verdict(event).is_some() {
+            return Ok(Err(one));
+        }
+        self.draft.own_came_back |= version.origin == self.store;
+        let Incoming { event: Event { version, value, .. }, .. } = one;
+        self.draft.take(key, vec![New::plain(version, value)], self.source())?;
+        Ok(Ok(Received::New))
+    }
+
+    /// True if versions that were made here are new here, and were not forgotten: nothing that was
+    /// known stands on them.
+    fn lost(&mut self, key: &Key, batch: &[New]) -> Result<bool, Refusal> {
+        let own: Vec<VersionId> = batch
+            .iter()
+            .filter(|new| new.version.origin == self.store)
+            .map(|new| new.version.id)
+            .collect();
+        if own.is_empty() {
+            return Ok(false);
+        }
+        let first = self.draft.next_sequence();
+        let loaded = self.draft.loaded(key)?;
+        let history = &loaded.history;
+        let old = (0..history.len()).filter(|at| loaded.sequences[*at] < first);
+        let below = history.with_ancestors(old);
+        Ok(own.iter().filter_map(|id| history.find(id)).any(|at| !below[at]))
+    }
+
+    fn one(
+        &mut self,
+        key: &Key,
+        one: Incoming,
+        ids: &HashSet<VersionId>,
+        batch: &mut Vec<New>,
+        late: &mut Vec<Event>,
+    ) -> Result<Received, Refusal> {
+        let Incoming { event, refused } = one;
+        if let Err(refusal) = check_form(key, &event.version, event.value.is_some()) {
+            return Ok(Received::Refused(refusal));
+        }
+        let sequence = self.draft.next_sequence() + batch.len() as u64;
+        let id = event.version.id;
+        let loaded = self.draft.loaded(key)?;
+        if loaded.history.find(&id).is_some() {
+            // A head whose value was unknown here gets it.
+            let lacks = event.value.is_some() && loaded.valueless.contains(&id);
+            if lacks && refused.or_else(|| self.verdict(&event)).is_none() {
+                late.push(event);
+            }
             return Ok(Received::Known);
         }
-        let unknown = |parent: &&VersionId| history.find(parent).is_none();
-        let missing: Vec<VersionId> = version.parents.iter().filter(unknown).copied().collect();
-        if !missing.is_empty() {
-            return Ok(Received::Missing(missing));
+        if let Some(asked) = beside_a_gap(loaded, &event, ids)
+            && self.asked.first(&id)
+        {
+            return Ok(Received::Missing(vec![asked]));
         }
+        let refused = refused.or_else(|| self.verdict(&event));
+        if refused.is_some()
+            && let Some(full) = self.quarantine_is_full(&event, batch)
+        {
+            return Ok(Received::Refused(full));
+        }
+        let Event { version, value, gap, .. } = event;
+        let new = New { version, value, gap, refused };
+        match self.draft.loaded(key)?.take(&new, sequence) {
+            Ok(Inserted::New) => {}
+            Ok(Inserted::Known) => return Ok(Received::Known),
+            Ok(Inserted::Missing(missing)) => return Ok(Received::Missing(missing)),
+            Err(refusal) => return Ok(Received::Refused(refusal)),
+        }
+        let outcome = new.refused.clone().map_or(Received::New, Received::Quarantined);
+        batch.push(new);
+        Ok(outcome)
     }
-    if let Some(value) = &value {
-        value.check_size(value_bytes_max, Stage::Write)?;
+
+    /// What the limits of this store say of a version.
+    fn verdict(&self, event: &Event) -> Option<Refusal> {
+        let value = event.value.as_ref()?;
+        if let Err(refusal) = value.check_size(self.options.value_bytes_max, Stage::Peer) {
+            return Some(refusal);
+        }
+        let bytes = self.draft.running.bytes + value.as_bytes().len() as u64;
+        over_bytes(self.options, bytes)
     }
-    draft.take(&key, vec![(version, value)], false)?;
-    Ok(Received::New)
+
+    fn over_objects(&self, more: u64) -> Option<Refusal> {
+        over_objects(self.options, self.draft.running.objects + more)
+    }
+
+    fn quarantine_is_full(&self, event: &Event, batch: &[New]) -> Option<Refusal> {
+        let size = |value: Option<&keepboth_core::value::Value>| {
+            value.map_or(0, |value| value.as_bytes().len()) as u64
+        };
+        let hidden = || batch.iter().filter(|new| new.refused.is_some());
+        let count = self.draft.running.quarantined + hidden().count() as u64 + 1;
+        let bytes = self.draft.running.quarantined_bytes
+            + hidden().map(|new| size(new.value.as_ref())).sum::<u64>()
+            + size(event.value.as_ref());
+        let (count_max, bytes_max) =
+            (self.options.quarantine_max, self.options.quarantine_bytes_max);
+        if count <= count_max && bytes <= bytes_max {
+            return None;
+        }
+        let words = format!(
+            "the quarantine is full: {} versions and {} bytes, the limits are {} and {}",
+            figure(self.draft.running.quarantined as usize),
+            figure(self.draft.running.quarantined_bytes as usize),
+            figure(count_max as usize),
+            figure(bytes_max as usize),
+        );
+        Some(Refusal::new(Code::QuotaExceeded, words))
+    }
+
+    /// Hides all that a batch brought, since it would make too many objects.
+    fn hide(
+        &mut self,
+        key: &Key,
+        batch: &mut [New],
+        outcomes: &mut [Received],
+        refusal: &Refusal,
+    ) -> Result<KeyRow, Refusal> {
+        for new in batch.iter_mut().filter(|new| new.refused.is_none()) {
+            new.refused = Some(refusal.clone());
+        }
+        let hidden: u64 = batch
+            .iter()
+            .filter_map(|new| new.value.as_ref())
+            .map(|value| value.as_bytes().len() as u64)
+            .sum();
+        if self.draft.running.quarantined + batch.len() as u64 > self.options.quarantine_max
+            || self.draft.running.quarantined_bytes + hidden > self.options.quarantine_bytes_max
+        {
+            return Err(refusal.clone());
+        }
+        for outcome in outcomes.iter_mut().filter(|outcome| **outcome == Received::New) {
+            *outcome = Received::Quarantined(refusal.clone());
+        }
+        let loaded = self.draft.loaded(key)?;
+        loaded.hidden.extend(batch.iter().map(|new| new.version.id));
+        Ok(loaded.row())
+    }
+
+    /// Values that came after their versions. A note gives the key a new place in the feed.
+    fn fill(&mut self, key: &Key, late: &[Event], batch: usize) -> Result<(), Refusal> {
+        let noted = self.draft.next_sequence() + batch as u64;
+        for event in late {
+            let loaded = self.draft.loaded(key)?;
+            let (id, value) = (event.version.id, event.value.clone());
+            if let (Some(at), Some(value)) = (loaded.history.find(&id), value)
+                && loaded.valueless.remove(&id)
+            {
+                let sequence = loaded.sequences[at];
+                loaded.noted = noted;
+                loaded.bytes += value.as_bytes().len() as u64;
+                let size = value.as_bytes().len();
+                if let Some(mut held) = self.draft.quarantined(key, &id)? {
+                    held.value = Some((value.kind(), size));
+                    self.draft.set_quarantined(key, id, Some(held))?;
+                }
+                self.draft.late.push((sequence, value));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What the rows rely on, should the caller not have checked the event.
 fn check_form(key: &Key, version: &Version, valued: bool) -> Result<(), Refusal> {
     let put = version.change == Change::Put;
     let what = match (put, valued, version.is_first()) {
-        (true, false, _) => "a put without its value",
         (false, true, _) => "a value on a delete or split",
         (false, _, true) => "a delete or split without a parent",
         _ => return Ok(()),

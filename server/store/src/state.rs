@@ -43,7 +43,7 @@ pub struct Deleted {
 pub struct KeyState {
     /// The key.
     pub key: Key,
-    /// The sequence of the key's last version.
+    /// The place of the key in the feed of changes: the sequence of its last version or note.
     pub sequence: u64,
     /// How many versions its history has.
     pub versions: u64,
@@ -66,7 +66,7 @@ impl KeyState {
 /// How much a store holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Keys with a history.
+    /// Keys with a history that is not forgotten.
     pub keys: u64,
     /// Objects that readers see, under keys and addresses.
     pub objects: u64,
@@ -74,6 +74,12 @@ pub struct Counts {
     pub conflicts: u64,
     /// Keys in the trash.
     pub trash: u64,
-    /// The sequence of the newest version; 0 in an empty store.
+    /// Bytes of the values that are stored, earlier ones included.
+    pub value_bytes: u64,
+    /// Versions in quarantine.
+    pub quarantined: u64,
+    /// Bytes of the values in quarantine.
+    pub quarantined_bytes: u64,
+    /// The sequence of the newest version or note; 0 in an empty store.
     pub last_sequence: u64,
 }

@@ -13,9 +13,12 @@ use keepboth_core::digest::Digest;
 use keepboth_core::ids::StoreId;
 use keepboth_core::name::Namespace;
 
-use crate::committer::{self, Committer, Job, Shared};
-use crate::disk::{Disk, Identity, OpenError};
+use crate::committer::{Committer, Job};
+use crate::disk::{Disk, Identity};
+use crate::error::OpenError;
+use crate::opened;
 use crate::options::Options;
+use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::state::Counts;
 use crate::task::{Commit, Task};
@@ -73,7 +76,7 @@ impl Store {
         options: Options,
         on_commit: impl FnMut(Commit) + Send + 'static,
     ) -> Result<Store, OpenError> {
-        let opened = committer::open(&mut disk, namespace)?;
+        let opened = opened::open(&mut disk, namespace, &options.node)?;
         let identity = opened.identity;
         let no_thread = disk.failed("the commit thread could not be started");
         let (jobs, receiver) = mpsc::channel(options.queue_tasks_max.max(1));
@@ -107,14 +110,42 @@ impl Store {
         &self.inner.namespace
     }
 
-    /// The origin of what is written here; made once, kept in the file.
+    /// The origin of what is written here; kept in the file, and made anew for a copy of it.
     pub fn id(&self) -> StoreId {
         self.inner.identity.store
     }
 
-    /// How often the store was put back from a backup, from 1.
+    /// How often the store was found to be a copy or put back from a backup, from 1. Sequences of
+    /// another epoch may mean something else.
     pub fn epoch(&self) -> u64 {
-        self.inner.identity.epoch
+        self.inner.shared.epoch.load(Ordering::SeqCst)
+    }
+
+    /// How the store is set up now.
+    pub fn options(&self) -> Arc<Options> {
+        self.inner.shared.options.load_full()
+    }
+
+    /// Changes limits for what comes from now on. The node and what belongs to the opening stay.
+    pub fn set_options(&self, options: Options) {
+        let node = self.options().node;
+        self.inner.shared.options.store(Arc::new(Options { node, ..options }));
+    }
+
+    /// The last sequence at which the namespace had this digest; None if that is long ago, or never was.
+    pub fn sequence_of(&self, root: &Digest) -> Option<u64> {
+        self.inner.shared.sequence_of(root)
+    }
+
+    /// The largest sequence of a forgotten key that is gone for good. A peer that has nothing newer
+    /// than this of us may still hold such keys.
+    pub fn forgotten_high(&self) -> u64 {
+        self.inner.shared.removed.load(Ordering::SeqCst)
+    }
+
+    /// How many rows of keys had to be read when the database was opened last.
+    pub fn rows_read_at_opening(&self) -> u64 {
+        self.inner.shared.totals().rows_read
     }
 
     /// The newest durable state. Takes no lock; what it shows never changes.
@@ -125,16 +156,6 @@ impl Store {
     /// The digest of the namespace.
     pub fn root(&self) -> Digest {
         self.inner.shared.totals().tree.root()
-    }
-
-    /// The digests of the 64 branches.
-    pub fn branches(&self) -> Vec<Digest> {
-        self.inner.shared.totals().tree.branches().to_vec()
-    }
-
-    /// The digests of the 64 buckets of a branch; empty if there is no such branch.
-    pub fn buckets(&self, branch: u16) -> Vec<Digest> {
-        self.inner.shared.totals().tree.buckets(branch).to_vec()
     }
 
     /// How much the store holds.
@@ -190,6 +211,6 @@ fn returned(job: Job) -> Task {
     match job {
         Job::Task(task) => task,
         // Only `close` sends it, and not through these methods.
-        Job::Stop => Task::Remote { events: Vec::new(), done: Box::new(|_| {}) },
+        Job::Stop => Task::Agreed { marks: Vec::new() },
     }
 }

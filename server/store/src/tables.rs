@@ -5,12 +5,17 @@ use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable};
 
 use keepboth_core::ids::{ConflictId, DataHash, VersionId};
 use keepboth_core::name::Key;
-use keepboth_core::refusal::Refusal;
+use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::{Kind, Value};
 
 use crate::failure::{corrupt, corrupt_key, failed};
-use crate::format::{CONFLICTS, KEYS, NAMES, RAISED, RECORDS, TRASH, VALUES};
+use crate::format::{
+    AGING, CONFLICTS, DIGESTS, KEYS, NAMES, NOTES, PEERS, QUARANTINE, RAISED, RECORDS, STATE,
+    STATE_SEQUENCE, TOUCHED, TRASH, VALUES,
+};
 use crate::loaded::Loaded;
+use crate::note::Note;
+use crate::quarantine::Quarantined;
 use crate::record::Record;
 use crate::row::KeyRow;
 
@@ -21,8 +26,15 @@ pub struct Tables {
     pub records: ReadOnlyTable<u64, &'static [u8]>,
     pub values: ReadOnlyTable<u64, &'static [u8]>,
     pub conflicts: ReadOnlyTable<&'static str, ()>,
-    pub trash: ReadOnlyTable<&'static str, u64>,
+    pub trash: ReadOnlyTable<&'static str, &'static [u8]>,
+    pub aging: ReadOnlyTable<(u8, u64, &'static str), ()>,
     pub raised: ReadOnlyTable<&'static [u8; 32], u64>,
+    pub quarantine: ReadOnlyTable<(&'static str, &'static [u8; 32]), &'static [u8]>,
+    pub notes: ReadOnlyTable<u64, &'static [u8]>,
+    pub peers: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
+    pub digests: ReadOnlyTable<u8, &'static [u8]>,
+    pub touched: ReadOnlyTable<u16, ()>,
+    pub state: ReadOnlyTable<&'static str, u64>,
 }
 
 impl Tables {
@@ -36,11 +48,23 @@ impl Tables {
             values: transaction.open_table(VALUES)?,
             conflicts: transaction.open_table(CONFLICTS)?,
             trash: transaction.open_table(TRASH)?,
+            aging: transaction.open_table(AGING)?,
             raised: transaction.open_table(RAISED)?,
+            quarantine: transaction.open_table(QUARANTINE)?,
+            notes: transaction.open_table(NOTES)?,
+            peers: transaction.open_table(PEERS)?,
+            digests: transaction.open_table(DIGESTS)?,
+            touched: transaction.open_table(TOUCHED)?,
+            state: transaction.open_table(STATE)?,
         })
     }
 
-    /// The row of a key; None if it has no history here.
+    /// The row of a key that is there for readers.
+    pub fn shown(&self, key: &Key) -> Result<Option<KeyRow>, Refusal> {
+        Ok(self.row(key)?.filter(KeyRow::is_shown))
+    }
+
+    /// The row of a key, also of a forgotten one; None if it has no history here.
     pub fn row(&self, key: &Key) -> Result<Option<KeyRow>, Refusal> {
         let row = self.keys.get(key.as_str()).map_err(failed)?;
         row.map(|row| KeyRow::decode(row.value()).map_err(|e| corrupt_key(key, e))).transpose()
@@ -61,7 +85,7 @@ impl Tables {
         }
     }
 
-    /// The value of a put, checked against its hash.
+    /// The value of a put, checked against its hash. Refused: `value_forgotten` if it is not kept.
     pub fn value(
         &self,
         key: &Key,
@@ -72,7 +96,8 @@ impl Tables {
         let bad =
             |what: &str| corrupt_key(key, format_args!("the value of version {version} {what}"));
         let Some(row) = self.values.get(sequence).map_err(failed)? else {
-            return Err(bad("is missing"));
+            let words = format!("the value of version {version} of {:?} is not kept", key.as_str());
+            return Err(Refusal::new(Code::ValueForgotten, words));
         };
         let bytes = row.value();
         // The stored row is exactly what the data hash is made of.
@@ -84,10 +109,16 @@ impl Tables {
         Ok(Value::trusted(kind, Bytes::copy_from_slice(bytes)))
     }
 
+    /// Bytes of a stored value; None if it is not kept.
+    pub fn value_size(&self, sequence: u64) -> Result<Option<u64>, Refusal> {
+        let row = self.values.get(sequence).map_err(failed)?;
+        Ok(row.map(|row| row.value().len().saturating_sub(1) as u64))
+    }
+
     /// All versions of a key; None if it has no history here.
     pub fn loaded(&self, key: &Key) -> Result<Option<Loaded>, Refusal> {
         let row = self.row(key)?;
-        row.map(|row| Loaded::read(key, row.last, |at| self.record(at))).transpose()
+        row.map(|row| Loaded::read(key, Some(&row), |at| self.record(at))).transpose()
     }
 
     /// True if the event of this conflict was raised.
@@ -95,9 +126,37 @@ impl Tables {
         self.raised.get(&id.0).map(|row| row.is_some()).map_err(failed)
     }
 
-    /// The sequence of the newest version; 0 if there is none.
+    /// Why a version is in quarantine, if it is.
+    pub fn quarantined(
+        &self,
+        key: &Key,
+        version: &VersionId,
+    ) -> Result<Option<Quarantined>, Refusal> {
+        let row = self.quarantine.get((key.as_str(), &version.0)).map_err(failed)?;
+        let decode = |row: &[u8]| Quarantined::decode(key.clone(), *version, row);
+        row.map(|row| decode(row.value()).map_err(|e| corrupt_key(key, e))).transpose()
+    }
+
+    /// What happened at this sequence without a version, and to which key.
+    pub fn note(&self, sequence: u64) -> Result<Option<(Note, Key)>, Refusal> {
+        let row = self.notes.get(sequence).map_err(failed)?;
+        let bad = |e| corrupt(format_args!("note {sequence}: {e}"));
+        row.map(|row| Note::decode(row.value()).map_err(bad)).transpose()
+    }
+
+    /// A number that the store keeps of its own work; 0 if there is none.
+    pub fn state(&self, word: &str) -> Result<u64, Refusal> {
+        self.state.get(word).map(|row| row.map_or(0, |row| row.value())).map_err(failed)
+    }
+
+    /// The newest sequence that was given; 0 if there is none.
     pub fn last_sequence(&self) -> Result<u64, Refusal> {
-        self.records.last().map(|row| row.map_or(0, |(at, _)| at.value())).map_err(failed)
+        let last = |row: Option<(redb::AccessGuard<'_, u64>, redb::AccessGuard<'_, &[u8]>)>| {
+            row.map_or(0, |(at, _)| at.value())
+        };
+        let records = last(self.records.last().map_err(failed)?);
+        let notes = last(self.notes.last().map_err(failed)?);
+        Ok(records.max(notes).max(self.state(STATE_SEQUENCE)?))
     }
 }
 

@@ -32,7 +32,8 @@ fn at_address(
     condition: Condition,
 ) -> Result<Target, Refusal> {
     let Some(key) = draft.key_of(&address.key)? else { return Err(unknown(address, condition)) };
-    let Some(row) = draft.row(&key)? else { return Err(unknown(address, condition)) };
+    let row = draft.row(&key)?.filter(KeyRow::is_shown);
+    let Some(row) = row else { return Err(unknown(address, condition)) };
     let place = match place(draft, &key, &row, address)? {
         Meaning::One(place) => place,
         Meaning::Several(all) => return Err(Refusal::in_conflict(&address.to_string(), all)),
@@ -53,7 +54,7 @@ pub fn place(
         return Ok(Meaning::One(place));
     }
     let loaded = draft.loaded(key)?;
-    Ok(resolve::meaning(&loaded.history, &row.view, &address.branch))
+    Ok(resolve::meaning(&loaded.visible(), &row.view, &address.branch))
 }
 
 fn unknown(address: &Address, condition: Condition) -> Refusal {

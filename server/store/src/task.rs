@@ -1,17 +1,16 @@
-//! What is asked of the commit thread, what it answers, and what it tells after a commit.
+//! What is asked of the commit thread.
 
 use std::fmt;
 
-use keepboth_core::digest::Digest;
-use keepboth_core::ids::{ConflictId, DataHash, StoreId, VersionId};
+use keepboth_core::ids::{ConflictId, NodeId, VersionId};
 use keepboth_core::name::{Address, Key, Name};
 use keepboth_core::refusal::Refusal;
 pub use keepboth_core::session::Received;
 use keepboth_core::value::Value;
-use keepboth_core::version::{Change, Event};
+use keepboth_core::version::Event;
 use keepboth_core::write::Condition;
 
-use crate::state::{Counts, KeyState};
+pub use crate::told::{Collected, Commit, KeyChange, Raised, Side, Written};
 
 /// Takes the answer to a task, on the commit thread; must not block.
 pub type Done<T> = Box<dyn FnOnce(Result<T, Refusal>) + Send>;
@@ -43,11 +42,120 @@ pub enum Task {
     },
     /// Versions from another store, whose [`Event::check`] was done; each is judged alone.
     Remote {
-        /// The versions, of each key parents first.
-        events: Vec<Event>,
+        /// The versions, of each key parents first. Those of one key that stand together are taken
+        /// together: readers see the key after the last of them.
+        events: Vec<Incoming>,
+        /// The node that sent them.
+        from: NodeId,
+        /// The node that made them, if they come live: see [`KeyChange::maker`].
+        maker: Option<NodeId>,
+        /// Milliseconds since 1970.
+        now: u64,
         /// Takes what became of each.
         done: Done<Vec<Received>>,
     },
+    /// What other nodes have of this store, by node: a sequence, and when that was agreed. Kept with
+    /// the next commit, and lost if the power goes before: an older mark is always true.
+    Agreed {
+        /// Node, sequence, milliseconds since 1970.
+        marks: Vec<(NodeId, u64, u64)>,
+    },
+    /// Ends the quarantine of a version. The answer is false if it is not in quarantine.
+    Judge {
+        /// The key of its history.
+        key: Key,
+        /// The version.
+        version: VersionId,
+        /// What becomes of it.
+        verdict: Verdict,
+        /// Milliseconds since 1970.
+        now: u64,
+        /// Takes whether it was done.
+        done: Done<bool>,
+    },
+    /// Forgets keys in the trash: they count nowhere from now on, and go for good when every peer
+    /// knows. A key with other tips than these, or that is not in the trash, stays as it is.
+    Forget {
+        /// The keys, each with the tips that it must have, sorted.
+        keys: Vec<(Key, Vec<VersionId>)>,
+        /// True if peers have to be told: see [`Commit::forgotten`].
+        local: bool,
+        /// True if somebody asked for it, false if its time was over: said in the log.
+        purge: bool,
+        /// Takes how many were forgotten.
+        done: Done<usize>,
+    },
+    /// One step of retention.
+    Collect {
+        /// What is kept.
+        rules: Keep,
+        /// The sequence up to which every known peer has what is here.
+        horizon: u64,
+        /// Milliseconds since 1970.
+        now: u64,
+        /// About how many rows may be looked at.
+        budget: usize,
+        /// Takes what was done.
+        done: Done<Collected>,
+    },
+    /// Drops the whole history of a key, for a peer's to come in its stead. The answer is false, and
+    /// nothing is done, if it changed after this sequence or there is none.
+    Replace {
+        /// The key.
+        key: Key,
+        /// The largest last sequence that its history may have.
+        if_last_at_most: u64,
+        /// Takes whether it was done.
+        done: Done<bool>,
+    },
+}
+
+/// A version from another store, and what this node's rules said of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incoming {
+    /// The version.
+    pub event: Event,
+    /// Why readers must not see it: a schema, a limit or a policy of this node.
+    pub refused: Option<Refusal>,
+}
+
+impl From<Event> for Incoming {
+    fn from(event: Event) -> Incoming {
+        Incoming { event, refused: None }
+    }
+}
+
+/// What becomes of a version in quarantine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Readers see it, as if it had come now.
+    Admit,
+    /// It stays hidden for ever, and its value goes. Its record stays, for peers have it too.
+    Discard,
+}
+
+/// What retention keeps of each key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// The newest values of a history. Those of heads stay in any case.
+    pub values: u64,
+    /// The newest records of a history. Heads, forks, merges, splits and first versions stay in any
+    /// case.
+    pub records: u64,
+    /// How long the values of a key in the trash stay, in milliseconds.
+    pub trash_keep: u64,
+    /// How long a key stays in the trash, in milliseconds.
+    pub trash_forget: u64,
+}
+
+impl Task {
+    /// True for a task that takes rows away: it gets a transaction of its own.
+    pub(crate) fn is_alone(&self) -> bool {
+        matches!(
+            self,
+            Task::Judge { .. } | Task::Forget { .. } | Task::Collect { .. } | Task::Replace { .. }
+        )
+    }
 }
 
 impl fmt::Debug for Task {
@@ -56,6 +164,11 @@ impl fmt::Debug for Task {
             Task::Local { ops, .. } => write!(f, "Local({} ops)", ops.len()),
             Task::Merge { key, .. } => write!(f, "Merge({key})"),
             Task::Remote { events, .. } => write!(f, "Remote({} events)", events.len()),
+            Task::Agreed { marks } => write!(f, "Agreed({} peers)", marks.len()),
+            Task::Judge { key, verdict, .. } => write!(f, "Judge({key}, {verdict:?})"),
+            Task::Forget { keys, .. } => write!(f, "Forget({} keys)", keys.len()),
+            Task::Collect { horizon, .. } => write!(f, "Collect(up to {horizon})"),
+            Task::Replace { key, .. } => write!(f, "Replace({key})"),
         }
     }
 }
@@ -113,77 +226,4 @@ pub enum Resolution {
     Value(Value),
     /// The value of the side with this address.
     Side(Address),
-}
-
-/// A write that is durable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
-    /// The name that was written.
-    pub name: Name,
-    /// The key of its history.
-    pub key: Key,
-    /// The version that was made; of a split and its child, the child.
-    pub version: VersionId,
-    /// Its place in the order of this store.
-    pub sequence: u64,
-    /// Put or delete.
-    pub change: Change,
-    /// The hash of its value.
-    pub data: DataHash,
-    /// True if the key was in conflict before and is not any more.
-    pub conflict_ended: bool,
-}
-
-/// One transaction, after it is durable and its tasks are answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Commit {
-    /// What changed, in order; a key that was written several times stands here several times.
-    pub changes: Vec<KeyChange>,
-    /// The digest of the namespace after it.
-    pub root: Digest,
-    /// The counters after it.
-    pub counts: Counts,
-}
-
-/// What one write, or one version of a peer, did to a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyChange {
-    /// The key after this change.
-    pub state: KeyState,
-    /// The versions that are new, with values, parents first.
-    pub made: Vec<Event>,
-    /// True if they were made here.
-    pub local: bool,
-    /// A conflict event that is now due.
-    pub conflict: Option<Raised>,
-}
-
-/// A conflict event: raised once for each set of sides.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Raised {
-    /// The hash of the key and the sides' addresses.
-    pub id: ConflictId,
-    /// The key in conflict.
-    pub key: Key,
-    /// The nearest common ancestor.
-    pub base: Option<VersionId>,
-    /// The addresses of the sides, sorted.
-    pub addresses: Vec<Address>,
-    /// The sides, sorted by version.
-    pub sides: Vec<Side>,
-    /// False if every side is a merge of merges: hooks are not asked again.
-    pub ask_hooks: bool,
-}
-
-/// One side of a conflict.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Side {
-    /// The version that speaks for it.
-    pub version: VersionId,
-    /// The address under which it stands.
-    pub address: Address,
-    /// The store that made the version.
-    pub origin: StoreId,
-    /// Milliseconds since 1970 at its origin.
-    pub timestamp: u64,
 }

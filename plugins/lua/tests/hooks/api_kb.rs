@@ -1,6 +1,6 @@
 //! `kb`: reject, json, hash, merge3, options, put and delete, and what libraries give.
 
-use keepboth_core::plugin::Effect;
+use keepboth_core::plugin::{Effect, Level, StateChange, Worker};
 use keepboth_core::refusal::Code;
 use keepboth_core::value::Value;
 use serde_json::{Value as Json, json};
@@ -221,4 +221,36 @@ fn the_libraries_that_are_wrapped_still_do_their_work() {
     assert_eq!(returns("table.move({1,2,3}, 2, 3, 1, {})"), json!([2, 3]));
     let words = fails("string.find()", json!({}));
     assert_eq!(words, "invalid argument #1 to 'find' (string expected, got nil)");
+}
+
+#[test]
+fn on_state_is_told_what_was_what_is_and_why() {
+    let source = "kb.namespace():on_state(function(ev)
+        if ev.now == 'synced' then kb.put('x', 'y', 1) end
+        error(ev.namespace .. ': ' .. ev.before .. ' -> ' .. ev.now .. ', ' .. ev.reason) end)";
+    let mut worker = worker(source);
+    let told = |worker: &mut dyn Worker, now| {
+        let (before, reason) = (Level::Empty, "no peer is connected".to_owned());
+        let change = StateChange { namespace: namespace(), before, now, reason };
+        worker.state(&change).expect_err("the script fails").to_string()
+    };
+    let words = told(&mut *worker, Level::NotSynced);
+    let place = "hook failed: scripts/a.luau:3 (on_state, namespace notes): ";
+    assert_eq!(words, format!("{place}notes: empty -> not_synced, no peer is connected"));
+    let words = told(&mut *worker, Level::Synced);
+    assert!(words.contains("asked for in after_put and after_delete only"), "{words}");
+}
+
+#[test]
+fn a_fingerprint_tells_of_script_and_settings() {
+    let print = |source: &str, settings: Json| {
+        let scripts = Scripts::new(&[("a.luau", source)]);
+        scripts.build(settings).unwrap_or_else(|e| panic!("{e:?}")).fingerprint()
+    };
+    let source = "kb.namespace():on_put(function() end)";
+    let plain = json!({"scripts": ["a.luau"]});
+    let same = print(source, plain.clone());
+    assert_eq!(same, print(source, plain.clone()));
+    assert_ne!(same, print(&format!("{source} "), plain));
+    assert_ne!(same, print(source, json!({"scripts": ["a.luau"], "options": {"a": 1}})));
 }

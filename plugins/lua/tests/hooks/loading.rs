@@ -48,7 +48,7 @@ fn an_unknown_hook_lists_those_that_exist() {
     let words = mistake("local here = kb.namespace()\nhere:on_putt(print)");
     assert_eq!(
         words,
-        "scripts/a.luau:2: a namespace has no \"on_putt\" (did you mean \"on_put\"?); it has: after_delete, after_put, on_conflict, on_delete, on_put"
+        "scripts/a.luau:2: a namespace has no \"on_putt\" (did you mean \"on_put\"?); it has: after_delete, after_put, on_conflict, on_delete, on_put, on_state"
     );
 }
 
@@ -79,7 +79,7 @@ fn a_script_that_registers_nothing_is_a_mistake() {
     let words = mistake("local here = kb.namespace('notes')");
     assert_eq!(
         words,
-        "scripts/a.luau: registers no hook for namespace notes; the hooks are on_put, on_delete, on_conflict, after_put, after_delete"
+        "scripts/a.luau: registers no hook for namespace notes; the hooks are on_put, on_delete, on_conflict, after_put, after_delete, on_state"
     );
 }
 

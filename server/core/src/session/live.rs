@@ -1,17 +1,21 @@
 //! What is made on one side is told to the other, checked and taken there, and acknowledged.
 
-use super::{Output, REFUSALS_MAX, Received, Replica, Session, Ticket};
+use super::forget::knows;
+use super::{Asked, Output, REFUSALS_MAX, Received, Replica, Session, Ticket, Unacked};
 use crate::digest::Digest;
-use crate::limits::{PARENTS_MAX, figure};
+use crate::ids::{NodeId, VersionId};
+use crate::limits::{PARENTS_MAX, VALUE_BYTES_MAX, figure};
 use crate::name::{Key, Namespace};
 use crate::refusal::{Code, Refusal};
-use crate::version::Event;
+use crate::version::{Change, Event};
 use crate::wire::{ConflictNote, Message};
 
 /// Bytes of values and keys after which a message of events is sent and the next begun.
 pub(super) const EVENTS_BYTES: usize = 256 * 1024;
 /// Most tips of one key in a message. A list as long as this may lack some, and equals no other.
 pub(super) const TIPS_MAX: usize = PARENTS_MAX;
+/// Most versions in a message by which a peer finds where two histories part.
+const KNOWN_MAX: usize = 10_000;
 /// Keys that are being asked for at once; more wait for the next comparison.
 const ASKED_MAX: usize = 1_000;
 /// After this time a key may be asked for once more, in milliseconds.
@@ -23,24 +27,33 @@ impl Session {
         namespace: &Namespace,
         sequence: u64,
         root: Digest,
+        maker: NodeId,
         events: Vec<Event>,
         room: bool,
     ) {
         let now = self.now;
         let Some(shared) = self.shared.get_mut(namespace) else { return };
         shared.moved_at = Some(now);
+        if events.is_empty() {
+            // Nothing to acknowledge; the next tick tells the digest, if it is another. Who does not know
+            // what it has missed says so with no room.
+            shared.unsure = if room { shared.unsure } else { sequence };
+            return;
+        }
         if !room || shared.skipped > 0 {
             // Once something was left out, later events would lack their parents: repair brings all.
             shared.skipped += events.len() as u64;
+            shared.unsure = sequence;
             return;
         }
         shared.moved(now);
         shared.told = Some(root);
-        shared.unacked.push_back((sequence, events.len() as u64));
+        shared.unacked.push_back(Unacked { sequence, events: events.len() as u64, since: now });
         let mut groups = grouped(events).into_iter().peekable();
         while let Some(events) = groups.next() {
             let root = groups.peek().is_none().then_some(root);
-            self.send(Message::Live { namespace: namespace.clone(), sequence, root, events });
+            let namespace = namespace.clone();
+            self.send(Message::Live { namespace, sequence, root, maker, events });
         }
     }
 
@@ -49,48 +62,76 @@ impl Session {
         namespace: Namespace,
         sequence: u64,
         root: Option<Digest>,
+        maker: NodeId,
         mut events: Vec<Event>,
         replica: &impl Replica,
-    ) {
+    ) -> Result<(), Refusal> {
         if let Some(shared) = self.shared.get_mut(&namespace) {
             shared.theirs = root.or(shared.theirs);
+            shared.see(&namespace, replica);
         }
-        let own = self.my_store(&namespace);
-        events.retain(|event| Some(event.version.origin) != own);
+        // What was made here comes back by repair only, if this store was put back and lacks it.
+        let (own, mut short) = (self.my_store(&namespace), false);
+        for event in events.extract_if(.., |event| Some(event.version.origin) == own) {
+            short |= !knows(replica, &namespace, &event.key, &[event.version.id])?;
+        }
         // Only the last message of a commit is acknowledged, and with it the whole.
-        self.apply(namespace, root.map(|_| sequence), events, replica);
+        self.apply(namespace, root.map(|_| sequence), Some(maker), short, events);
+        Ok(())
     }
 
-    pub(super) fn on_ack(&mut self, namespace: &Namespace, sequence: u64, root: Digest) {
+    pub(super) fn on_ack(
+        &mut self,
+        namespace: &Namespace,
+        sequence: u64,
+        root: Digest,
+        whole: bool,
+        replica: &impl Replica,
+    ) {
         let now = self.now;
         let Some(shared) = self.shared.get_mut(namespace) else { return };
         shared.theirs = Some(root);
         shared.moved(now);
-        while shared.unacked.front().is_some_and(|(sent, _)| *sent <= sequence) {
+        // A commit with events of several makers is sent, and acknowledged, in several messages.
+        while let Some(sent) = shared.unacked.front().filter(|sent| sent.sequence <= sequence) {
+            let sent = sent.sequence;
             shared.unacked.pop_front();
+            if sent == sequence {
+                break;
+            }
         }
+        if !whole {
+            shared.unsure = shared.unsure.max(sequence);
+        }
+        if shared.unacked.front().is_none_or(|next| next.sequence > sequence) {
+            shared.acked = shared.acked.max(sequence);
+        }
+        shared.see(namespace, replica);
     }
 
-    /// Checks what the peer sent and gives the good part to the store.
+    /// Checks what the peer sent and gives the good part to the store. `live` is the sequence that is to
+    /// be acknowledged, `maker` who made what came live; `short` if some of it is left out already.
     pub(super) fn apply(
         &mut self,
         namespace: Namespace,
         live: Option<u64>,
+        maker: Option<NodeId>,
+        mut short: bool,
         mut events: Vec<Event>,
-        replica: &impl Replica,
     ) {
-        let limit = replica.value_bytes_max(&namespace);
+        let now = self.now;
         events.retain(|event| {
-            let checked = event.check(limit);
+            let checked = checked(event, maker.is_some());
+            short |= checked.is_err();
             checked.inspect_err(|refusal| self.refuse(&namespace, &event.key, refusal)).is_ok()
         });
-        let now = self.now;
         let Some(shared) = self.shared.get_mut(&namespace) else { return };
         shared.applying += 1;
-        shared.repairing += usize::from(live.is_none());
+        shared.repairing += usize::from(maker.is_none());
         shared.moved(now);
         if !self.closed {
-            self.out.push(Output::Apply { ticket: Ticket { namespace, live }, events });
+            let ticket = Ticket { namespace, live, maker, short };
+            self.out.push(Output::Apply { ticket, events });
         }
     }
 
@@ -127,20 +168,30 @@ impl Session {
         outcomes: Vec<Received>,
         replica: &impl Replica,
     ) -> Result<(), Refusal> {
-        let (now, namespace) = (self.now, &ticket.namespace);
+        let (now, namespace, mut short) = (self.now, &ticket.namespace, ticket.short);
+        if ticket.maker.is_none() {
+            self.on_repeated(namespace, keys, &outcomes, replica)?;
+        }
         for (key, outcome) in keys.iter().zip(outcomes) {
-            self.on_outcome(namespace, key, outcome, replica)?;
+            short |= matches!(outcome, Received::Missing(_) | Received::Refused(_));
+            self.on_outcome(namespace, key, outcome, ticket.maker.is_none(), replica)?;
         }
         let Some(shared) = self.shared.get_mut(namespace) else { return Ok(()) };
         shared.applying = shared.applying.saturating_sub(1);
         shared.moved(now);
+        shared.see(namespace, replica);
         if self.closed {
             return Ok(());
         }
-        let Some(sequence) = ticket.live else { return self.on_repaired(namespace, replica) };
-        let root = replica.root(namespace);
+        if ticket.maker.is_none() {
+            return self.on_repaired(namespace, replica);
+        }
+        shared.short |= short;
+        // More of the same commit is to come, and is acknowledged with it.
+        let Some(sequence) = ticket.live else { return Ok(()) };
+        let (root, whole) = (replica.root(namespace), !std::mem::take(&mut shared.short));
         shared.told = Some(root);
-        self.send(Message::Ack { namespace: namespace.clone(), sequence, root });
+        self.send(Message::Ack { namespace: namespace.clone(), sequence, root, whole });
         Ok(())
     }
 
@@ -149,42 +200,93 @@ impl Session {
         namespace: &Namespace,
         key: &Key,
         outcome: Received,
+        repairs: bool,
         replica: &impl Replica,
     ) -> Result<(), Refusal> {
-        match outcome {
-            Received::Missing(_) => self.want(namespace, key, replica)?,
-            Received::Refused(refusal) => self.refuse(namespace, key, &refusal),
-            Received::New | Received::Known => {
-                if let Some(shared) = self.shared.get_mut(namespace) {
-                    shared.asked.remove(key);
-                }
+        let taken = !matches!(outcome, Received::Missing(_) | Received::Refused(_));
+        if taken && let Some(shared) = self.shared.get_mut(namespace) {
+            // All of a history is asked for once in a while only, whatever comes of it.
+            if shared.asked.get(key).is_some_and(|asked| !asked.whole) {
+                shared.asked.remove(key);
             }
+        }
+        match outcome {
+            // The peer left out what it had reason to think was here: it was forgotten here since.
+            Received::Missing(_) if repairs => self.want_whole(namespace, key),
+            Received::Missing(_) => self.want_once(namespace, key, replica)?,
+            // The peer's operator learns of it too.
+            Received::Refused(refusal) | Received::Quarantined(refusal) => {
+                self.refuse(namespace, key, &refusal);
+            }
+            Received::New | Received::Known => {}
         }
         Ok(())
     }
 
     /// Asks for what is missing of a key, once until it comes.
-    fn want(
+    pub(super) fn want_once(
         &mut self,
         namespace: &Namespace,
         key: &Key,
         replica: &impl Replica,
     ) -> Result<(), Refusal> {
-        let now = self.now;
-        let Some(shared) = self.shared.get_mut(namespace) else { return Ok(()) };
+        let Some(shared) = self.shared.get(namespace) else { return Ok(()) };
         if shared.asked.contains_key(key) || shared.asked.len() >= ASKED_MAX {
             return Ok(());
         }
-        shared.asked.insert(key.clone(), now);
-        let mut have = replica.tips(namespace, key)?;
+        self.want(namespace, key, replica)
+    }
+
+    /// Asks for all of a key, as if nothing of it were here.
+    fn want_whole(&mut self, namespace: &Namespace, key: &Key) {
+        let Some(shared) = self.shared.get(namespace) else { return };
+        let may = match shared.asked.get(key) {
+            Some(asked) => !asked.whole,
+            None => shared.asked.len() < ASKED_MAX,
+        };
+        if may {
+            self.ask_for(namespace, key, Vec::new(), Vec::new());
+        }
+    }
+
+    /// Asks for what is missing of a key, naming what is there.
+    pub(super) fn want(
+        &mut self,
+        namespace: &Namespace,
+        key: &Key,
+        replica: &impl Replica,
+    ) -> Result<(), Refusal> {
+        let mut have = replica.held(namespace, key)?.map(|held| held.tips).unwrap_or_default();
         have.truncate(TIPS_MAX);
-        self.send(Message::Want { namespace: namespace.clone(), key: key.clone(), have });
+        let mut known = if have.is_empty() { Vec::new() } else { replica.known(namespace, key)? };
+        known.retain(|id| !have.contains(id));
+        known.truncate(KNOWN_MAX);
+        self.ask_for(namespace, key, have, known);
         Ok(())
     }
 
-    /// Tells the peer of a conflict that this node was the first to find.
+    /// Asks, and keeps in mind that the answer is on its way.
+    pub(super) fn ask_for(
+        &mut self,
+        namespace: &Namespace,
+        key: &Key,
+        have: Vec<VersionId>,
+        known: Vec<VersionId>,
+    ) {
+        let now = self.now;
+        let Some(shared) = self.shared.get_mut(namespace) else { return };
+        if shared.asked.len() < ASKED_MAX {
+            let whole = have.is_empty() && known.is_empty();
+            shared.asked.insert(key.clone(), Asked { at: now, whole });
+        }
+        let (namespace, key) = (namespace.clone(), key.clone());
+        self.send(Message::Want { namespace, key, have, known });
+    }
+
+    /// Tells the peer of a conflict that this node was the first to find. One that fills a message it
+    /// finds by itself.
     pub(super) fn announce(&mut self, note: ConflictNote) {
-        if self.shared.contains_key(&note.namespace) {
+        if self.shared.contains_key(&note.namespace) && note.sides.len() <= TIPS_MAX {
             self.send(Message::Conflict(note));
         }
     }
@@ -199,12 +301,24 @@ impl Session {
             // The sides are probably among what is being applied; if not, repair brings them.
             return Ok(());
         }
-        let known = replica.tips(&note.namespace, &note.key)?;
-        if note.sides.iter().all(|side| known.contains(&side.version)) {
+        let history = replica.history(&note.namespace, &note.key)?;
+        let known = |id: &VersionId| history.as_ref().is_some_and(|h| h.find(id).is_some());
+        if note.sides.iter().all(|side| known(&side.version)) {
             return Ok(());
         }
-        self.want(&note.namespace, &note.key, replica)
+        self.want_once(&note.namespace, &note.key, replica)
     }
+}
+
+/// Checks what can be checked without the history. Only what is repaired may lack a value: an old one
+/// that the peer has forgotten.
+fn checked(event: &Event, live: bool) -> Result<(), Refusal> {
+    event.check(VALUE_BYTES_MAX)?;
+    if live && event.value.is_none() && event.version.change == Change::Put {
+        let words = format!("version {}: a new put without its value", event.version.id);
+        return Err(Refusal::new(Code::BadVersion, words));
+    }
+    Ok(())
 }
 
 /// About how many bytes an event takes in a message.

@@ -1,38 +1,61 @@
 //! The conversation of two nodes as a state machine: messages and commits in, messages and work out.
-//! No socket, no clock, no disk: the caller carries messages, passes the time, and answers reads.
+//! No socket, no clock, no disk, no randomness: the caller carries messages, passes the time, and
+//! answers reads.
 //!
-//! Live events (`live`) are for speed; correctness rests on repair (`repair`). Per namespace, both sides
-//! tell each other the digest of what they hold. Where the digests differ, the *driver* (the smaller
-//! node id) narrows the difference down: branches, buckets, tips of keys, and then both send what the
-//! other lacks. Both tell their digest again when what came is applied; a follower that still applies
-//! lets the next comparison wait, for it would ask for the same again.
+//! First both sides prove who they are (`greet`). Live events (`live`) are for speed; correctness rests
+//! on repair (`repair`). Per namespace, both sides tell each other the digest of what they hold. Where
+//! the digests differ, the *driver* (the smaller node id) narrows the difference down, range by range,
+//! to keys, and then both send what the other lacks (`bulk`). Both tell their digest again when what
+//! came is applied; a follower that still applies lets the next comparison wait, for it would ask for
+//! the same again.
 //!
 //! ```text
+//! dialler                         answerer
+//!   Greet                 <->       Greet
+//!   Prove                 ->
+//!                         <-        Prove, Hello, Notes, Root of each namespace
+//!   Hello, Notes, Root    ->
+//!
 //! driver                          follower
-//!   Compare(64 branches)  ->
-//!                         <-  Differ(branches, their buckets)
-//!   Tips(bucket, keys)    ->                                    several buckets at a time
-//!                         <-  Histories, Want, BucketDone
+//!   Compare(ranges)       ->                                    several at a time
+//!                         <-        Differ(their parts, or their keys)
+//!   Offer(keys)           ->
+//!                         <-        Histories, Want, Done
 //!   Histories             ->
 //!   Root                  ->
-//!                         <-  Root
+//!                         <-        Root
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::digest::Digest;
+use crate::digest::{Digest, FANOUT, Prefix};
+use crate::handshake::{Claimed, Transcript};
+use crate::history::History;
 use crate::ids::{ConflictId, NodeId, StoreId, VersionId};
+use crate::mesh::Notes;
 use crate::name::{Key, Namespace};
+use crate::policy::Policy;
 use crate::refusal::{Code, Refusal};
 use crate::version::Event;
-use crate::wire::{ConflictNote, Hello, KeyTips, Message, PROTOCOL, PROTOCOL_MIN, Space};
+use crate::wire::{ConflictNote, KeyTips, Message, Part, Space};
 
+/// Who the two sides are.
+mod greet;
 /// What is made on one side is told to the other, and taken there.
 mod live;
+/// Histories on their way, when there is room.
+mod bulk;
 /// Where two nodes differ, and how each gets what it lacks.
 mod repair;
+/// Deleted keys that nobody needs any more, and nodes that missed that.
+mod forget;
+/// How much a session holds.
+mod burden;
 
-use repair::{Bulk, Compare};
+use bulk::Waiting;
+pub use burden::Burden;
+pub use greet::{Setup, Side};
+use repair::Compare;
 
 /// Forged events after which the connection is closed; as many other refusals are said and logged.
 const REFUSALS_MAX: u32 = 100;
@@ -43,23 +66,80 @@ const ANSWER_WITHIN: u64 = 60_000;
 pub trait Replica {
     /// The digest of a namespace.
     fn root(&self, namespace: &Namespace) -> Digest;
-    /// The digests of the 64 branches.
-    fn branches(&self, namespace: &Namespace) -> Vec<Digest>;
-    /// The digests of the 64 buckets of a branch; empty if there is no such branch.
-    fn buckets(&self, namespace: &Namespace, branch: u16) -> Vec<Digest>;
-    /// All keys of a bucket with their tips.
-    fn bucket_keys(&self, namespace: &Namespace, bucket: u16) -> Result<Vec<KeyTips>, Refusal>;
-    /// The tips of one key; none if it is unknown.
-    fn tips(&self, namespace: &Namespace, key: &Key) -> Result<Vec<VersionId>, Refusal>;
-    /// What this node has of a key beyond these versions and their ancestors, parents first.
+    /// The store's last sequence.
+    fn sequence(&self, namespace: &Namespace) -> u64;
+    /// The last sequence at which the namespace had this digest, as far as the store remembers.
+    fn sequence_of(&self, namespace: &Namespace, root: &Digest) -> Option<u64>;
+    /// The digests of the 16 ranges within a range.
+    fn children(&self, namespace: &Namespace, prefix: Prefix) -> Result<[Digest; FANOUT], Refusal>;
+    /// The keys of a range in the order of their hashes; None if there are more than `most`.
+    fn entries(
+        &self,
+        namespace: &Namespace,
+        prefix: Prefix,
+        most: usize,
+    ) -> Result<Option<Vec<Entry>>, Refusal>;
+    /// The key of which this is half of the hash.
+    fn key_of(&self, namespace: &Namespace, hash: &[u8; 16]) -> Result<Option<Key>, Refusal>;
+    /// What this node has of a key; None if it has no history here.
+    fn held(&self, namespace: &Namespace, key: &Key) -> Result<Option<Held>, Refusal>;
+    /// All records of a key; None if it has no history here.
+    fn history(&self, namespace: &Namespace, key: &Key) -> Result<Option<History>, Refusal>;
+    /// Versions by which another node can tell what this one has of a key, besides its tips.
+    fn known(&self, namespace: &Namespace, key: &Key) -> Result<Vec<VersionId>, Refusal>;
+    /// About so many bytes of what this node has of a key beyond these versions and their ancestors,
+    /// parents first, from where the last call has ended; and where the next has to go on, if there is
+    /// more. `have` are the tips of the other node, `known` other versions that it has.
     fn missing(
         &self,
         namespace: &Namespace,
         key: &Key,
         have: &[VersionId],
-    ) -> Result<Vec<Event>, Refusal>;
-    /// Most bytes of a value in a namespace.
-    fn value_bytes_max(&self, namespace: &Namespace) -> usize;
+        known: &[VersionId],
+        after: Option<u64>,
+        bytes: usize,
+    ) -> Result<(Vec<Event>, Option<u64>), Refusal>;
+    /// About so many bytes of the histories of the keys whose hashes lie between these.
+    fn page(
+        &self,
+        namespace: &Namespace,
+        first: [u8; 16],
+        last: [u8; 16],
+        bytes: usize,
+    ) -> Result<Histories, Refusal>;
+}
+
+/// A key of a range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The first half of its hash.
+    pub hash: [u8; 16],
+    /// The key.
+    pub key: Key,
+    /// Its heads and open splits, sorted, hidden ones included.
+    pub tips: Vec<VersionId>,
+}
+
+/// What a node has of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Its heads and open splits, sorted, hidden ones included; also of a forgotten key.
+    pub tips: Vec<VersionId>,
+    /// The store's sequence of its last version.
+    pub last: u64,
+    /// True if it is forgotten: it counts nowhere, and will be gone for good.
+    pub forgotten: bool,
+}
+
+/// Histories of a range of keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Histories {
+    /// Versions, of each key parents first.
+    pub events: Vec<Event>,
+    /// A key whose history is too long and was cut, and from where on the rest of it is missing.
+    pub rest: Option<(Key, u64)>,
+    /// Where the range goes on; None at its end.
+    pub next: Option<[u8; 16]>,
 }
 
 /// What a store made of one event.
@@ -71,6 +151,8 @@ pub enum Received {
     Known,
     /// These parents are unknown here.
     Missing(Vec<VersionId>),
+    /// It is durable, but a limit, a schema or a policy keeps it from being shown.
+    Quarantined(Refusal),
     /// It is not taken.
     Refused(Refusal),
 }
@@ -80,7 +162,13 @@ pub enum Received {
 pub enum Input {
     /// A message of the peer.
     Message(Message),
-    /// Versions that were made on this node, in commit order, with the digest after them.
+    /// The answer to [`Output::Admit`]: it may stay.
+    Admitted(Box<Admitted>),
+    /// The answer to [`Output::Admit`]: it may not.
+    Rejected(Refusal),
+    /// Notes on the mesh that the peer may not know.
+    Tell(Notes),
+    /// Versions that became durable, in commit order, with the digest after them.
     Made {
         /// The namespace.
         namespace: Namespace,
@@ -88,6 +176,8 @@ pub enum Input {
         sequence: u64,
         /// The digest after the commit.
         root: Digest,
+        /// The node that made them: this one, or one that does not reach the peer.
+        maker: NodeId,
         /// The versions.
         events: Vec<Event>,
         /// False if the way to the peer is full: the events are left to repair.
@@ -95,6 +185,24 @@ pub enum Input {
     },
     /// This node was the first to find a conflict.
     Conflict(ConflictNote),
+    /// This node was the first to forget deleted keys.
+    Forgot {
+        /// The namespace.
+        namespace: Namespace,
+        /// The keys with the tips that they had.
+        keys: Vec<KeyTips>,
+    },
+    /// Somebody wants to know whether the peer holds a version; answered by [`Output::Holds`].
+    Ask {
+        /// Of the caller's choice.
+        question: u64,
+        /// The namespace.
+        namespace: Namespace,
+        /// The key.
+        key: Key,
+        /// The version.
+        version: VersionId,
+    },
     /// What became of [`Output::Apply`].
     Applied {
         /// The ticket of the work.
@@ -108,6 +216,17 @@ pub enum Input {
     Tick,
 }
 
+/// What this node shares with a peer that it admits.
+#[derive(Debug, Clone, Default)]
+pub struct Admitted {
+    /// The namespaces that the peer may have.
+    pub spaces: Vec<Space>,
+    /// Of each, the sequence up to which this store once agreed with the peer's.
+    pub marks: BTreeMap<Namespace, u64>,
+    /// What this node knows of the mesh.
+    pub notes: Notes,
+}
+
 /// Which message some work belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
@@ -115,6 +234,10 @@ pub struct Ticket {
     pub namespace: Namespace,
     /// The sequence to acknowledge, if the events came live.
     pub live: Option<u64>,
+    /// Who made them, if they came live.
+    pub maker: Option<NodeId>,
+    /// True if some of what came in the message was not even given to the store.
+    pub short: bool,
 }
 
 /// What a session wants done.
@@ -122,6 +245,16 @@ pub struct Ticket {
 pub enum Output {
     /// Send this, in this order.
     Send(Message),
+    /// The peer has proven who it is. May it stay? Come back with [`Input::Admitted`] or
+    /// [`Input::Rejected`] before anything else.
+    Admit {
+        /// The peer.
+        node: NodeId,
+        /// The invitation that it shows.
+        claimed: Option<Claimed>,
+    },
+    /// The peer knows this of the mesh.
+    Notes(Notes),
     /// Give these checked events to the store and come back with [`Input::Applied`].
     Apply {
         /// To come back with.
@@ -131,6 +264,40 @@ pub enum Output {
     },
     /// A conflict was learned of from the peer: this node does not announce it.
     Heard(ConflictId),
+    /// Forget these deleted keys, if they are in the trash with exactly these tips.
+    Forget {
+        /// The namespace.
+        namespace: Namespace,
+        /// The keys.
+        keys: Vec<KeyTips>,
+    },
+    /// The key was deleted and forgotten while this node was away: delete it here, unless it changed
+    /// after this sequence.
+    Bury {
+        /// The namespace.
+        namespace: Namespace,
+        /// The key.
+        key: Key,
+        /// The sequence.
+        last: u64,
+    },
+    /// What this node has of the key was forgotten elsewhere while it was away: drop it, unless it
+    /// changed after this sequence; the peer's history follows.
+    Replace {
+        /// The namespace.
+        namespace: Namespace,
+        /// The key.
+        key: Key,
+        /// The sequence.
+        last: u64,
+    },
+    /// The answer to [`Input::Ask`].
+    Holds {
+        /// The question.
+        question: u64,
+        /// True if the version is durable there.
+        held: bool,
+    },
     /// Log this; something is odd, and the conversation goes on.
     Warn(String),
     /// Send [`Message::Refused`] with this and close.
@@ -148,8 +315,44 @@ pub struct Standing {
     pub theirs: Option<Digest>,
     /// Events that were sent and not acknowledged, or skipped for want of room.
     pub behind: u64,
+    /// Since when the oldest of them waits, by the caller's clock in milliseconds.
+    pub waiting_since: Option<u64>,
     /// When something was last exchanged, by the caller's clock in milliseconds.
     pub last_exchange: Option<u64>,
+    /// The peer has everything that this store has up to this sequence.
+    pub agreed: u64,
+    /// The peer has acknowledged what was made up to this sequence and after `unsure`.
+    pub acked: u64,
+    /// What was made up to this sequence was not all sent live, or not all taken.
+    pub unsure: u64,
+    /// What the peer does with the values.
+    pub policy: Policy,
+    /// True if the peer was away for so long that things were forgotten meanwhile.
+    pub away: bool,
+}
+
+impl Standing {
+    /// True if the peer is known to have what was made with this sequence.
+    pub fn has(&self, sequence: u64) -> bool {
+        self.agreed >= sequence || (self.unsure < sequence && sequence <= self.acked)
+    }
+}
+
+/// Live events that were sent and not acknowledged.
+#[derive(Debug, Clone, Copy)]
+struct Unacked {
+    sequence: u64,
+    events: u64,
+    since: u64,
+}
+
+/// A key that was asked for.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    /// When, in milliseconds.
+    at: u64,
+    /// Whether all of it was asked for, as if nothing of it were here.
+    whole: bool,
 }
 
 /// What is known of one namespace on both sides. Times are the caller's, in milliseconds.
@@ -159,18 +362,28 @@ struct Shared {
     theirs: Option<Digest>,
     /// The digest that the peer was last told.
     told: Option<Digest>,
-    /// Live messages under way: sequence and number of events.
-    unacked: VecDeque<(u64, u64)>,
+    /// Live messages under way.
+    unacked: VecDeque<Unacked>,
     /// Live events left to repair.
     skipped: u64,
+    /// See [`Standing`].
+    agreed: u64,
+    acked: u64,
+    unsure: u64,
+    policy: Policy,
+    /// The peer was away; this node was away, and agreed with the peer last at this sequence.
+    they_were_away: bool,
+    i_was_away: Option<u64>,
     /// [`Output::Apply`] not yet answered, and how many of them are no end of a live commit.
     applying: usize,
     repairing: usize,
-    /// Keys that were asked for, and when.
-    asked: BTreeMap<Key, u64>,
+    /// True if something of the live commit of which a part was applied was not taken.
+    short: bool,
+    /// Keys that were asked for.
+    asked: BTreeMap<Key, Asked>,
     compare: Compare,
     /// A comparison of the peer that waits until what the last one brought is applied.
-    held: Option<Vec<Digest>>,
+    held: Option<Vec<Part>>,
     /// What the digests differed by when the last comparison began, and when the same difference may
     /// be compared again: it may be one that exchange does not mend.
     compared: Option<Digest>,
@@ -193,49 +406,70 @@ pub struct Peer {
     pub protocol: u32,
 }
 
+/// How far the greeting has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing came yet.
+    Greet,
+    /// The peer's proof is waited for.
+    Prove(Transcript),
+    /// The caller decides whether the peer may stay.
+    Admit,
+    /// The peer's hello is waited for.
+    Hello,
+    /// Both have greeted.
+    Open,
+}
+
 /// One conversation, from greeting to close.
 #[derive(Debug)]
 pub struct Session {
-    me: Hello,
-    compare_every: u64,
+    setup: Setup,
+    phase: Phase,
+    protocol: u32,
+    /// Who the peer has proven to be, and the proof that it gets if it may stay.
+    node: Option<NodeId>,
+    proof: Option<Message>,
+    spaces: Vec<Space>,
+    marks: BTreeMap<Namespace, u64>,
     peer: Option<Peer>,
     shared: BTreeMap<Namespace, Shared>,
-    bulk: VecDeque<Bulk>,
-    /// Parts of [`Message::Tips`] that wait for their last part.
-    parts: BTreeMap<(Namespace, u16), Vec<KeyTips>>,
+    /// What waits for room.
+    bulk: Waiting,
     /// How many events of the peer were forged, and in which words others were refused: the same is
     /// not said twice.
     forgeries: u32,
     refused: BTreeSet<String>,
-    /// How often the peer refused something.
+    /// How often the peer refused something, and what it said last.
     complaints: u32,
+    complaint: Option<String>,
+    /// The peer has turned out to be this very process.
+    itself: bool,
     closed: bool,
     now: u64,
     out: Vec<Output>,
 }
 
 impl Session {
-    /// A conversation that this node begins or answers; both sides do the same. The first outputs
-    /// hold the greeting. `compare_every` is in milliseconds.
-    pub fn new(node: NodeId, agent: &str, spaces: Vec<Space>, compare_every: u64) -> Session {
-        let me = Hello {
-            protocol: PROTOCOL,
-            protocol_min: PROTOCOL_MIN,
-            node,
-            agent: agent.to_owned(),
-            spaces,
-        };
+    /// A conversation that this node begins or answers. The first outputs hold the greeting.
+    pub fn new(setup: Setup) -> Session {
         Session {
-            out: vec![Output::Send(Message::Hello(me.clone()))],
-            me,
-            compare_every,
+            out: vec![Output::Send(setup.greeting())],
+            setup,
+            phase: Phase::Greet,
+            protocol: 0,
+            node: None,
+            proof: None,
+            spaces: Vec::new(),
+            marks: BTreeMap::new(),
             peer: None,
             shared: BTreeMap::new(),
-            bulk: VecDeque::new(),
-            parts: BTreeMap::new(),
+            bulk: Waiting::default(),
             forgeries: 0,
             refused: BTreeSet::new(),
             complaints: 0,
+            complaint: None,
+            itself: false,
             closed: false,
             now: 0,
         }
@@ -248,24 +482,35 @@ impl Session {
             return;
         }
         self.now = now;
-        let outcome = match input {
-            Input::Message(message) => self.on_message(message, replica),
-            Input::Made { namespace, sequence, root, events, room } => {
-                self.on_made(&namespace, sequence, root, events, room);
-                Ok(())
-            }
-            Input::Conflict(note) => {
-                self.announce(note);
-                Ok(())
-            }
-            Input::Applied { ticket, keys, outcomes } => {
-                self.on_applied(&ticket, &keys, outcomes, replica)
-            }
-            Input::Tick => self.on_tick(replica),
-        };
-        if let Err(refusal) = outcome {
+        if let Err(refusal) = self.on_input(input, replica) {
             self.close(refusal);
         }
+    }
+
+    fn on_input(&mut self, input: Input, replica: &impl Replica) -> Result<(), Refusal> {
+        match input {
+            Input::Message(message) => self.on_message(message, replica)?,
+            Input::Admitted(admitted) => self.on_admitted(*admitted),
+            Input::Rejected(refusal) => return Err(refusal),
+            Input::Tell(notes) => self.tell(notes),
+            Input::Made { namespace, sequence, root, maker, events, room } => {
+                self.on_made(&namespace, sequence, root, maker, events, room);
+            }
+            Input::Conflict(note) => self.announce(note),
+            Input::Forgot { namespace, keys } => self.on_forgot(&namespace, keys),
+            // Who does not share the namespace does not answer, and may not even have greeted.
+            Input::Ask { question, namespace, .. } if !self.shared.contains_key(&namespace) => {
+                self.out.push(Output::Holds { question, held: false });
+            }
+            Input::Ask { question, namespace, key, version } => {
+                self.send(Message::Ask { question, namespace, key, version });
+            }
+            Input::Applied { ticket, keys, outcomes } => {
+                self.on_applied(&ticket, &keys, outcomes, replica)?;
+            }
+            Input::Tick => self.on_tick(replica)?,
+        }
+        Ok(())
     }
 
     /// What there is to do, in order.
@@ -283,14 +528,35 @@ impl Session {
         self.peer.as_ref()
     }
 
+    /// Who the peer has proven to be, also before it has greeted.
+    pub fn node(&self) -> Option<NodeId> {
+        self.node
+    }
+
+    /// What the peer last refused, in its words.
+    pub fn complaint(&self) -> Option<&str> {
+        self.complaint.as_deref()
+    }
+
+    /// True if the peer has turned out to be this very process.
+    pub fn is_itself(&self) -> bool {
+        self.itself
+    }
+
     /// Where each shared namespace stands.
     pub fn standings(&self, replica: &impl Replica) -> Vec<(Namespace, Standing)> {
         let standing = |namespace: &Namespace, shared: &Shared| Standing {
             agrees: shared.settled() && shared.theirs == Some(replica.root(namespace)),
             settled: shared.settled(),
             theirs: shared.theirs,
-            behind: shared.unacked.iter().map(|(_, events)| events).sum::<u64>() + shared.skipped,
+            behind: shared.unacked.iter().map(|sent| sent.events).sum::<u64>() + shared.skipped,
+            waiting_since: shared.unacked.front().map(|sent| sent.since),
             last_exchange: shared.last_exchange,
+            agreed: shared.agreed,
+            acked: shared.acked,
+            unsure: shared.unsure,
+            policy: shared.policy,
+            away: shared.they_were_away,
         };
         self.shared.iter().map(|(name, shared)| (name.clone(), standing(name, shared))).collect()
     }
@@ -301,31 +567,54 @@ impl Session {
 
     fn close(&mut self, refusal: Refusal) {
         self.closed = true;
-        self.bulk.clear();
+        self.bulk = Waiting::default();
         self.out.push(Output::Close(refusal));
     }
 
     fn is_driver(&self) -> bool {
-        self.peer.as_ref().is_some_and(|peer| self.me.node < peer.node)
+        self.peer.as_ref().is_some_and(|peer| self.setup.key.id() < peer.node)
     }
 
     fn my_store(&self, namespace: &Namespace) -> Option<StoreId> {
-        let space = self.me.spaces.iter().find(|space| space.namespace == *namespace);
+        let space = self.spaces.iter().find(|space| space.namespace == *namespace);
         space.map(|space| space.store)
     }
 
+    /// Notes go to one who knows that this node may be believed.
+    fn tell(&mut self, notes: Notes) {
+        if matches!(self.phase, Phase::Hello | Phase::Open) {
+            self.out
+                .extend(notes.parts().into_iter().map(|part| Output::Send(Message::Notes(part))));
+        }
+    }
+
     fn on_message(&mut self, message: Message, replica: &impl Replica) -> Result<(), Refusal> {
-        match message {
-            Message::Hello(hello) if self.peer.is_none() => self.on_hello(hello, replica),
-            _ if self.peer.is_none() => {
-                Err(Refusal::new(Code::BadFrame, "the first message is not a hello"))
-            }
-            Message::Hello(_) => Err(Refusal::new(Code::BadFrame, "a second hello")),
-            Message::Refused { code, message } => {
+        let out_of_turn = |what: &str| Err(Refusal::new(Code::BadFrame, what));
+        match (self.phase, message) {
+            (_, Message::Refused { code, message }) => {
                 self.on_refused(&code, &message);
                 Ok(())
             }
-            _ => self.on_shared(message, replica),
+            (Phase::Greet, Message::Greet(greet)) => self.on_greet(&greet),
+            (Phase::Greet, _) => out_of_turn("the first message is not a greeting"),
+            (Phase::Prove(transcript), Message::Prove(proof)) => self.on_prove(proof, transcript),
+            (Phase::Prove(_), _) => out_of_turn("the second message is not a proof"),
+            (Phase::Admit, _) => out_of_turn("a message before the proof was answered"),
+            (Phase::Hello, Message::Hello(hello)) => self.on_hello(hello, replica),
+            (Phase::Hello, _) => out_of_turn("the third message is not a hello"),
+            (_, Message::Greet(_) | Message::Prove(_) | Message::Hello(_)) => {
+                out_of_turn("a second greeting")
+            }
+            (Phase::Open, Message::Notes(notes)) => {
+                notes.check()?;
+                self.out.push(Output::Notes(notes));
+                Ok(())
+            }
+            (Phase::Open, Message::Holds { question, held }) => {
+                self.out.push(Output::Holds { question, held });
+                Ok(())
+            }
+            (Phase::Open, message) => self.on_shared(message, replica),
         }
     }
 
@@ -335,78 +624,51 @@ impl Session {
         let Some(shared) = known else { return Ok(()) };
         shared.last_exchange = Some(self.now);
         match message {
-            Message::Root { namespace, root } => {
-                self.on_root(&namespace, root, replica);
-                Ok(())
+            Message::Root { namespace, root } => self.on_root(&namespace, root, replica)?,
+            Message::Live { namespace, sequence, root, maker, events } => {
+                self.on_live(namespace, sequence, root, maker, events, replica)?;
             }
-            Message::Live { namespace, sequence, root, events } => {
-                self.on_live(namespace, sequence, root, events, replica);
-                Ok(())
-            }
-            Message::Ack { namespace, sequence, root } => {
-                self.on_ack(&namespace, sequence, root);
-                Ok(())
+            Message::Ack { namespace, sequence, root, whole } => {
+                self.on_ack(&namespace, sequence, root, whole, replica);
             }
             Message::Histories { namespace, events } => {
-                self.apply(namespace, None, events, replica);
-                Ok(())
+                self.apply(namespace, None, None, false, events);
             }
-            Message::Want { namespace, key, have } => {
-                self.queue(Bulk::Missing { namespace, key, have })
+            Message::Want { namespace, key, have, known } => {
+                self.on_want(&namespace, key, have, known, replica)?;
             }
-            Message::Conflict(note) => self.on_conflict(note, replica),
-            Message::Compare { namespace, branches } => {
-                self.on_compare(namespace, branches, replica)
+            Message::Conflict(note) => self.on_conflict(note, replica)?,
+            Message::Compare { namespace, parts } => self.on_compare(namespace, parts, replica)?,
+            Message::Differ { namespace, parts, differing } => {
+                self.on_differ(&namespace, parts, differing, replica)?;
             }
-            Message::Differ { namespace, branches } => self.on_differ(namespace, branches, replica),
-            Message::Tips { namespace, bucket, keys, more } => {
-                self.on_tips(namespace, bucket, keys, more, replica)
+            Message::Offer { namespace, keys, wanted } => {
+                self.on_offer(&namespace, keys, wanted, replica)?;
             }
-            Message::BucketDone { namespace, bucket } => {
-                self.on_bucket_done(namespace, bucket, replica)
+            Message::Fetch { namespace, prefix } => self.on_fetch(&namespace, prefix)?,
+            Message::Done { namespace } => self.on_done(&namespace, replica)?,
+            Message::Forget { namespace, keys } => self.on_forget(&namespace, keys, replica)?,
+            Message::Ask { question, namespace, key, version } => {
+                let history = replica.history(&namespace, &key)?;
+                let held = history.is_some_and(|history| history.find(&version).is_some());
+                self.send(Message::Holds { question, held });
             }
-            Message::Hello(_) | Message::Refused { .. } => Ok(()),
-        }
-    }
-
-    fn on_hello(&mut self, hello: Hello, replica: &impl Replica) -> Result<(), Refusal> {
-        let protocol = self.common_protocol(&hello)?;
-        if hello.node == self.me.node {
-            let words = "this node dialled itself, or a copy of its data folder runs elsewhere";
-            return Err(Refusal::new(Code::Unsupported, words));
-        }
-        self.peer = Some(Peer { node: hello.node, agent: hello.agent, protocol });
-        for Space { namespace, store } in hello.spaces {
-            let Some(own) = self.my_store(&namespace) else { continue };
-            if store == own {
-                self.out.push(Output::Warn(format!(
-                    "namespace {namespace}: the peer has the same store id {store}: one is a copy of the other"
-                )));
-            }
-            self.shared.entry(namespace.clone()).or_default();
-            self.tell_if_new(&namespace, replica);
+            Message::Greet(_)
+            | Message::Prove(_)
+            | Message::Hello(_)
+            | Message::Notes(_)
+            | Message::Holds { .. }
+            | Message::Refused { .. } => {}
         }
         Ok(())
     }
 
-    fn common_protocol(&self, theirs: &Hello) -> Result<u32, Refusal> {
-        let mine = &self.me;
-        let protocol = mine.protocol.min(theirs.protocol);
-        if protocol >= mine.protocol_min.max(theirs.protocol_min) {
-            return Ok(protocol);
-        }
-        let words = format!(
-            "no common protocol version: this node speaks {} to {}, the other {} to {}",
-            mine.protocol_min, mine.protocol, theirs.protocol_min, theirs.protocol
-        );
-        Err(Refusal::new(Code::Unsupported, words))
-    }
-
-    /// A hostile peer fills no log.
+    /// A hostile peer fills no log, neither with many words nor with long ones.
     fn on_refused(&mut self, code: &str, message: &str) {
         self.complaints = self.complaints.saturating_add(1);
+        self.complaint = Some(format!("{code:.100}: {message:.1000}"));
         if self.complaints <= REFUSALS_MAX {
-            self.out.push(Output::Warn(format!("the peer refused: {code}: {message}")));
+            self.out.push(Output::Warn(format!("the peer refused: {code:.100}: {message:.1000}")));
         }
     }
 
@@ -416,15 +678,17 @@ impl Session {
         for namespace in names {
             let Some(shared) = self.shared.get_mut(&namespace) else { continue };
             // A request whose answer did not help may be made again.
-            shared.asked.retain(|_, asked| now.saturating_sub(*asked) < live::ASK_AGAIN);
+            shared.asked.retain(|_, asked| now.saturating_sub(asked.at) < live::ASK_AGAIN);
             if shared.last_exchange.is_none_or(|at| now.saturating_sub(at) > ANSWER_WITHIN) {
                 shared.compare = Compare::Idle;
             }
             shared.skipped = 0;
+            shared.see(&namespace, replica);
             if shared.repairing == 0 {
                 self.tell_if_new(&namespace, replica);
             }
-            self.compare_if_due(&namespace, replica);
+            self.go_on_comparing(&namespace, replica)?;
+            self.compare_if_due(&namespace, replica)?;
         }
         Ok(())
     }
@@ -447,6 +711,15 @@ impl Shared {
         self.last_exchange = Some(now);
     }
 
+    /// The peer has all that this store had when it showed the digest that the peer shows now.
+    fn see(&mut self, namespace: &Namespace, replica: &impl Replica) {
+        if let Some(theirs) = &self.theirs
+            && let Some(sequence) = replica.sequence_of(namespace, theirs)
+        {
+            self.agreed = self.agreed.max(sequence);
+        }
+    }
+
     /// Nothing is on its way in either direction that could still change a digest.
     fn settled(&self) -> bool {
         self.unacked.is_empty() && self.skipped == 0 && self.applying == 0
@@ -455,16 +728,24 @@ impl Shared {
 
 fn namespace_of(message: &Message) -> Option<&Namespace> {
     match message {
-        Message::Hello(_) | Message::Refused { .. } => None,
+        Message::Greet(_)
+        | Message::Prove(_)
+        | Message::Hello(_)
+        | Message::Notes(_)
+        | Message::Holds { .. }
+        | Message::Refused { .. } => None,
         Message::Conflict(note) => Some(&note.namespace),
         Message::Root { namespace, .. }
         | Message::Live { namespace, .. }
         | Message::Ack { namespace, .. }
         | Message::Compare { namespace, .. }
         | Message::Differ { namespace, .. }
-        | Message::Tips { namespace, .. }
+        | Message::Offer { namespace, .. }
+        | Message::Fetch { namespace, .. }
+        | Message::Done { namespace }
         | Message::Want { namespace, .. }
         | Message::Histories { namespace, .. }
-        | Message::BucketDone { namespace, .. } => Some(namespace),
+        | Message::Forget { namespace, .. }
+        | Message::Ask { namespace, .. } => Some(namespace),
     }
 }

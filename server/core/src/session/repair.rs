@@ -1,93 +1,109 @@
-//! Comparing digests, narrowing a difference down, and sending each side what it lacks.
+//! Comparing digests, narrowing a difference down to keys, and finding what each side lacks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::VecDeque;
 
-use super::live::{EVENTS_BYTES, TIPS_MAX, grouped, size};
-use super::{Output, Replica, Session, Shared};
-use crate::digest::{Digest, FANOUT};
-use crate::ids::VersionId;
+use super::bulk::Bulk;
+use super::forget::knows;
+use super::live::TIPS_MAX;
+use super::{Entry, Held, Replica, Session, Shared};
+use crate::digest::{Digest, FANOUT, PREFIX_NIBBLES_MAX, Prefix};
+use crate::ids::{KeyHash, VersionId};
 use crate::limits::figure;
 use crate::name::{Key, Namespace};
 use crate::refusal::{Code, Refusal};
-use crate::version::Event;
-use crate::wire::{BranchBuckets, KeyTips, Message};
+use crate::wire::{Differing, Holding, KeyTips, Message, Part};
 
-/// Buckets that the driver has under way at once.
-const BUCKETS_AT_ONCE: usize = 16;
-/// Keys in one part of [`Message::Tips`].
-const TIPS_KEYS: usize = 256;
+/// Ranges in one [`Message::Compare`]: the answer fits a frame, whatever it says of each.
+const PARTS_MAX: usize = 64;
+/// Ranges that are being compared at once.
+const PARTS_AT_ONCE: usize = 512;
+/// Keys of a range that are named one by one instead of narrowing it down further.
+const KEYS_MAX: usize = 32;
+/// Keys of a range that are read at once to be compared with what the peer names.
+const ENTRIES_MAX: usize = 4_096;
+/// Keys in one [`Message::Offer`], and the bytes after which it is sent.
+const OFFER_KEYS: usize = 256;
+const OFFER_BYTES: usize = 256 * 1024;
+/// Offers that are not done.
+const OFFERS_AT_ONCE: usize = 8;
+/// Offers and ranges that are not done, or wait here to be sent; beyond it nothing further is compared,
+/// so that neither side keeps more ready than it may, however unlike the two stores are.
+const OPEN_MAX: usize = 8_192;
+/// Differing keys that wait for an offer; beyond it nothing further is compared.
+const DIFFERING_MAX: usize = 16_384;
 /// A difference that lasts this long without any traffic is compared, in milliseconds.
 const QUIET: u64 = 150;
-/// Keys whose histories wait to be sent; a peer that asks for more at once is cut off.
-const BULK_MAX: usize = 1_000_000;
+/// Bytes of a key in [`Holding::Keys`].
+const NAMED_BYTES: usize = 24;
 
 /// The driver's part of a comparison.
 #[derive(Debug, Default)]
 pub(super) enum Compare {
     #[default]
     Idle,
-    /// [`Message::Compare`] is sent.
-    Branches,
-    /// Buckets still to be sent, and sent ones that are not done.
-    Buckets { left: Vec<u16>, open: BTreeSet<u16> },
+    Running(Running),
 }
 
-/// Bulk that is sent when there is room.
-#[derive(Debug)]
-pub(super) enum Bulk {
-    /// What the peer lacks of a key.
-    Missing { namespace: Namespace, key: Key, have: Vec<VersionId> },
-    /// The end of a bucket.
-    BucketDone { namespace: Namespace, bucket: u16 },
+/// A comparison that is under way.
+#[derive(Debug, Default)]
+pub(super) struct Running {
+    /// Ranges still to be compared; the last comes first, so there are never many.
+    ranges: Vec<Prefix>,
+    /// The ranges of each question whose answer is waited for.
+    asked: VecDeque<Vec<Prefix>>,
+    /// Keys that differ and were not offered yet.
+    differing: VecDeque<[u8; 16]>,
+    /// Offers and fetches that are not done.
+    open: usize,
+}
+
+impl Running {
+    fn is_done(&self) -> bool {
+        self.ranges.is_empty()
+            && self.asked.is_empty()
+            && self.differing.is_empty()
+            && self.open == 0
+    }
+
+    /// How many things it holds, itself included.
+    pub(super) fn holds(&self) -> usize {
+        let asked: usize = self.asked.iter().map(Vec::len).sum();
+        1 + self.ranges.len() + asked + self.differing.len() + self.open
+    }
+
+    /// True if this answers the oldest question: it names ranges within those that were asked for, in
+    /// the same order. Any other belongs to a comparison that was given up, or is made up, and would
+    /// have this node compare without end.
+    fn is_answered(&mut self, parts: u32, differing: &[Differing]) -> bool {
+        let Some(asked) = self.asked.front() else { return false };
+        let mut within =
+            asked.iter().flat_map(|range| (0..FANOUT as u8).filter_map(|n| range.child(n)));
+        let fits = asked.len() == parts as usize
+            && differing.iter().all(|differing| within.any(|range| range == differing.prefix));
+        if fits {
+            self.asked.pop_front();
+        }
+        fits
+    }
 }
 
 impl Session {
-    /// Sends about `bytes` of histories that wait for room.
-    pub fn more(&mut self, replica: &impl Replica, bytes: usize) {
-        let (mut sent, mut load, mut done) = (0, Load::default(), Vec::new());
-        while sent < bytes
-            && let Some(bulk) = self.bulk.pop_front()
-        {
-            match bulk {
-                Bulk::BucketDone { namespace, bucket } => {
-                    done.push(Message::BucketDone { namespace, bucket });
-                }
-                Bulk::Missing { namespace, key, have } => {
-                    match replica.missing(&namespace, &key, &have) {
-                        Ok(events) => sent += load.add(&namespace, events),
-                        Err(refusal) => return self.close(refusal),
-                    }
-                }
-            }
-        }
-        // A bucket is done when its histories are sent, and these go together.
-        let histories = load.0.into_iter().flat_map(|(namespace, events)| {
-            let message = move |events| Message::Histories { namespace: namespace.clone(), events };
-            grouped(events).into_iter().map(message)
-        });
-        self.out.extend(histories.chain(done).map(Output::Send));
-    }
-
-    /// Keeps something to be sent when there is room.
-    pub(super) fn queue(&mut self, bulk: Bulk) -> Result<(), Refusal> {
-        if self.bulk.len() >= BULK_MAX {
-            let words = format!("more than {} keys asked for at once", figure(BULK_MAX));
-            return Err(Refusal::new(Code::Overloaded, words));
-        }
-        self.bulk.push_back(bulk);
-        Ok(())
-    }
-
-    pub(super) fn on_root(&mut self, namespace: &Namespace, root: Digest, replica: &impl Replica) {
+    pub(super) fn on_root(
+        &mut self,
+        namespace: &Namespace,
+        root: Digest,
+        replica: &impl Replica,
+    ) -> Result<(), Refusal> {
         let now = self.now;
-        let Some(shared) = self.shared.get_mut(namespace) else { return };
+        let Some(shared) = self.shared.get_mut(namespace) else { return Ok(()) };
         if shared.theirs.replace(root).is_some_and(|before| before != root) {
             shared.moved(now);
         }
+        shared.see(namespace, replica);
         if shared.repairing == 0 {
             self.tell_if_new(namespace, replica);
         }
-        self.compare_if_due(namespace, replica);
+        self.compare_if_due(namespace, replica)
     }
 
     /// What a message of [`Message::Histories`] brought is applied.
@@ -104,190 +120,393 @@ impl Session {
         let held = shared.held.take();
         self.tell_if_new(namespace, replica);
         match held {
-            Some(branches) => self.on_compare(namespace.clone(), branches, replica),
+            Some(parts) => self.on_compare(namespace.clone(), parts, replica),
             None => Ok(()),
         }
     }
 
-    pub(super) fn compare_if_due(&mut self, namespace: &Namespace, replica: &impl Replica) {
+    pub(super) fn compare_if_due(
+        &mut self,
+        namespace: &Namespace,
+        replica: &impl Replica,
+    ) -> Result<(), Refusal> {
         if !self.is_driver() || !self.bulk.is_empty() {
-            return;
+            return Ok(());
         }
-        let (now, every) = (self.now, self.compare_every);
-        let Some(shared) = self.shared.get_mut(namespace) else { return };
-        let Some(theirs) = shared.theirs else { return };
+        let (now, every) = (self.now, self.setup.compare_every);
+        let Some(shared) = self.shared.get_mut(namespace) else { return Ok(()) };
+        let Some(theirs) = shared.theirs else { return Ok(()) };
         let mut difference = replica.root(namespace);
         difference.remove(&theirs);
-        if shared.is_due(difference, now, every) {
-            shared.compare = Compare::Branches;
-            shared.compared = Some(difference);
-            shared.differs_since = None;
-            let branches = replica.branches(namespace);
-            self.send(Message::Compare { namespace: namespace.clone(), branches });
+        if !shared.is_due(difference, now, every) {
+            return Ok(());
+        }
+        let ranges = vec![Prefix::WHOLE];
+        shared.compare = Compare::Running(Running { ranges, ..Running::default() });
+        shared.compared = Some(difference);
+        shared.differs_since = None;
+        self.go_on(namespace, replica)
+    }
+
+    /// Goes on with a comparison that waited until something here was sent.
+    pub(super) fn go_on_comparing(
+        &mut self,
+        namespace: &Namespace,
+        replica: &impl Replica,
+    ) -> Result<(), Refusal> {
+        if self.running(namespace).is_some() { self.go_on(namespace, replica) } else { Ok(()) }
+    }
+
+    /// Sends what may be sent now; at the end tells the digest, and does not compare the same difference
+    /// again for a while, in case it is one that exchange does not mend.
+    fn go_on(&mut self, namespace: &Namespace, replica: &impl Replica) -> Result<(), Refusal> {
+        while let Some(hashes) = self.next_offer(namespace) {
+            self.offer(namespace, hashes, replica)?;
+        }
+        while let Some(ranges) = self.next_ranges(namespace) {
+            let part = |prefix| {
+                replica
+                    .children(namespace, prefix)
+                    .map(|digests| Part { prefix, children: shortened(&digests) })
+            };
+            let parts = ranges.into_iter().map(part).collect::<Result<Vec<_>, _>>()?;
+            self.send(Message::Compare { namespace: namespace.clone(), parts });
+        }
+        let (now, every) = (self.now, self.setup.compare_every);
+        let Some(shared) = self.shared.get_mut(namespace) else { return Ok(()) };
+        if matches!(&shared.compare, Compare::Running(running) if running.is_done()) {
+            shared.compare = Compare::Idle;
+            shared.moved_at = Some(now);
+            shared.not_before = now.saturating_add(every);
+            if shared.repairing == 0 {
+                self.tell_if_new(namespace, replica);
+            }
+        }
+        Ok(())
+    }
+
+    fn running(&mut self, namespace: &Namespace) -> Option<&mut Running> {
+        match &mut self.shared.get_mut(namespace)?.compare {
+            Compare::Running(running) => Some(running),
+            Compare::Idle => None,
         }
     }
 
-    /// Answers with the branches that differ, but not while the store still takes what the last
+    fn next_offer(&mut self, namespace: &Namespace) -> Option<Vec<[u8; 16]>> {
+        let running = self.running(namespace)?;
+        if running.differing.is_empty() || running.open >= OFFERS_AT_ONCE {
+            return None;
+        }
+        let count = running.differing.len().min(OFFER_KEYS);
+        Some(running.differing.drain(..count).collect())
+    }
+
+    fn next_ranges(&mut self, namespace: &Namespace) -> Option<Vec<Prefix>> {
+        let waiting = self.bulk.len();
+        let running = self.running(namespace)?;
+        if running.open.max(waiting) >= OPEN_MAX {
+            return None;
+        }
+        let asked: usize = running.asked.iter().map(Vec::len).sum();
+        let room = PARTS_AT_ONCE.saturating_sub(asked).min(PARTS_MAX);
+        let count = running.ranges.len().min(room);
+        if count == 0 || running.differing.len() >= DIFFERING_MAX {
+            return None;
+        }
+        let ranges = running.ranges.split_off(running.ranges.len() - count);
+        running.asked.push_back(ranges.clone());
+        Some(ranges)
+    }
+
+    /// Names what this node has of keys that differ, and those that it lacks.
+    fn offer(
+        &mut self,
+        namespace: &Namespace,
+        hashes: Vec<[u8; 16]>,
+        replica: &impl Replica,
+    ) -> Result<(), Refusal> {
+        let (mut keys, mut wanted, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for hash in hashes {
+            match self.mine(namespace, &hash, replica)? {
+                None => wanted.push(KeyHash(hash)),
+                Some((key, Held { forgotten: true, tips, .. })) => {
+                    let (namespace, key) = (namespace.clone(), KeyTips { key, tips });
+                    self.queue(Bulk::Forget { namespace, key })?;
+                }
+                Some((key, held)) => {
+                    let mut tips = held.tips;
+                    tips.truncate(TIPS_MAX);
+                    bytes += 16 + key.as_str().len() + 34 * tips.len();
+                    keys.push(KeyTips { key, tips });
+                }
+            }
+            if bytes > OFFER_BYTES {
+                let (keys, wanted) = (std::mem::take(&mut keys), std::mem::take(&mut wanted));
+                self.send_offer(namespace, keys, wanted);
+                bytes = 0;
+            }
+        }
+        if !(keys.is_empty() && wanted.is_empty()) {
+            self.send_offer(namespace, keys, wanted);
+        }
+        Ok(())
+    }
+
+    fn send_offer(&mut self, namespace: &Namespace, keys: Vec<KeyTips>, wanted: Vec<KeyHash>) {
+        if let Some(running) = self.running(namespace) {
+            running.open += 1;
+        }
+        self.send(Message::Offer { namespace: namespace.clone(), keys, wanted });
+    }
+
+    fn mine(
+        &self,
+        namespace: &Namespace,
+        hash: &[u8; 16],
+        replica: &impl Replica,
+    ) -> Result<Option<(Key, Held)>, Refusal> {
+        let Some(key) = replica.key_of(namespace, hash)? else { return Ok(None) };
+        Ok(replica.held(namespace, &key)?.map(|held| (key, held)))
+    }
+
+    /// Answers with what differs, but does not begin while the store still takes what the last
     /// comparison brought: the same would be asked for again.
     pub(super) fn on_compare(
         &mut self,
         namespace: Namespace,
-        theirs: Vec<Digest>,
+        parts: Vec<Part>,
         replica: &impl Replica,
     ) -> Result<(), Refusal> {
-        let mine = replica.branches(&namespace);
-        if theirs.len() != mine.len() {
-            let words = format!("a comparison of {} branches, not {}", theirs.len(), mine.len());
+        if parts.len() > PARTS_MAX {
+            let words = format!("{} ranges in a comparison, the limit is {PARTS_MAX}", parts.len());
             return Err(Refusal::new(Code::BadFrame, words));
         }
         let Some(shared) = self.shared.get_mut(&namespace) else { return Ok(()) };
-        if shared.repairing > 0 {
-            shared.held = Some(theirs);
+        let begins = parts.iter().any(|part| part.prefix == Prefix::WHOLE);
+        if begins && shared.repairing > 0 {
+            shared.held = Some(parts);
             return Ok(());
         }
-        let differing = (0_u16..).zip(mine.iter().zip(&theirs)).filter(|(_, (m, t))| m != t);
-        let branches = differing.map(|(branch, _)| BranchBuckets {
-            branch,
-            buckets: replica.buckets(&namespace, branch),
-        });
-        let branches = branches.collect();
-        self.send(Message::Differ { namespace, branches });
+        let (count, mut differing) = (parts.len() as u32, Vec::new());
+        for part in parts {
+            if part.prefix.nibbles() >= PREFIX_NIBBLES_MAX {
+                return Err(Refusal::new(Code::BadFrame, "a range that cannot be divided further"));
+            }
+            let mine = shortened(&replica.children(&namespace, part.prefix)?);
+            let pairs = mine.chunks_exact(8).zip(part.children.chunks_exact(8));
+            for ((mine, theirs), nibble) in pairs.zip(0..).filter(|((m, t), _)| m != t) {
+                let Some(prefix) = part.prefix.child(nibble) else { continue };
+                let holding = self.holding(&namespace, prefix, mine, theirs, replica)?;
+                differing.push(Differing { prefix, holding });
+            }
+        }
+        self.send(Message::Differ { namespace, parts: count, differing });
         Ok(())
+    }
+
+    fn holding(
+        &mut self,
+        namespace: &Namespace,
+        prefix: Prefix,
+        mine: &[u8],
+        theirs: &[u8],
+        replica: &impl Replica,
+    ) -> Result<Holding, Refusal> {
+        const NOTHING: [u8; 8] = [0; 8];
+        if mine == NOTHING {
+            return Ok(Holding::Nothing);
+        }
+        if theirs == NOTHING {
+            self.on_fetch(namespace, prefix)?;
+            return Ok(Holding::Sent);
+        }
+        Ok(match replica.entries(namespace, prefix, KEYS_MAX)? {
+            None => Holding::Much,
+            Some(entries) => {
+                let named = |entry: &Entry| {
+                    let digest = Digest::entry(&entry.hash, &entry.tips).short().to_be_bytes();
+                    entry.hash.into_iter().chain(digest)
+                };
+                Holding::Keys(entries.iter().flat_map(named).collect())
+            }
+        })
     }
 
     pub(super) fn on_differ(
         &mut self,
-        namespace: Namespace,
-        branches: Vec<BranchBuckets>,
+        namespace: &Namespace,
+        parts: u32,
+        differing: Vec<Differing>,
         replica: &impl Replica,
     ) -> Result<(), Refusal> {
-        let mut left = Vec::new();
-        for theirs in branches {
-            let mine = replica.buckets(&namespace, theirs.branch);
-            if mine.is_empty() || mine.len() != theirs.buckets.len() {
-                let words =
-                    format!("no branch {} with {} buckets", theirs.branch, theirs.buckets.len());
-                return Err(Refusal::new(Code::BadFrame, words));
-            }
-            let first = theirs.branch * mine.len() as u16;
-            let pairs = (first..).zip(mine.iter().zip(&theirs.buckets));
-            left.extend(pairs.filter(|(_, (m, t))| m != t).map(|(bucket, _)| bucket));
-        }
-        left.sort_unstable_by(|a, b| b.cmp(a));
-        left.dedup();
-        if let Some(shared) = self.shared.get_mut(&namespace)
-            && matches!(shared.compare, Compare::Branches)
-        {
-            shared.compare = Compare::Buckets { left, open: BTreeSet::new() };
-        }
-        self.send_tips(&namespace, replica)
-    }
-
-    /// Sends buckets as long as few are under way; at the end tells the digest, and does not compare
-    /// the same difference again for a while, in case it is one that exchange does not mend.
-    fn send_tips(&mut self, namespace: &Namespace, replica: &impl Replica) -> Result<(), Refusal> {
-        let (now, every) = (self.now, self.compare_every);
-        while let Some(shared) = self.shared.get_mut(namespace)
-            && let Compare::Buckets { left, open } = &mut shared.compare
-        {
-            if left.is_empty() && open.is_empty() {
-                shared.compare = Compare::Idle;
-                shared.moved_at = Some(now);
-                shared.not_before = now.saturating_add(every);
-                if shared.repairing == 0 {
-                    self.tell_if_new(namespace, replica);
-                }
-                break;
-            }
-            if open.len() >= BUCKETS_AT_ONCE {
-                break;
-            }
-            let Some(bucket) = left.pop() else { break };
-            open.insert(bucket);
-            let mut parts = tips_parts(replica.bucket_keys(namespace, bucket)?);
-            let last = parts.pop().unwrap_or_default();
-            let parts = parts.into_iter().map(|keys| (keys, true)).chain([(last, false)]);
-            for (keys, more) in parts {
-                self.send(Message::Tips { namespace: namespace.clone(), bucket, keys, more });
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn on_tips(
-        &mut self,
-        namespace: Namespace,
-        bucket: u16,
-        keys: Vec<KeyTips>,
-        more: bool,
-        replica: &impl Replica,
-    ) -> Result<(), Refusal> {
-        let part = (namespace.clone(), bucket);
-        self.check_tips(&part, keys.len())?;
-        self.parts.entry(part.clone()).or_default().extend(keys);
-        if more {
+        if !self.running(namespace).is_some_and(|running| running.is_answered(parts, &differing)) {
             return Ok(());
         }
-        let theirs = self.parts.remove(&part).unwrap_or_default();
-        let mine = replica.bucket_keys(&namespace, bucket)?;
-        self.exchange(&namespace, shortened(mine), theirs)?;
-        self.queue(Bulk::BucketDone { namespace, bucket })
+        for Differing { prefix, holding } in differing {
+            match holding {
+                Holding::Nothing => self.queue(Bulk::range(namespace, prefix, Vec::new()))?,
+                Holding::Sent => self.opened(namespace),
+                Holding::Much => self.narrow(namespace, prefix, replica)?,
+                Holding::Keys(named) => self.match_keys(namespace, prefix, &named, replica)?,
+            }
+        }
+        self.go_on(namespace, replica)
     }
 
-    /// Lists that are begun and never ended must not fill the memory.
-    fn check_tips(&self, part: &(Namespace, u16), keys: usize) -> Result<(), Refusal> {
-        if usize::from(part.1) >= FANOUT * FANOUT {
-            let words = format!("there is no bucket {}, the last is 4,095", figure(part.1.into()));
-            return Err(Refusal::new(Code::BadFrame, words));
+    fn opened(&mut self, namespace: &Namespace) {
+        if let Some(running) = self.running(namespace) {
+            running.open += 1;
         }
-        if self.parts.len() > BUCKETS_AT_ONCE && !self.parts.contains_key(part) {
-            return Err(Refusal::new(Code::BadFrame, "too many unfinished lists of tips"));
-        }
-        if keys + self.parts.values().map(Vec::len).sum::<usize>() > BULK_MAX {
-            let words = format!("more than {} keys in unfinished lists", figure(BULK_MAX));
-            return Err(Refusal::new(Code::Overloaded, words));
-        }
-        Ok(())
     }
 
-    /// Asks for what differs in a bucket, and gets ready what the peer lacks of it.
-    fn exchange(
+    fn narrow(
         &mut self,
         namespace: &Namespace,
-        mine: Vec<KeyTips>,
-        theirs: Vec<KeyTips>,
+        prefix: Prefix,
+        replica: &impl Replica,
     ) -> Result<(), Refusal> {
-        let mut mine: BTreeMap<_, _> = mine.into_iter().map(|k| (k.key, k.tips)).collect();
-        for KeyTips { key, tips } in theirs {
-            let have = mine.remove(&key).unwrap_or_default();
-            if have == tips && have.len() < TIPS_MAX {
-                continue;
-            }
-            if !have.is_empty() {
-                let (namespace, key) = (namespace.clone(), key.clone());
-                self.queue(Bulk::Missing { namespace, key, have: tips })?;
-            }
-            self.send(Message::Want { namespace: namespace.clone(), key, have });
-        }
-        for key in mine.into_keys() {
-            let (namespace, have) = (namespace.clone(), Vec::new());
-            self.queue(Bulk::Missing { namespace, key, have })?;
+        if replica.entries(namespace, prefix, 1)?.is_some_and(|entries| entries.is_empty()) {
+            self.opened(namespace);
+            self.send(Message::Fetch { namespace: namespace.clone(), prefix });
+        } else if prefix.nibbles() >= PREFIX_NIBBLES_MAX {
+            return Err(Refusal::new(Code::BadFrame, "a range that cannot be divided further"));
+        } else if let Some(running) = self.running(namespace) {
+            running.ranges.push(prefix);
         }
         Ok(())
     }
 
-    pub(super) fn on_bucket_done(
+    /// Finds the keys that differ among those that the peer names and those that are here.
+    fn match_keys(
         &mut self,
-        namespace: Namespace,
-        bucket: u16,
+        namespace: &Namespace,
+        prefix: Prefix,
+        named: &[u8],
         replica: &impl Replica,
     ) -> Result<(), Refusal> {
-        if let Some(shared) = self.shared.get_mut(&namespace)
-            && let Compare::Buckets { open, .. } = &mut shared.compare
-        {
-            open.remove(&bucket);
+        if named.len() > KEYS_MAX * NAMED_BYTES || !named.len().is_multiple_of(NAMED_BYTES) {
+            let words = format!(
+                "{} bytes of named keys: at most {KEYS_MAX} of {NAMED_BYTES} bytes are named",
+                figure(named.len())
+            );
+            return Err(Refusal::new(Code::BadFrame, words));
         }
-        self.send_tips(&namespace, replica)
+        let mut theirs: Vec<([u8; 16], &[u8])> = Vec::new();
+        for named in named.chunks_exact(NAMED_BYTES) {
+            let (hash, digest) = named.split_at(16);
+            theirs.push((hash.try_into().unwrap_or_default(), digest));
+        }
+        theirs.sort_unstable();
+        let mut differing = Vec::new();
+        match replica.entries(namespace, prefix, ENTRIES_MAX)? {
+            Some(mine) => differ(mine, &theirs, &mut differing),
+            None => {
+                // The peer has few of the many that are here: it gets all others.
+                for (hash, digest) in &theirs {
+                    let mine = self.mine(namespace, hash, replica)?;
+                    let same = mine.is_some_and(|(_, held)| is_same(hash, &held.tips, digest));
+                    differing.extend((!same).then_some(*hash));
+                }
+                let except = theirs.iter().map(|(hash, _)| *hash).collect();
+                self.queue(Bulk::range(namespace, prefix, except))?;
+            }
+        }
+        if let Some(running) = self.running(namespace) {
+            running.differing.extend(differing);
+        }
+        Ok(())
+    }
+
+    /// Asks for what differs, and gets ready what the peer lacks.
+    pub(super) fn on_offer(
+        &mut self,
+        namespace: &Namespace,
+        keys: Vec<KeyTips>,
+        wanted: Vec<KeyHash>,
+        replica: &impl Replica,
+    ) -> Result<(), Refusal> {
+        let count = keys.len() + wanted.len();
+        if count > OFFER_KEYS {
+            let words =
+                format!("{} keys offered at once, the limit is {OFFER_KEYS}", figure(count));
+            return Err(Refusal::new(Code::BadFrame, words));
+        }
+        for KeyTips { key, tips } in keys {
+            self.settle(namespace, key, tips, replica)?;
+        }
+        for hash in wanted {
+            match self.mine(namespace, &hash.0, replica)? {
+                None => {}
+                Some((key, Held { forgotten: true, tips, .. })) => {
+                    let (namespace, key) = (namespace.clone(), KeyTips { key, tips });
+                    self.queue(Bulk::Forget { namespace, key })?;
+                }
+                Some((key, _)) => self.give(namespace, key, Vec::new(), Vec::new(), replica)?,
+            }
+        }
+        self.queue(Bulk::Done { namespace: namespace.clone() })
+    }
+
+    /// Finds out who lacks what of a key.
+    fn settle(
+        &mut self,
+        namespace: &Namespace,
+        key: Key,
+        theirs: Vec<VersionId>,
+        replica: &impl Replica,
+    ) -> Result<(), Refusal> {
+        let Some(mine) = replica.held(namespace, &key)? else {
+            return self.want(namespace, &key, replica);
+        };
+        let same = mine.tips == theirs && theirs.len() < TIPS_MAX;
+        if same && !mine.forgotten {
+            return Ok(());
+        }
+        if !same && !knows(replica, namespace, &key, &theirs)? {
+            // What is beyond here is asked for when the answer shows where the histories part.
+            return self.catch_up(namespace, key, replica);
+        }
+        let forgotten = mine.forgotten.then(|| KeyTips { key: key.clone(), tips: mine.tips });
+        if !same {
+            self.give(namespace, key, theirs, Vec::new(), replica)?;
+        }
+        match forgotten {
+            Some(key) => self.queue(Bulk::Forget { namespace: namespace.clone(), key }),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn on_want(
+        &mut self,
+        namespace: &Namespace,
+        key: Key,
+        have: Vec<VersionId>,
+        known: Vec<VersionId>,
+        replica: &impl Replica,
+    ) -> Result<(), Refusal> {
+        let more_there = !knows(replica, namespace, &key, &have)?;
+        self.give(namespace, key.clone(), have, known, replica)?;
+        if more_there { self.want_once(namespace, &key, replica) } else { Ok(()) }
+    }
+
+    pub(super) fn on_fetch(
+        &mut self,
+        namespace: &Namespace,
+        prefix: Prefix,
+    ) -> Result<(), Refusal> {
+        self.queue(Bulk::range(namespace, prefix, Vec::new()))?;
+        self.queue(Bulk::Done { namespace: namespace.clone() })
+    }
+
+    pub(super) fn on_done(
+        &mut self,
+        namespace: &Namespace,
+        replica: &impl Replica,
+    ) -> Result<(), Refusal> {
+        if let Some(running) = self.running(namespace) {
+            running.open = running.open.saturating_sub(1);
+        }
+        self.go_on(namespace, replica)
     }
 }
 
@@ -308,39 +527,29 @@ impl Shared {
     }
 }
 
-/// Histories that are sent together, by namespace.
-#[derive(Default)]
-struct Load(BTreeMap<Namespace, Vec<Event>>);
-
-impl Load {
-    /// Adds events and returns about how many bytes they take.
-    fn add(&mut self, namespace: &Namespace, events: Vec<Event>) -> usize {
-        let bytes = events.iter().map(size).sum();
-        self.0.entry(namespace.clone()).or_default().extend(events);
-        bytes
+fn shortened(digests: &[Digest; FANOUT]) -> [u8; 8 * FANOUT] {
+    let mut bytes = [0; 8 * FANOUT];
+    for (bytes, digest) in bytes.chunks_exact_mut(8).zip(digests) {
+        bytes.copy_from_slice(&digest.short().to_be_bytes());
     }
+    bytes
 }
 
-/// Cuts long lists of tips, which a message could not hold.
-fn shortened(mut keys: Vec<KeyTips>) -> Vec<KeyTips> {
-    keys.iter_mut().for_each(|key| key.tips.truncate(TIPS_MAX));
-    keys
+fn is_same(hash: &[u8; 16], tips: &[VersionId], digest: &[u8]) -> bool {
+    Digest::entry(hash, tips).short().to_be_bytes() == *digest
 }
 
-/// Cuts the keys of a bucket into parts that a message can hold.
-fn tips_parts(keys: Vec<KeyTips>) -> Vec<Vec<KeyTips>> {
-    let mut parts = vec![Vec::new()];
-    let mut bytes = 0;
-    for key in shortened(keys) {
-        let part: Option<&mut Vec<KeyTips>> = parts.last_mut();
-        if part.is_some_and(|part| part.len() >= TIPS_KEYS) || bytes > EVENTS_BYTES {
-            parts.push(Vec::new());
-            bytes = 0;
+/// The hashes of the keys that are on one side only, or differ; both are sorted by hash.
+fn differ(mine: Vec<Entry>, theirs: &[([u8; 16], &[u8])], differing: &mut Vec<[u8; 16]>) {
+    let mut theirs = theirs.iter().peekable();
+    for entry in mine {
+        while let Some((hash, _)) = theirs.next_if(|(hash, _)| *hash < entry.hash) {
+            differing.push(*hash);
         }
-        bytes += 16 + key.key.as_str().len() + 34 * key.tips.len();
-        if let Some(part) = parts.last_mut() {
-            part.push(key);
+        let same = theirs.next_if(|(hash, _)| *hash == entry.hash);
+        if !same.is_some_and(|(hash, digest)| is_same(hash, &entry.tips, digest)) {
+            differing.push(entry.hash);
         }
     }
-    parts
+    differing.extend(theirs.map(|(hash, _)| *hash));
 }

@@ -11,11 +11,10 @@ use keepboth_core::resolve::Meaning;
 use keepboth_core::value::Value;
 use keepboth_core::version::Version;
 use keepboth_core::write::{Condition, Intent};
+use keepboth_simulation::replica::{Replica, key};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
-
-use crate::replica::{Replica, key};
 
 /// How a node's conflict hook answers.
 #[derive(Clone, Copy)]

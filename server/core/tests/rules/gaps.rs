@@ -8,8 +8,7 @@ use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::resolve::{Meaning, Place};
 use keepboth_core::version::Version;
 use keepboth_core::write::{Condition, Intent, Made};
-
-use crate::replica::{Replica, data, key};
+use keepboth_simulation::replica::{Replica, data, key};
 
 fn put(node: &mut Replica, name: &str, value: &str, now: u64) -> Version {
     let made = write(node, name, Intent::Put(data(value)), Condition::None, now).expect("a put");

@@ -1,10 +1,8 @@
 //! What the rules promise, held by exact vectors and by random histories.
 
-mod replica;
-mod store;
-mod network;
 mod convergence;
 mod gaps;
+mod retention;
 mod vectors;
 mod sessions;
-mod simulation;
+mod claims;

@@ -9,9 +9,8 @@ use keepboth_core::name::{Address, Name, branch_of};
 use keepboth_core::value::{Kind, Value};
 use keepboth_core::version::Version;
 use keepboth_core::write::{Condition, Intent};
+use keepboth_simulation::replica::{Replica, data, key};
 use serde_json::Value as Json;
-
-use crate::replica::{Replica, data, key};
 
 fn files() -> Vec<PathBuf> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/semantics.json");

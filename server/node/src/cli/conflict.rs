@@ -10,6 +10,7 @@ use super::input::{self, Form};
 use super::object::{Object, namespace};
 use super::session::{Session, namespace_arguments, text, time, value};
 use super::table::Table;
+use super::wait::Wait;
 
 /// Conflicts: both sides are kept until somebody resolves them
 #[derive(Debug, clap::Subcommand)]
@@ -45,6 +46,8 @@ pub struct Resolve {
     with: With,
     #[command(flatten)]
     form: Form,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 /// One of these.
@@ -123,8 +126,9 @@ async fn resolve(args: Resolve, session: &mut Session) -> Result<(), Failure> {
     }
     let conflict = session.call("conflict", args.object.arguments()).await?;
     arguments["if_conflict"] = json!(text(&conflict, "id"));
+    args.wait.add_to(&mut arguments);
     let answer = session.call("resolve", arguments).await?;
-    session.written(&answer)
+    session.written_and_reached(&answer)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use keepboth_core::refusal::Code;
 use serde_json::{Value as Json, json};
 
 use crate::client::{ClientError, Refused};
+use crate::tls::Doubt;
 
 /// The exit codes, which scripts may rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum Exit {
     Limit = 8,
     /// No server answers.
     Unreachable = 9,
+    /// Not on all nodes that were asked for.
+    NotEverywhere = 10,
     /// The configuration is wrong.
     Config = 78,
     /// The user stopped it.
@@ -37,24 +40,30 @@ impl Exit {
     /// The exit code of a refusal.
     fn of(code: Code) -> Exit {
         match code {
-            Code::NotFound | Code::UnknownNamespace => Exit::NotFound,
+            Code::NotFound | Code::UnknownNamespace | Code::ValueForgotten => Exit::NotFound,
             Code::InConflict | Code::NoConflict | Code::VersionMismatch => Exit::Conflict,
             Code::BadKey
             | Code::ReservedKey
             | Code::BadValue
             | Code::SchemaRefused
             | Code::HookRefused
-            | Code::HookFailed => Exit::Refused,
+            | Code::HookFailed
+            | Code::InConfig => Exit::Refused,
             Code::FrameTooLarge
             | Code::ValueTooLarge
             | Code::BatchTooLarge
+            | Code::QuotaExceeded
+            | Code::RateLimited
             | Code::TooManyWatches
             | Code::Overloaded => Exit::Limit,
+            Code::BadConfig => Exit::Config,
             Code::ShuttingDown => Exit::Unreachable,
             Code::BadFrame
             | Code::UnknownMethod
             | Code::BadRequest
             | Code::BadCursor
+            | Code::NotAMember
+            | Code::SameNode
             | Code::Unsupported
             | Code::MissingParent
             | Code::BadVersion
@@ -123,6 +132,16 @@ impl From<ClientError> for Failure {
         match error {
             ClientError::Unreachable { .. } => Failure::new(Exit::Unreachable, message)
                 .hint("is the server running? keepboth serve starts one; --url names another"),
+            ClientError::Untrusted { doubt, .. } => {
+                Failure::new(Exit::Unreachable, message).hint(match doubt {
+                    Doubt::Authority => {
+                        "name its authority, or the certificate itself if it signed itself, with \
+                         --ca FILE"
+                    }
+                    Doubt::Certificate => "the server needs another certificate (server.tls)",
+                })
+            }
+            ClientError::Authorities { .. } => Failure::new(Exit::Unreachable, message),
             ClientError::Closed { .. } => Failure::new(Exit::Unreachable, message)
                 .hint("whether a write under way was done is unknown"),
             ClientError::Protocol(_) => Failure::new(Exit::Failure, message),
@@ -158,6 +177,8 @@ mod tests {
             ("version_mismatch", Exit::Conflict),
             ("schema_refused", Exit::Refused),
             ("value_too_large", Exit::Limit),
+            ("rate_limited", Exit::Limit),
+            ("bad_config", Exit::Config),
             ("code_of_a_later_server", Exit::Failure),
         ] {
             let refused = json!({"code": code, "message": "m", "addresses": ["aa"], "hint": "h"});

@@ -1,5 +1,6 @@
 //! The `keepboth` command: stdout is data, stderr is talk, and every end has its exit code.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -20,6 +21,8 @@ mod progress;
 mod lines;
 /// A command with its connection.
 mod session;
+/// Writes that wait for other nodes.
+mod wait;
 /// `get`, `ls`, `history`.
 mod read;
 /// `put`, `rm`, `revert`.
@@ -32,6 +35,16 @@ mod conflict;
 mod trash;
 /// `status`.
 mod status;
+/// `ns`.
+mod ns;
+/// `reload`.
+mod reload;
+/// `peer`.
+mod peer;
+/// `acks`.
+mod acks;
+/// `quarantine`.
+mod quarantine;
 /// `import`.
 mod import;
 /// `export`.
@@ -47,6 +60,7 @@ pub mod serve;
 /// `demo`.
 pub mod demo;
 
+use crate::client::Target;
 use exit::{Exit, Failure};
 use session::Session;
 
@@ -66,7 +80,8 @@ First steps:
   keepboth conflict ls default
 
 Exit codes: 0 done, 1 failure, 2 usage, 5 not found, 6 conflict or a condition that does not hold,
-7 refused, 8 limit, 9 server unreachable, 78 configuration, 130 interrupted."
+7 refused, 8 limit, 9 server unreachable, 10 not on all nodes that were asked for, 78 configuration,
+130 interrupted."
 )]
 struct Cli {
     /// The server
@@ -78,6 +93,10 @@ struct Cli {
         default_value = "ws://127.0.0.1:7400"
     )]
     url: String,
+    /// Who must have signed the certificate of a wss:// server, instead of the system's authorities: a
+    /// PEM file, which may also be the server's own certificate if it signed itself
+    #[arg(long, global = true, env = "KEEPBOTH_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// The name under which hooks and the audit trail see what you write
     #[arg(long, global = true, env = "KEEPBOTH_CLIENT", value_name = "NAME")]
     client: Option<String>,
@@ -111,11 +130,24 @@ enum Command {
     /// Conflicts: list, show, resolve
     #[command(subcommand)]
     Conflict(conflict::Conflict),
-    /// What was deleted: list, restore
+    /// What was deleted: list, restore, purge
     #[command(subcommand)]
     Trash(trash::Trash),
     /// Show how the node, its namespaces and its peers are
     Status(status::Status),
+    /// Namespaces: list, show, add, remove
+    #[command(subcommand)]
+    Ns(ns::Ns),
+    /// Have the server read its configuration again
+    Reload(reload::Reload),
+    /// The other nodes of the mesh: list, invite, add, remove
+    #[command(subcommand)]
+    Peer(peer::Peer),
+    /// Ask whether a version is on all nodes
+    Acks(acks::Acks),
+    /// What other nodes sent and this node's rules refuse: list, admit, discard, retry
+    #[command(subcommand)]
+    Quarantine(quarantine::Quarantine),
     /// Put many objects from lines of JSON
     Import(import::Import),
     /// Write all objects as lines of JSON
@@ -130,14 +162,14 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let Cli { url, client, json, command } = Cli::parse();
+    let Cli { url, ca, client, json, command } = Cli::parse();
     let outcome = match command {
         Command::Serve(args) => return serve::run(&args, json),
         Command::Check(args) => check::run(&args, json),
         Command::Errors(args) => errors::run(&args, json),
         Command::Bench(args) => bench::run(&args, json),
         Command::Demo(args) => demo::run(&args, json),
-        command => talking(command, &url, client.as_deref(), json),
+        command => talking(command, Target { url, ca }, client.as_deref(), json),
     };
     let exit = match &outcome {
         Ok(()) => Exit::Done,
@@ -150,13 +182,18 @@ pub fn main() -> ExitCode {
 }
 
 /// Runs a command that needs a server, until it is done or interrupted.
-fn talking(command: Command, url: &str, client: Option<&str>, json: bool) -> Result<(), Failure> {
+fn talking(
+    command: Command,
+    target: Target,
+    client: Option<&str>,
+    json: bool,
+) -> Result<(), Failure> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(Failure::from)?;
     let outcome = runtime.block_on(async {
         tokio::select! {
-            outcome = with_server(command, url, client, json) => outcome,
+            outcome = with_server(command, target, client, json) => outcome,
             _ = tokio::signal::ctrl_c() => Err(Failure::quiet(Exit::Interrupted)),
         }
     });
@@ -167,14 +204,14 @@ fn talking(command: Command, url: &str, client: Option<&str>, json: bool) -> Res
 
 async fn with_server(
     command: Command,
-    url: &str,
+    target: Target,
     client: Option<&str>,
     json: bool,
 ) -> Result<(), Failure> {
     if let Command::Watch(args) = command {
-        return watch::run(args, url, json).await;
+        return watch::run(args, target, json).await;
     }
-    let session = &mut Session::open(url, client, json).await?;
+    let session = &mut Session::open(&target, client, json).await?;
     let outcome = match command {
         Command::Get(args) => read::get(args, session).await,
         Command::Put(args) => write::put(args, session).await,
@@ -185,6 +222,11 @@ async fn with_server(
         Command::Conflict(command) => conflict::run(command, session).await,
         Command::Trash(command) => trash::run(command, session).await,
         Command::Status(args) => status::run(args, session).await,
+        Command::Ns(command) => ns::run(command, session).await,
+        Command::Reload(_) => reload::run(session).await,
+        Command::Peer(command) => peer::run(command, session).await,
+        Command::Acks(args) => acks::run(args, session).await,
+        Command::Quarantine(command) => quarantine::run(command, session).await,
         Command::Import(args) => import::run(args, session).await,
         Command::Export(args) => export::run(args, session).await,
         Command::Serve(_)

@@ -5,11 +5,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tokio::signal::unix::{SignalKind, signal};
+use keepboth_core::handshake::Token;
+use keepboth_core::refusal::{Code, Refusal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config, LogFormat};
-use crate::server::{self, BUNDLED};
+use crate::protocol::Reloaded;
+use crate::reload::{InForce, in_words};
+use crate::server::{self, BUNDLED, Running};
 
 /// Exit code for a mistake in the configuration (sysexits: EX_CONFIG).
 pub const EXIT_CONFIG: u8 = 78;
@@ -29,6 +33,16 @@ pub struct Args {
     /// Also connect to this node; may be given several times
     #[arg(long, value_name = "URL", value_parser = peer)]
     pub peer: Vec<String>,
+    /// Join the mesh of the node at this URL, which has sent an invitation; it is used once, and later
+    /// starts need neither
+    #[arg(long, value_name = "URL", value_parser = peer, requires = "token_file")]
+    pub join: Option<String>,
+    /// The file with the invitation that `keepboth peer invite` has printed
+    #[arg(long, value_name = "FILE", requires = "join")]
+    pub token_file: Option<PathBuf>,
+    /// Admit every node on this machine to the mesh; for trying out only
+    #[arg(long)]
+    pub dev: bool,
 }
 
 fn peer(text: &str) -> Result<String, String> {
@@ -46,22 +60,24 @@ pub fn run(args: &Args, json: bool) -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    let mut config = loaded.config;
-    config.server.listen = args.listen.unwrap_or(config.server.listen);
-    if let Some(data) = &args.data {
-        config.server.data.clone_from(data);
-    }
-    config.mesh.peers.extend(args.peer.iter().cloned());
+    let config = args.over(loaded.config);
     if !config.server.listen.ip().is_loopback() && !config.server.insecure {
         let words = "anyone who reaches this address could read and write everything: \
                      listen on 127.0.0.1, or set server.insecure = true";
         let _ = writeln!(anstream::stderr(), "{}: {words}", config.server.listen);
         return ExitCode::from(EXIT_CONFIG);
     }
+    let token = match args.token() {
+        Ok(token) => token,
+        Err(words) => {
+            let _ = writeln!(anstream::stderr(), "{words}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
     start_log(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime {
-        Ok(runtime) => runtime.block_on(serve(&config, plugins, json)),
+        Ok(runtime) => runtime.block_on(serve(args, config, plugins, token, json)),
         Err(error) => {
             let _ = writeln!(anstream::stderr(), "cannot start: {error}");
             ExitCode::FAILURE
@@ -69,13 +85,65 @@ pub fn run(args: &Args, json: bool) -> ExitCode {
     }
 }
 
-async fn serve(config: &Config, plugins: config::Bound, json: bool) -> ExitCode {
-    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {
+impl Args {
+    /// The invitation in the file that was named.
+    fn token(&self) -> Result<Option<Token>, String> {
+        let Some(file) = &self.token_file else { return Ok(None) };
+        let text = std::fs::read_to_string(file)
+            .map_err(|e| format!("the invitation in {} cannot be read: {e}", file.display()))?;
+        let token = text.parse().map_err(|e| format!("{}: {e}", file.display()))?;
+        Ok(Some(token))
+    }
+
+    /// The flags go over the file.
+    fn over(&self, mut config: Config) -> Config {
+        config.server.listen = self.listen.unwrap_or(config.server.listen);
+        if let Some(data) = &self.data {
+            config.server.data.clone_from(data);
+        }
+        config.mesh.peers.extend(self.peer.iter().cloned());
+        config.mesh.dev |= self.dev;
+        config
+    }
+}
+
+/// The signals that a server listens to.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The exit code of a server that a signal ends at once.
+    async fn stop(&mut self) -> ExitCode {
+        tokio::select! {
+            _ = self.interrupt.recv() => ExitCode::from(130),
+            _ = self.terminate.recv() => ExitCode::from(143),
+        }
+    }
+}
+
+async fn serve(
+    args: &Args,
+    config: Config,
+    plugins: config::Bound,
+    token: Option<Token>,
+    json: bool,
+) -> ExitCode {
+    let Ok(mut signals) = Signals::listen() else {
         let _ = writeln!(anstream::stderr(), "cannot listen for signals");
         return ExitCode::FAILURE;
     };
-    let running = match server::start(config, plugins).await {
+    let mut running = match server::start(&config, plugins).await {
         Ok(running) => running,
         Err(error) => {
             let _ = writeln!(anstream::stderr(), "cannot start: {error}");
@@ -83,10 +151,10 @@ async fn serve(config: &Config, plugins: config::Bound, json: bool) -> ExitCode 
         }
     };
     announce(&running, json);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    if let (Some(url), Some(token)) = (&args.join, token) {
+        running.mesh.join(url, token);
     }
+    until_stopped(args, &mut InForce::new(config), &mut running, &mut signals).await;
     tracing::info!("stopping; a second signal ends at once");
     tokio::select! {
         in_time = running.stop() => {
@@ -96,25 +164,83 @@ async fn serve(config: &Config, plugins: config::Bound, json: bool) -> ExitCode 
             tracing::info!("stopped");
             ExitCode::SUCCESS
         }
-        _ = interrupt.recv() => ExitCode::from(130),
-        _ = terminate.recv() => ExitCode::from(143),
+        code = signals.stop() => code,
     }
 }
 
-fn announce(running: &server::Running, json: bool) {
-    let names: Vec<String> = running.clients.spaces.keys().map(ToString::to_string).collect();
+/// Waits until the server is to stop; until then reads the configuration again whenever it is asked to.
+async fn until_stopped(
+    args: &Args,
+    in_force: &mut InForce,
+    running: &mut Running,
+    signals: &mut Signals,
+) {
+    loop {
+        let reply = tokio::select! {
+            _ = signals.interrupt.recv() => return,
+            _ = signals.terminate.recv() => return,
+            _ = signals.hangup.recv() => None,
+            Some(reply) = running.reloads.recv() => Some(reply),
+        };
+        let outcome = tokio::select! {
+            outcome = reload(args, in_force, running) => outcome,
+            _ = signals.interrupt.recv() => return,
+            _ = signals.terminate.recv() => return,
+        };
+        if let Some(reply) = reply {
+            // Whoever asked may be gone; the log has the outcome as well.
+            let _ = reply.send(outcome);
+        }
+    }
+}
+
+/// Reads the configuration again, checks all of it, and puts it in force: all or nothing. The words of a
+/// refusal are those of `keepboth check`.
+async fn reload(
+    args: &Args,
+    in_force: &mut InForce,
+    running: &Running,
+) -> Result<Reloaded, Refusal> {
+    let file = args.config.clone();
+    let loaded = tokio::task::spawn_blocking(move || {
+        Config::load_and_check(file.as_deref(), BUNDLED).map_err(|errors| errors.to_string())
+    });
+    let loaded = loaded.await.unwrap_or_else(|e| Err(format!("reading it ended early: {e}")));
+    let certificates = |_: &_| running.reload_certificates().map_err(|faults| faults.to_string());
+    let outcome = match loaded.and_then(|loaded| certificates(&loaded).map(|()| loaded)) {
+        Ok((loaded, plugins)) => in_force.apply(running, args.over(loaded.config), plugins).await,
+        Err(words) => Err(Refusal::new(Code::BadConfig, words)),
+    };
+    match &outcome {
+        Ok(reloaded) if !reloaded.restart_needed.is_empty() => {
+            tracing::warn!("the configuration was read again; {}", in_words(reloaded));
+        }
+        Ok(reloaded) => tracing::info!("the configuration was read again; {}", in_words(reloaded)),
+        Err(refusal) => {
+            tracing::error!("the old configuration stays, the new one was not taken:\n{refusal}");
+        }
+    }
+    outcome
+}
+
+fn announce(running: &Running, json: bool) {
+    let names: Vec<String> =
+        running.clients.namespaces.all().keys().map(ToString::to_string).collect();
     let (address, node) = (running.address, running.clients.node);
+    let url = format!("{}://{address}", if running.is_secure() { "wss" } else { "ws" });
     let mut out = std::io::stdout().lock();
     // A closed stdout does not stop a server.
     let _ = match json {
         true => writeln!(
             out,
             "{}",
-            serde_json::json!({"listening": address, "node": node, "namespaces": names})
+            serde_json::json!({
+                "listening": address, "url": url, "node": node, "namespaces": names
+            })
         ),
         false => writeln!(
             out,
-            "keepboth {} listens on ws://{address}\nnode {node}\nnamespaces: {}",
+            "keepboth {} listens on {url}\nnode {node}\nnamespaces: {}",
             env!("CARGO_PKG_VERSION"),
             names.join(", ")
         ),

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 use super::exit::{Exit, Failure};
 use super::out::Out;
 use super::table;
-use crate::client::Client;
+use crate::client::{Client, Target};
 use crate::protocol::Format;
 
 /// A command under way.
@@ -18,8 +18,8 @@ pub struct Session {
 
 impl Session {
     /// Connects, and says who is there if the user has a name.
-    pub async fn open(url: &str, name: Option<&str>, json: bool) -> Result<Session, Failure> {
-        let client = Client::connect(url, Format::Json).await?;
+    pub async fn open(target: &Target, name: Option<&str>, json: bool) -> Result<Session, Failure> {
+        let client = Client::connect_to(target, Format::Json).await?;
         if let Some(name) = name {
             client.call("hello", json!({"client": name})).await?;
         }

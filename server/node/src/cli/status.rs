@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::exit::Failure;
 use super::object::namespace;
-use super::out::{Out, printable};
+use super::out::{Out, printable, talk};
 use super::session::{Session, number, text};
 use super::table::Table;
 
@@ -35,6 +35,9 @@ fn write(out: &mut Out, status: &Json) -> Result<(), Failure> {
         number(status, "uptime_s"),
         number(status, "connections")
     )))?;
+    if let Some(warning) = status["warning"].as_str() {
+        talk(&printable(warning));
+    }
     let namespaces = status["namespaces"].as_array().map(Vec::as_slice).unwrap_or_default();
     out.line("")?;
     table_of_namespaces(namespaces).write(out, "no namespaces")?;
@@ -47,10 +50,11 @@ fn write(out: &mut Out, status: &Json) -> Result<(), Failure> {
 }
 
 fn table_of_namespaces(namespaces: &[Json]) -> Table {
-    let head = ["NAMESPACE", "STATE", "KEYS", "OBJECTS", "CONFLICTS", "TRASH", "REASON"];
+    let head = ["NAMESPACE", "STATE", "KEYS", "OBJECTS", "CONFLICTS", "TRASH", "HELD", "REASON"];
     let mut table = Table::new(&head);
     for ns in namespaces {
-        let counts = ["keys", "objects", "conflicts", "trash"].map(|name| number(ns, name));
+        let counts =
+            ["keys", "objects", "conflicts", "trash", "quarantined"].map(|name| number(ns, name));
         let mut row = vec![text(ns, "name").to_owned(), text(ns, "state").to_owned()];
         row.extend(counts);
         row.push(text(ns, "reason").to_owned());
@@ -59,18 +63,27 @@ fn table_of_namespaces(namespaces: &[Json]) -> Table {
     table
 }
 
-fn table_of_peers(namespaces: &[Json]) -> Table {
+/// Where each peer stands, for the status of these namespaces.
+pub fn table_of_peers(namespaces: &[Json]) -> Table {
     let mut table = Table::new(&["NAMESPACE", "PEER", "CONNECTED", "AGREES", "BEHIND", "ERROR"]);
     for ns in namespaces {
         for peer in ns["peers"].as_array().into_iter().flatten() {
             let yes = |name| if peer[name] == json!(true) { "yes" } else { "no" };
             let name = [text(peer, "url"), text(peer, "node")].into_iter().find(|n| !n.is_empty());
-            let (behind, error) = (number(peer, "behind"), text(peer, "error"));
+            let (behind, error) = (number(peer, "behind"), why(peer));
             let name = name.unwrap_or("-");
-            table.row([text(ns, "name"), name, yes("connected"), yes("agrees"), &behind, error]);
+            table.row([text(ns, "name"), name, yes("connected"), yes("agrees"), &behind, &error]);
         }
     }
     table
+}
+
+/// What is wrong with a peer.
+fn why(peer: &Json) -> String {
+    match peer["stalled"]["blocked_on"].as_str() {
+        Some(blocked) => format!("stalled, blocked on {blocked}"),
+        None => text(peer, "error").to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -80,12 +93,12 @@ mod tests {
     #[test]
     fn namespaces_and_peers_have_a_line_each() {
         let namespaces = [json!({"name": "notes", "state": "not_synced", "reason": "no peer",
-            "keys": 2, "objects": 3, "conflicts": 1, "trash": 0,
+            "keys": 2, "objects": 3, "conflicts": 1, "trash": 0, "quarantined": 4,
             "peers": [{"url": "ws://b:7400", "connected": false, "agrees": false, "behind": 3,
                 "error": "refused"}]})];
         assert_eq!(
             table_of_namespaces(&namespaces).lines()[1],
-            "notes      not_synced  2     3        1          0      no peer"
+            "notes      not_synced  2     3        1          0      4     no peer"
         );
         assert_eq!(
             table_of_peers(&namespaces).lines()[1],

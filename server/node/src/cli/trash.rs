@@ -1,13 +1,15 @@
-//! `trash ls` and `trash restore`.
+//! `trash ls`, `trash restore` and `trash purge`.
 
 use keepboth_core::ids::VersionId;
 use keepboth_core::name::Namespace;
 use serde_json::json;
 
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::object::{Object, namespace};
+use super::out::printable;
 use super::session::{Session, namespace_arguments, text, time};
 use super::table::Table;
+use super::wait::Wait;
 
 /// What was deleted, and how to get it back
 #[derive(Debug, clap::Subcommand)]
@@ -26,6 +28,17 @@ pub enum Trash {
         /// The value of this version instead of the last
         #[arg(long, value_name = "VERSION")]
         version: Option<VersionId>,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Drop a deleted key with its history at once, on all nodes
+    Purge {
+        /// The key
+        #[arg(value_name = "NAMESPACE/KEY")]
+        object: Object,
+        /// Do it: nobody is asked
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -33,13 +46,25 @@ pub enum Trash {
 pub async fn run(command: Trash, session: &mut Session) -> Result<(), Failure> {
     match command {
         Trash::Ls { ns } => ls(&ns, session).await,
-        Trash::Restore { object, version } => {
+        Trash::Restore { object, version, wait } => {
             let mut arguments = object.arguments();
             if let Some(version) = version {
                 arguments["version"] = json!(version);
             }
+            wait.add_to(&mut arguments);
             let answer = session.call("restore", arguments).await?;
-            session.written(&answer)
+            session.written_and_reached(&answer)
+        }
+        Trash::Purge { object, yes: false } => {
+            let words = format!("{} could not be restored any more, on any node", object.key);
+            Err(Failure::new(Exit::Usage, words).hint("say --yes to do it"))
+        }
+        Trash::Purge { object, yes: true } => {
+            let answer = session.call("purge", object.arguments()).await?;
+            match session.out.json {
+                true => session.out.json(&answer),
+                false => session.out.line(&printable(text(&answer, "key"))),
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::exit::Failure;
 use super::object::Prefix;
 use super::out::{Out, talk};
-use crate::client::{Client, ClientError, Follow, Push, WatchRequest};
+use crate::client::{Client, ClientError, Follow, Push, Target, WatchRequest};
 use crate::protocol::Format;
 
 /// What to watch.
@@ -50,12 +50,12 @@ impl Watch {
 }
 
 /// Writes events until the connection or the reader of stdout is gone.
-pub async fn run(args: Watch, url: &str, json: bool) -> Result<(), Failure> {
+pub async fn run(args: Watch, target: Target, json: bool) -> Result<(), Failure> {
     let mut out = Out::new(json);
     if args.follow {
-        return follow(&args, url, &mut out).await;
+        return follow(&args, target, &mut out).await;
     }
-    let client = Client::connect(url, Format::Json).await?;
+    let client = Client::connect_to(&target, Format::Json).await?;
     let mut pushes = client.watch(args.request().arguments()).await?;
     while let Some(push) = pushes.next().await {
         write(&mut out, push)?;
@@ -64,8 +64,8 @@ pub async fn run(args: Watch, url: &str, json: bool) -> Result<(), Failure> {
     Err(error.map_or_else(|| Failure::quiet(super::exit::Exit::Failure), Failure::from))
 }
 
-async fn follow(args: &Watch, url: &str, out: &mut Out) -> Result<(), Failure> {
-    let mut follow = Follow::start(url, Format::Json, args.request()).await?;
+async fn follow(args: &Watch, target: Target, out: &mut Out) -> Result<(), Failure> {
+    let mut follow = Follow::start(target, Format::Json, args.request()).await?;
     loop {
         let push = follow.next(|lost| talk(&format!("{lost}; connecting again"))).await?;
         write(out, push)?;

@@ -9,6 +9,7 @@ use super::exit::Failure;
 use super::input::{self, Form};
 use super::object::Object;
 use super::session::Session;
+use super::wait::Wait;
 
 /// What to put.
 #[derive(Debug, clap::Args)]
@@ -17,7 +18,8 @@ use super::session::Session;
   keepboth put default/note --string 'any text at all'
   keepboth put default/photo --bytes --file photo.jpg
   echo '[1,2]' | keepboth put default/list -
-  keepboth put default/hello 5 --if-version VERSION   only if nobody was faster")]
+  keepboth put default/hello 5 --if-version VERSION   only if nobody was faster
+  keepboth put default/hello 5 --wait all             until all other nodes have it")]
 pub struct Put {
     /// The object; a key or an address
     #[arg(value_name = "NAMESPACE/KEY")]
@@ -36,6 +38,8 @@ pub struct Put {
     /// Only if there is no such object
     #[arg(long)]
     create: bool,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 /// Puts a value and writes the new version to stdout.
@@ -43,8 +47,9 @@ pub async fn put(args: Put, session: &mut Session) -> Result<(), Failure> {
     let mut arguments = args.object.arguments();
     arguments["value"] = input::value(args.value.as_deref(), args.file.as_ref(), args.form)?;
     condition(&mut arguments, args.if_version, args.create);
+    args.wait.add_to(&mut arguments);
     let answer = session.call("put", arguments).await?;
-    session.written(&answer)
+    session.written_and_reached(&answer)
 }
 
 fn condition(arguments: &mut Json, if_version: Option<VersionId>, create: bool) {
@@ -65,14 +70,17 @@ pub struct Rm {
     /// Only if the object is this version
     #[arg(long, value_name = "VERSION")]
     if_version: Option<VersionId>,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 /// Deletes an object and writes the delete's version to stdout.
 pub async fn rm(args: Rm, session: &mut Session) -> Result<(), Failure> {
     let mut arguments = args.object.arguments();
     condition(&mut arguments, args.if_version, false);
+    args.wait.add_to(&mut arguments);
     let answer = session.call("delete", arguments).await?;
-    session.written(&answer)
+    session.written_and_reached(&answer)
 }
 
 /// What to take back.
@@ -89,6 +97,8 @@ pub struct Revert {
     /// Only if the object is this version
     #[arg(long, value_name = "VERSION")]
     if_version: Option<VersionId>,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 /// Puts the value of an earlier version.
@@ -96,8 +106,9 @@ pub async fn revert(args: Revert, session: &mut Session) -> Result<(), Failure> 
     let mut arguments = args.object.arguments();
     arguments["version"] = json!(args.version);
     condition(&mut arguments, args.if_version, false);
+    args.wait.add_to(&mut arguments);
     let answer = session.call("revert", arguments).await?;
-    session.written(&answer)
+    session.written_and_reached(&answer)
 }
 
 #[cfg(test)]

@@ -7,19 +7,18 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use keepboth_core::limits::FRAME_BYTES_MAX;
 use serde_json::{Map, Value as Json};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 use super::codec;
 use super::error::ClientError;
 use super::routes::{Pushes, Route, Routes, Waiting};
+use super::target::Target;
 use crate::protocol::Format;
+use crate::tls::{self, DialError, Stream};
 
 /// How long connecting may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -28,7 +27,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(75);
 /// Requests that wait to be written; then the callers wait.
 const OUTBOX_MAX: usize = 1_024;
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type Socket = WebSocketStream<Stream>;
 
 /// A connection to a server. Share it by reference: requests do not wait for each other's answers.
 #[derive(Debug)]
@@ -40,13 +39,29 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to a server, for instance `ws://127.0.0.1:7400`, within ten seconds.
+    /// Connects to a server, for instance `ws://127.0.0.1:7400`, within ten seconds. With `wss://` its
+    /// certificate must be signed by an authority of this system.
     pub async fn connect(url: &str, format: Format) -> Result<Client, ClientError> {
-        let socket = match tokio::time::timeout(CONNECT_WITHIN, open(url, format)).await {
-            Ok(socket) => socket.map_err(|e| unreachable(url, &e))?,
+        Client::connect_to(&Target { url: url.to_owned(), ca: None }, format).await
+    }
+
+    /// As [`Client::connect`]; the target says who must have signed the server's certificate.
+    pub async fn connect_to(target: &Target, format: Format) -> Result<Client, ClientError> {
+        let url = target.url.clone();
+        let socket = match tokio::time::timeout(CONNECT_WITHIN, open(target, format)).await {
+            Ok(Ok(socket)) => socket,
+            Ok(Err(DialError::Failed(reason))) => {
+                return Err(ClientError::Unreachable { url, reason });
+            }
+            Ok(Err(DialError::Authorities(reason))) => {
+                return Err(ClientError::Authorities { url, reason });
+            }
+            Ok(Err(DialError::Untrusted(reason, doubt))) => {
+                return Err(ClientError::Untrusted { url, reason, doubt });
+            }
             Err(_) => {
                 let reason = format!("no answer within {} s", CONNECT_WITHIN.as_secs());
-                return Err(ClientError::Unreachable { url: url.to_owned(), reason });
+                return Err(ClientError::Unreachable { url, reason });
             }
         };
         let (sink, stream) = socket.split();
@@ -118,27 +133,12 @@ impl Drop for Client {
     }
 }
 
-async fn open(url: &str, format: Format) -> Result<Socket, Error> {
-    let mut request = url.into_client_request()?;
-    let subprotocol = HeaderValue::from_static(format.subprotocol());
-    request.headers_mut().insert("Sec-WebSocket-Protocol", subprotocol);
+async fn open(target: &Target, format: Format) -> Result<Socket, DialError> {
     let config = WebSocketConfig::default()
         .read_buffer_size(16 * 1024)
         .max_message_size(Some(FRAME_BYTES_MAX))
         .max_frame_size(Some(FRAME_BYTES_MAX));
-    connect_async_with_config(request, Some(config), true).await.map(|(socket, _)| socket)
-}
-
-fn unreachable(url: &str, error: &Error) -> ClientError {
-    let reason = match error {
-        Error::Http(response) => {
-            let body = response.body().as_deref().unwrap_or_default();
-            let words: String = String::from_utf8_lossy(body).chars().take(200).collect();
-            format!("the server answered {} {}", response.status(), words.trim())
-        }
-        other => other.to_string(),
-    };
-    ClientError::Unreachable { url: url.to_owned(), reason: reason.trim_end().to_owned() }
+    tls::web_socket(&target.url, format.subprotocol(), config, || target.trust()).await
 }
 
 /// Writes all that waits, then flushes once.

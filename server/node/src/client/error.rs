@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::tls::Doubt;
+
 /// Why a request has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
@@ -11,6 +13,24 @@ pub enum ClientError {
         /// The server.
         url: String,
         /// What the system or the server said.
+        reason: String,
+    },
+    /// The server's certificate is not believed, so nothing was said to it.
+    #[error("not connected to {url}: {reason}")]
+    Untrusted {
+        /// The server.
+        url: String,
+        /// What is wrong with the certificate.
+        reason: String,
+        /// What is doubted.
+        doubt: Doubt,
+    },
+    /// Without authorities no server's certificate can be believed.
+    #[error("not connected to {url}: {reason}")]
+    Authorities {
+        /// The server.
+        url: String,
+        /// What is wrong with the authorities, and what would be right.
         reason: String,
     },
     /// The connection ended. Whether requests under way were carried out is unknown.
@@ -33,13 +53,14 @@ impl ClientError {
     /// True if a new connection may do better.
     pub fn reconnect(&self) -> bool {
         match self {
-            ClientError::Unreachable { .. } => true,
+            // A certificate can be renewed.
+            ClientError::Unreachable { .. } | ClientError::Untrusted { .. } => true,
             // 1002 to 1009 are about what one of the two sent, 4500 and above about who they are.
             ClientError::Closed { code, .. } => {
                 !matches!(code, Some(1002 | 1003 | 1007..=1009 | 4500..=4999))
             }
             ClientError::Refused(refused) => refused.retry,
-            ClientError::Protocol(_) => false,
+            ClientError::Authorities { .. } | ClientError::Protocol(_) => false,
         }
     }
 }

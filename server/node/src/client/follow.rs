@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use super::connection::Client;
 use super::error::ClientError;
 use super::routes::{Push, Pushes};
+use super::target::Target;
 use crate::protocol::Format;
 
 /// The pause before the first new attempt; it doubles with each.
@@ -63,7 +64,7 @@ impl WatchRequest {
 /// A watch over any number of connections.
 #[derive(Debug)]
 pub struct Follow {
-    url: String,
+    target: Target,
     format: Format,
     request: WatchRequest,
     now: Option<(Client, Pushes)>,
@@ -73,12 +74,11 @@ pub struct Follow {
 impl Follow {
     /// Begins a watch. Fails if the first connection does.
     pub async fn start(
-        url: &str,
+        target: Target,
         format: Format,
         request: WatchRequest,
     ) -> Result<Follow, ClientError> {
-        let mut follow =
-            Follow { url: url.to_owned(), format, request, now: None, pause: PAUSE_MIN };
+        let mut follow = Follow { target, format, request, now: None, pause: PAUSE_MIN };
         follow.now = Some(follow.open().await?);
         Ok(follow)
     }
@@ -121,7 +121,7 @@ impl Follow {
     }
 
     async fn open(&self) -> Result<(Client, Pushes), ClientError> {
-        let client = Client::connect(&self.url, self.format).await?;
+        let client = Client::connect_to(&self.target, self.format).await?;
         let pushes = client.watch(self.request.arguments()).await?;
         Ok((client, pushes))
     }

@@ -6,6 +6,8 @@ mod error;
 mod codec;
 /// Which answer belongs to which request.
 mod routes;
+/// Which server is meant.
+mod target;
 /// One connection.
 mod connection;
 /// A watch that goes on after a lost connection.
@@ -15,6 +17,7 @@ pub use connection::{Asked, Client};
 pub use error::{ClientError, Refused};
 pub use follow::{Follow, WatchRequest};
 pub use routes::{Push, Pushes};
+pub use target::Target;
 
 #[cfg(test)]
 mod tests;

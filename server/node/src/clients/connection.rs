@@ -85,6 +85,8 @@ pub struct Connection {
     pub next_watch: u64,
     /// Ends with this connection.
     pub stop: CancellationToken,
+    /// Ends when nobody waits for answers any more.
+    pub left: CancellationToken,
     /// True once a bad frame of this connection was logged.
     complained: bool,
 }
@@ -92,7 +94,7 @@ pub struct Connection {
 /// Serves a client until it leaves or the server stops.
 pub async fn run(clients: Arc<Clients>, socket: WebSocket, format: Format) {
     let (sink, stream) = socket.split();
-    let (out, frames) = mpsc::channel(clients.limits.in_flight_max);
+    let (out, frames) = mpsc::channel(clients.limits.load().in_flight_max);
     let close = Arc::new(Mutex::new((1000, String::new())));
     let stop = clients.stop.child_token();
     let writer = clients.tasks.spawn(write(sink, frames, format, close.clone(), stop.clone()));
@@ -105,6 +107,7 @@ pub async fn run(clients: Arc<Clients>, socket: WebSocket, format: Format) {
         clients,
         format,
         out,
+        left: stop.child_token(),
         stop,
         complained: false,
     };
@@ -113,6 +116,7 @@ pub async fn run(clients: Arc<Clients>, socket: WebSocket, format: Format) {
     tracing::debug!(lane = connection.lane, code = why.0, reason = why.1, "client left");
     *close.lock().unwrap_or_else(PoisonError::into_inner) = why;
     connection.watches.values().for_each(CancellationToken::cancel);
+    connection.left.cancel();
     // The writer ends when the last answer under way has been given.
     drop(connection);
     let _ = writer.await;
@@ -122,7 +126,7 @@ pub async fn run(clients: Arc<Clients>, socket: WebSocket, format: Format) {
 
 impl Connection {
     async fn read(&mut self, stream: &mut SplitStream<WebSocket>) -> Close {
-        let limits = self.clients.limits.clone();
+        let limits = self.clients.limits.load_full();
         let ping_every: Duration = limits.ping_every.into();
         let (opened, stop) = (Instant::now(), self.stop.clone());
         let (mut heard, mut greeted) = (Instant::now(), false);
@@ -189,7 +193,7 @@ impl Connection {
             () = self.stop.cancelled() => return Err(self.stopped()),
         };
         let slot = slot.map_err(|_| (1006, "the connection is gone".to_owned()))?;
-        let limit = self.clients.limits.frame_bytes_max.get();
+        let limit = self.clients.limits.load().frame_bytes_max.get();
         if frame.len() > limit {
             let (size, limit) = (figure(frame.len()), figure(limit));
             let words = format!("the frame is {size} bytes, the limit is {limit} bytes");
@@ -229,6 +233,19 @@ impl Connection {
             Call::Unwatch { sub } => self.unwatch(sub),
             Call::Hello { client, version, .. } => self.hello(client, version),
             Call::Status { ns } => self.clients.status(ns.as_ref()).map(Answer::Status),
+            Call::NsInfo { ns } => {
+                self.clients.ns_info(&ns).map(|info| Answer::NsInfo(info.into()))
+            }
+            Call::NsAdd { .. }
+            | Call::NsRm { .. }
+            | Call::Reload
+            | Call::Purge { .. }
+            | Call::Judge { .. }
+            | Call::QuarantineRetry { .. }
+            | Call::Acks { .. }
+            | Call::PeerInvite { .. }
+            | Call::PeerAdd { .. }
+            | Call::PeerRm { .. } => return self.manage(id, call, slot),
             call => self.clients.read(call),
         };
         match outcome {
@@ -274,7 +291,8 @@ impl Connection {
         Ok(Answer::Hello(Hello {
             version: env!("CARGO_PKG_VERSION").into(),
             node: self.clients.node,
-            namespaces: self.clients.spaces.keys().cloned().collect(),
+            twin: self.clients.has_twin(),
+            namespaces: self.clients.namespaces.all().keys().cloned().collect(),
             limits: self.clients.limits_info(),
         }))
     }
@@ -296,6 +314,8 @@ fn bytes(answer: &Answer) -> usize {
         Answer::Conflicts(page) => page.items.bytes_estimate(),
         Answer::Conflict(conflict) => conflict.bytes_estimate(),
         Answer::Trash(page) => page.items.bytes_estimate(),
+        Answer::Quarantine(page) => page.items.bytes_estimate(),
+        Answer::Peers(members) => members.page.items.bytes_estimate(),
         _ => 0,
     }
 }

@@ -1,21 +1,21 @@
 //! The connections of clients: what they share, and who may connect.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use arc_swap::ArcSwap;
 use keepboth_core::ids::NodeId;
 use keepboth_core::name::Namespace;
-use keepboth_core::refusal::{Code, Refusal};
-use tokio::sync::Semaphore;
+use keepboth_core::refusal::Refusal;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Limits;
 use crate::metrics::Metrics;
-use crate::namespace::Space;
+use crate::namespace::{Namespaces, Space};
 use crate::peers::Mesh;
-use crate::protocol::LimitsInfo;
+use crate::protocol::{LimitsInfo, Reloaded};
 
 /// Reading: what the stores answer.
 pub mod read;
@@ -25,6 +25,12 @@ pub mod write;
 pub mod watch;
 /// How the node and its namespaces are.
 pub mod status;
+/// What operators ask for: namespaces come and go, the configuration is read again.
+pub mod manage;
+/// What operators ask about other nodes.
+pub mod members;
+/// What operators decide on versions that are hidden and keys that were deleted.
+pub mod judge;
 /// One client from first frame to close.
 pub mod connection;
 /// The listening socket.
@@ -33,13 +39,13 @@ pub mod listener;
 /// What all client connections share.
 pub struct Clients {
     /// All namespaces of this node.
-    pub spaces: BTreeMap<Namespace, Arc<Space>>,
+    pub namespaces: Arc<Namespaces>,
     /// The links to other nodes, for the status.
     pub mesh: Arc<Mesh>,
     /// This node.
     pub node: NodeId,
     /// The bounds of the config.
-    pub limits: Limits,
+    pub limits: ArcSwap<Limits>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Ends all connections, after their answers.
@@ -52,30 +58,30 @@ pub struct Clients {
     pub started: u64,
     /// Numbers the connections.
     pub lanes: AtomicU64,
+    /// Asks whoever has the configuration to read it again.
+    pub reloads: mpsc::Sender<Reload>,
 }
+
+/// A request to read the configuration again; the answer goes here.
+pub type Reload = oneshot::Sender<Result<Reloaded, Refusal>>;
 
 impl Clients {
     /// The namespace of this name.
-    pub fn space(&self, name: &Namespace) -> Result<&Arc<Space>, Refusal> {
-        self.spaces.get(name).ok_or_else(|| {
-            Refusal::new(
-                Code::UnknownNamespace,
-                format!("there is no namespace {:?}", name.as_str()),
-            )
-            .hint("`status` lists the namespaces of this server")
-        })
+    pub fn space(&self, name: &Namespace) -> Result<Arc<Space>, Refusal> {
+        self.namespaces.need(name)
     }
 
     /// The bounds as clients are told of them.
     pub fn limits_info(&self) -> LimitsInfo {
+        let limits = self.limits.load();
         LimitsInfo {
-            value_bytes_max: self.limits.value_bytes_max.get(),
+            value_bytes_max: limits.value_bytes_max.get(),
             key_bytes_max: keepboth_core::limits::KEY_BYTES_MAX,
-            frame_bytes_max: self.limits.frame_bytes_max.get(),
-            batch_ops_max: self.limits.batch_ops_max,
-            page_items_max: self.limits.page_items_max,
-            watches_max: self.limits.watches_max,
-            in_flight_max: self.limits.in_flight_max,
+            frame_bytes_max: limits.frame_bytes_max.get(),
+            batch_ops_max: limits.batch_ops_max,
+            page_items_max: limits.page_items_max,
+            watches_max: limits.watches_max,
+            in_flight_max: limits.in_flight_max,
         }
     }
 }

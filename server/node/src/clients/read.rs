@@ -62,6 +62,8 @@ impl Clients {
                 let items = page.items.iter().filter_map(trashed).collect();
                 Ok(Answer::Trash(Page { items, next: page.next }))
             }
+            Call::Quarantine { ns, after, limit } => self.quarantine(&ns, after, self.page(limit)),
+            Call::Peers { after, limit } => Ok(self.peers(after.as_deref(), limit)),
             other => {
                 let words = format!("{} is not read from a store", other.method());
                 Err(Refusal::new(Code::UnknownMethod, words))
@@ -82,7 +84,7 @@ impl Clients {
     }
 
     fn page(&self, limit: Option<usize>) -> usize {
-        limit.unwrap_or(usize::MAX).clamp(1, self.limits.page_items_max)
+        limit.unwrap_or(usize::MAX).clamp(1, self.limits.load().page_items_max)
     }
 }
 

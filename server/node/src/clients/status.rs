@@ -12,11 +12,14 @@ impl Clients {
     /// The status of the node, with one or all namespaces.
     pub fn status(&self, only: Option<&Namespace>) -> Result<Status, Refusal> {
         let namespaces = match only {
-            Some(name) => vec![self.namespace_status(self.space(name)?)],
-            None => self.spaces.values().map(|space| self.namespace_status(space)).collect(),
+            Some(name) => vec![self.namespace_status(self.space(name)?.as_ref())],
+            None => {
+                self.namespaces.all().values().map(|space| self.namespace_status(space)).collect()
+            }
         };
         Ok(Status {
             node: self.node,
+            twin: self.has_twin(),
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_s: clock::steady().saturating_sub(self.started) / 1000,
             namespaces,
@@ -24,7 +27,7 @@ impl Clients {
         })
     }
 
-    fn namespace_status(&self, space: &Space) -> NamespaceStatus {
+    pub(super) fn namespace_status(&self, space: &Space) -> NamespaceStatus {
         let (state, counts) = (space.state(), space.store.counts());
         NamespaceStatus {
             name: space.name.clone(),
@@ -34,26 +37,29 @@ impl Clients {
             objects: counts.objects,
             conflicts: counts.conflicts,
             trash: counts.trash,
+            quarantined: counts.quarantined,
             sequence: counts.last_sequence,
             store: space.id(),
-            peers: self.peers(space),
+            peers: self.peers_of(space),
         }
     }
 
     /// The peers that have the namespace, and those that are dialled in vain.
-    fn peers(&self, space: &Space) -> Vec<PeerStatus> {
+    fn peers_of(&self, space: &Space) -> Vec<PeerStatus> {
         let mut peers = space.peer_statuses();
-        if !space.bounds.replicate {
+        if !space.setup().bounds.replicate {
             return peers;
         }
-        for info in self.mesh.peers().into_iter().filter(|info| !info.connected) {
+        let members = self.mesh.report().into_iter();
+        for member in members.filter(|m| m.connected_since.is_none() && m.may_have(&space.name)) {
             peers.push(PeerStatus {
-                node: info.node,
-                url: info.url,
+                node: member.node,
+                url: member.urls.first().cloned(),
                 connected: false,
                 agrees: false,
                 behind: 0,
-                error: info.error,
+                stalled: None,
+                error: member.error,
                 last_exchange: None,
             });
         }

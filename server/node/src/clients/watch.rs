@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Out, Slot, Unread};
 use crate::metrics::Metrics;
-use crate::namespace::Space;
 use crate::namespace::news::{self, News};
+use crate::namespace::{Space, removed};
 use crate::protocol::{
     Answer, Call, Cursor, Format, Notice, State, Told, encode_end, encode_event, encode_live,
 };
@@ -59,8 +59,8 @@ impl Connection {
         let Call::Watch { ns, prefix, initial, cursor, values } = call else {
             return Err(Refusal::new(Code::UnknownMethod, "not a watch"));
         };
-        let space = self.clients.space(&ns)?.clone();
-        let most = self.clients.limits.watches_max;
+        let space = self.clients.space(&ns)?;
+        let most = self.clients.limits.load().watches_max;
         if self.watches.len() >= most {
             let words = format!("the connection has {most} watches, which is the limit");
             return Err(Refusal::new(Code::TooManyWatches, words));
@@ -94,10 +94,15 @@ impl Connection {
 
 fn check_cursor(space: &Space, cursor: &Cursor) -> Result<(), Refusal> {
     let (own, last) = (space.cursor(cursor.sequence), space.store.counts().last_sequence);
-    if *cursor == own && cursor.sequence <= last {
+    let forgotten = space.store.forgotten_high();
+    if *cursor == own && (forgotten..=last).contains(&cursor.sequence) {
         return Ok(());
     }
-    let what = if *cursor == own { "is ahead of the store" } else { "is of another store" };
+    let what = match *cursor == own {
+        true if cursor.sequence > last => "is ahead of the store",
+        true => "is older than deletes that were forgotten since, in the store",
+        false => "is of another store",
+    };
     let words = format!("the cursor {cursor} {what}, which is at {}", space.cursor(last));
     Err(Refusal::new(Code::BadCursor, words).hint("watch without a cursor, with `initial`"))
 }
@@ -110,10 +115,17 @@ async fn run(
     metrics: Arc<Metrics>,
 ) {
     metrics.watches.inc();
+    let space = watch.space.clone();
     let ended = tokio::select! {
         biased;
         () = stop.cancelled() => Ok(()),
+        () = space.until_gone() => Ok(()),
         ended = watch.tell(news, initial) => ended,
+    };
+    // A store that was closed under the watch is no reason of its own.
+    let ended = match space.is_gone() && !stop.is_cancelled() {
+        true => Err(removed(&space.name)),
+        false => ended,
     };
     metrics.watches.dec();
     if let Err(refusal) = ended {

@@ -1,44 +1,127 @@
 //! Writing: requests of clients on their way to the namespace's door.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use keepboth_core::limits::figure;
 use keepboth_core::name::Namespace;
 use keepboth_core::plugin::Origin;
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_store::{Op, Resolution as StoreResolution};
+use tokio::sync::oneshot;
 
 use super::connection::{Connection, Out, Slot};
 use crate::clock;
-use crate::namespace::door::{self, Item, Write};
-use crate::protocol::{Answer, BatchOp, Call, PutValue, Resolution, Written};
+use crate::namespace::Space;
+use crate::namespace::door::{self, Item, Reply, Write};
+use crate::peers::ask::Wait;
+use crate::protocol::{
+    self, Answer, BatchOp, Call, PutValue, Reached, Resolution, Waiting, Written,
+};
 
 impl Connection {
     /// Gives a write to its namespace. The answer comes when it is durable, through the slot.
     pub async fn write(&mut self, id: u64, request: WriteRequest, slot: Slot) {
-        let WriteRequest { namespace, items, batch } = request;
-        let space = match self.clients.space(&namespace).cloned() {
+        let WriteRequest { namespace, items, batch, wait } = request;
+        let space = match self.clients.space(&namespace) {
             Ok(space) => space,
             Err(refusal) => return self.answer(slot, id, Err(refusal)),
         };
-        let ops_max = self.clients.limits.batch_ops_max;
-        if let Err(refusal) = check(&items, space.bounds.value_bytes_max, ops_max) {
+        let ops_max = self.clients.limits.load().batch_ops_max;
+        let value_bytes_max = space.setup().bounds.value_bytes_max;
+        let checked = check(&items, value_bytes_max, ops_max)
+            .and_then(|()| wait.map_or(Ok(()), |_| check_shared(&space)))
+            .and_then(|()| space.take_rate(items.len(), clock::steady()));
+        if let Err(refusal) = checked {
             return self.answer(slot, id, Err(refusal));
         }
         let room = space.byte_room(items.iter().map(bytes).sum()).await;
         let clients = self.clients.clone();
-        let reply = move |outcome: Result<Vec<keepboth_store::Written>, Refusal>| {
-            drop(room);
+        let answer = move |outcome: Result<Done, Refusal>| {
             if let Err(refusal) = &outcome {
                 clients.metrics.refused(refusal.code);
             }
-            slot.send(Out::Answer(id, outcome.and_then(|written| answer(written, batch))));
+            slot.send(Out::Answer(id, outcome.and_then(|done| answer(done, batch))));
+        };
+        let reply: Reply = match wait {
+            None => Box::new(move |outcome| {
+                drop(room);
+                answer(outcome.map(|written| Done { written, reached: None }));
+            }),
+            Some(waiting) => {
+                let (reply, written) = oneshot::channel();
+                self.wait(&space, waiting, written, answer);
+                Box::new(move |outcome| {
+                    drop(room);
+                    // The task waits for it, unless the server was cut off.
+                    let _ = reply.send(outcome);
+                })
+            }
         };
         let origin = Origin { actor: self.actor.clone(), depth: 0, now: clock::now() };
-        let write = Write { items, origin, reply: Box::new(reply), room: None };
+        let write = Write { items, origin, reply, room: None };
         space.write(write, self.lane).await;
+    }
+
+    /// Answers a write when enough members have it, when the time is over, or when the connection ends,
+    /// in a task of its own.
+    fn wait(
+        &self,
+        space: &Arc<Space>,
+        waiting: Waiting,
+        written: oneshot::Receiver<Result<Vec<keepboth_store::Written>, Refusal>>,
+        answer: impl FnOnce(Result<Done, Refusal>) + Send + 'static,
+    ) {
+        let (clients, space, left) = (self.clients.clone(), space.clone(), self.left.clone());
+        self.clients.tasks.spawn(async move {
+            let lost = || Refusal::new(Code::StoreFailed, "whether it was written is unknown");
+            let written = match written.await.unwrap_or_else(|_| Err(lost())) {
+                Ok(written) => written,
+                Err(refusal) => return answer(Err(refusal)),
+            };
+            let sequence = written.iter().map(|written| written.sequence).max().unwrap_or(0);
+            let (wait, within) = (wait_of(waiting.wait), Duration::from_millis(waiting.ms));
+            let reached = tokio::select! {
+                biased;
+                reached = clients.mesh.reach(&space, sequence, wait, within) => reached,
+                () = left.cancelled() => {
+                    clients.mesh.reach(&space, sequence, wait, Duration::ZERO).await
+                }
+            };
+            let reached = Reached {
+                enough: reached.is_enough(wait),
+                nodes: reached.nodes,
+                missing: reached.missing,
+            };
+            answer(Ok(Done { written, reached: Some(reached) }));
+        });
     }
 }
 
-fn answer(written: Vec<keepboth_store::Written>, batch: bool) -> Result<Answer, Refusal> {
+/// A write that is durable, and how far it has come.
+struct Done {
+    written: Vec<keepboth_store::Written>,
+    reached: Option<Reached>,
+}
+
+fn wait_of(wait: protocol::Wait) -> Wait {
+    match wait {
+        protocol::Wait::All => Wait::All,
+        protocol::Wait::Count(count) => Wait::Count(count),
+    }
+}
+
+/// Who waits for other members must be told that none will ever have it.
+fn check_shared(space: &Space) -> Result<(), Refusal> {
+    if space.setup().bounds.replicate {
+        return Ok(());
+    }
+    let words = format!("the namespace {} is not shared with other nodes", space.name);
+    Err(Refusal::new(Code::BadRequest, words).hint("leave out wait, or set replicate = true"))
+}
+
+fn answer(done: Done, batch: bool) -> Result<Answer, Refusal> {
+    let Done { written, reached } = done;
     let written = written.into_iter().map(|written| Written {
         name: written.name,
         key: written.key,
@@ -46,10 +129,11 @@ fn answer(written: Vec<keepboth_store::Written>, batch: bool) -> Result<Answer, 
         sequence: written.sequence,
     });
     if batch {
-        return Ok(Answer::Batch(written.collect()));
+        return Ok(Answer::Batch(written.collect(), reached));
     }
     let none = || Refusal::new(Code::StoreFailed, "the store did not say what it wrote");
-    written.last().map(Answer::Written).ok_or_else(none)
+    let last = written.last().ok_or_else(none)?;
+    Ok(Answer::Written(last, reached))
 }
 
 /// About how much of the memory for waiting writes an operation takes.
@@ -85,6 +169,8 @@ pub struct WriteRequest {
     items: Vec<Item>,
     /// Whether the answer lists one entry for each operation.
     batch: bool,
+    /// For which members the answer waits.
+    wait: Option<Waiting>,
 }
 
 /// A call, sorted by whether it writes.
@@ -98,26 +184,30 @@ pub enum Sorted {
 impl WriteRequest {
     /// Takes a call that writes, or gives it back.
     pub fn sort(call: Call) -> Sorted {
-        let (namespace, op) = match call {
-            Call::Put { ns, key, value, condition } => (ns, BatchOp::Put { key, value, condition }),
-            Call::Delete { ns, key, condition } => (ns, BatchOp::Delete { key, condition }),
-            Call::Revert { ns, key, version, condition } => {
-                (ns, BatchOp::Revert { key, version, condition })
+        let (namespace, op, wait) = match call {
+            Call::Put { ns, key, value, condition, wait } => {
+                (ns, BatchOp::Put { key, value, condition }, wait)
             }
-            Call::Resolve { ns, key, with, if_conflict } => {
-                (ns, BatchOp::Resolve { key, with, if_conflict })
+            Call::Delete { ns, key, condition, wait } => {
+                (ns, BatchOp::Delete { key, condition }, wait)
             }
-            Call::Restore { ns, key, version } => {
+            Call::Revert { ns, key, version, condition, wait } => {
+                (ns, BatchOp::Revert { key, version, condition }, wait)
+            }
+            Call::Resolve { ns, key, with, if_conflict, wait } => {
+                (ns, BatchOp::Resolve { key, with, if_conflict }, wait)
+            }
+            Call::Restore { ns, key, version, wait } => {
                 let items = vec![Item { op: Op::Restore { key, version }, tree: None }];
-                return Sorted::Write(WriteRequest { namespace: ns, items, batch: false });
+                return Sorted::Write(WriteRequest { namespace: ns, items, batch: false, wait });
             }
-            Call::Batch { ns, ops } => {
+            Call::Batch { ns, ops, wait } => {
                 let items = ops.into_iter().map(item).collect();
-                return Sorted::Write(WriteRequest { namespace: ns, items, batch: true });
+                return Sorted::Write(WriteRequest { namespace: ns, items, batch: true, wait });
             }
             other => return Sorted::Other(other),
         };
-        Sorted::Write(WriteRequest { namespace, items: vec![item(op)], batch: false })
+        Sorted::Write(WriteRequest { namespace, items: vec![item(op)], batch: false, wait })
     }
 }
 

@@ -8,6 +8,7 @@ use keepboth_core::plugin::Factory;
 use serde_json::{Value as Json, json};
 
 use super::bind::{Bound, bind};
+use super::certificates;
 use super::error::{ConfigError, ConfigErrors};
 use super::mistake::{Mistake, find};
 use super::rules;
@@ -29,7 +30,7 @@ pub struct Loaded {
 
 impl Config {
     /// Reads a file, puts the environment's `KEEPBOTH__SECTION__KEY` over it, and checks all but the
-    /// plugins. Without a file it takes the defaults. Relative paths hold from the file's folder,
+    /// plugins and certificates. Without a file it takes the defaults. Relative paths hold from the file's folder,
     /// or without a file from the working directory. Opens nothing but the file.
     pub fn load(path: Option<&Path>) -> Result<Loaded, ConfigErrors> {
         Config::load_from(path, std::env::vars_os())
@@ -65,9 +66,15 @@ impl Config {
 }
 
 /// Makes the plugins of all namespaces, in the order of the file. Reads the files that their settings
-/// name; opens no port and no database.
+/// name, and certificates and keys; opens no port and no database.
 pub fn check(loaded: &Loaded, factories: &[Factory]) -> Result<Bound, ConfigErrors> {
-    bind(&loaded.config, factories).map_err(|found| ConfigErrors::new(placed(&loaded.tree, found)))
+    let mut found = certificates::find(&loaded.config);
+    match bind(&loaded.config, factories) {
+        Ok(bound) if found.is_empty() => return Ok(bound),
+        Ok(_) => {}
+        Err(more) => found.extend(more),
+    }
+    Err(ConfigErrors::new(placed(&loaded.tree, found)))
 }
 
 /// The configuration as far as it is sound, and its mistakes. An error if there is nothing to check.

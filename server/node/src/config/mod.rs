@@ -12,6 +12,8 @@ mod tree;
 mod mistake;
 /// What a schema cannot say.
 mod rules;
+/// The files of certificates and keys that are named.
+mod certificates;
 /// The plugins of each namespace, made from their settings.
 mod bind;
 /// From texts to a checked configuration.
@@ -21,7 +23,10 @@ pub use bind::Bound;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use load::{Loaded, check};
 pub use rules::peer_url;
-pub use shape::{Config, Limits, LogFormat, Mesh, NamespaceConfig, PluginConfig, Server, schema};
+pub use shape::{
+    Config, History, Limits, LogFormat, MemberConfig, Mesh, NamespaceConfig, PluginConfig, Server,
+    Tls, Trash, schema,
+};
 pub use tree::ENVIRONMENT_PREFIX;
 pub use unit::{Bytes, Period};
 

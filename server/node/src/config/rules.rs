@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use axum::http::Uri;
 use keepboth_core::limits::{FRAME_BYTES_MAX, VALUE_BYTES_MAX, figure};
+use keepboth_core::mesh::ADDRESSES_MAX;
 use keepboth_core::name::Namespace;
 use tracing_subscriber::EnvFilter;
 
 use super::mistake::Mistake;
-use super::shape::{Config, Limits, Mesh, Server};
+use super::shape::{Config, Limits, Mesh, NamespaceConfig, Server};
 use super::tree::join;
 use super::unit::{Bytes, Period};
 
@@ -30,6 +31,10 @@ pub(super) fn find(config: &Config, faulty: &BTreeSet<String>) -> Vec<Mistake> {
     }
     if sound("/mesh/reconnect_min", "/mesh/reconnect_max") {
         found.extend(pauses(&config.mesh));
+    }
+    if sound("/mesh/ping_every", "/mesh/stall_after") && sound("/mesh/cut_after", "/mesh/cut_after")
+    {
+        found.extend(silences(&config.mesh));
     }
     found
 }
@@ -104,8 +109,21 @@ fn mesh(mesh: &Mesh, found: &mut Vec<Mistake>) {
             found.push(Mistake::new(pointer, format!("{peer:?} is named twice")));
         }
     }
+    let advertised = mesh.advertise.as_deref().unwrap_or_default();
+    for (i, url) in advertised.iter().enumerate().filter(|(_, url)| !url.is_empty()) {
+        if let Err((words, hint)) = peer_url(url) {
+            found.push(Mistake::new(format!("/mesh/advertise/{i}"), words).hint(hint));
+        }
+    }
+    if advertised.len() > ADDRESSES_MAX {
+        let words = format!("{} addresses, at most {ADDRESSES_MAX}", advertised.len());
+        found.push(Mistake::new("/mesh/advertise", words));
+    }
+    members(mesh, found);
     found.extend(some_time("/mesh/reconnect_min", mesh.reconnect_min));
     found.extend(some_time("/mesh/compare_every", mesh.compare_every));
+    found.extend(some_time("/mesh/ping_every", mesh.ping_every));
+    found.extend(some_time("/mesh/expire", mesh.expire));
     // Less than one frame could never be sent at all.
     found.extend(bounds(
         "/mesh/outbox_bytes_max",
@@ -115,21 +133,33 @@ fn mesh(mesh: &Mesh, found: &mut Vec<Mistake>) {
     ));
 }
 
+fn members(mesh: &Mesh, found: &mut Vec<Mistake>) {
+    for (i, member) in mesh.members.iter().enumerate() {
+        let pointer = format!("/mesh/members/{i}");
+        if mesh.members[..i].iter().any(|other| other.node == member.node) {
+            let words = format!("node {} is named twice", member.node);
+            found.push(Mistake::new(join(&pointer, "node"), words));
+        }
+        for (n, name) in member.namespaces.iter().flatten().enumerate() {
+            if let Err(refusal) = Namespace::new(name) {
+                let pointer = format!("{pointer}/namespaces/{n}");
+                found.push(Mistake::new(pointer, refusal.message));
+            }
+        }
+    }
+}
+
 /// Checks the URL of another node; otherwise says what is wrong, and what would be right.
 pub fn peer_url(text: &str) -> Result<(), (String, &'static str)> {
-    if text.starts_with("wss://") {
-        let words = format!("{text:?} asks for TLS, which this version does not speak");
-        return Err((words, "use ws:// inside a tunnel that encrypts"));
-    }
     if !is_peer(text) {
         let words = format!("{text:?} is not the WebSocket URL of a node");
-        return Err((words, "for instance \"ws://10.0.0.2:7400\""));
+        return Err((words, "for instance \"ws://10.0.0.2:7400\", or \"wss://…\" for TLS"));
     }
     Ok(())
 }
 
 fn is_peer(text: &str) -> bool {
-    let scheme_is = |uri: &Uri| uri.scheme_str() == Some("ws");
+    let scheme_is = |uri: &Uri| matches!(uri.scheme_str(), Some("ws" | "wss"));
     let host_is = |uri: &Uri| uri.host().is_some_and(|host| !host.is_empty());
     !text.contains(['#', '@'])
         && text.parse::<Uri>().is_ok_and(|uri| scheme_is(&uri) && host_is(&uri))
@@ -144,12 +174,43 @@ fn pauses(mesh: &Mesh) -> Option<Mistake> {
     })
 }
 
+/// A peer is pinged, then counts as stalled, then is cut off: in this order, or a ping comes too late.
+fn silences(mesh: &Mesh) -> Option<Mistake> {
+    let shorter = |a: (&str, Period), b: (&str, Period), or: &'static str| {
+        let words = format!("{} ({}) is shorter than {} ({})", a.0, a.1, b.0, b.1);
+        Mistake { or: Some(or), ..Mistake::new(format!("/mesh/{}", a.0), words) }
+    };
+    let (ping, stall) = (("ping_every", mesh.ping_every), ("stall_after", mesh.stall_after));
+    let cut = ("cut_after", mesh.cut_after);
+    if stall.1 < ping.1 {
+        return Some(shorter(stall, ping, "/mesh/ping_every"));
+    }
+    (cut.1 < stall.1).then(|| shorter(cut, stall, "/mesh/stall_after"))
+}
+
+/// What is kept of the past, of a namespace at this pointer.
+fn retention(namespace: &NamespaceConfig, pointer: &str, found: &mut Vec<Mistake>) {
+    let (history, trash) = (&namespace.history, &namespace.trash);
+    if trash.forget < trash.keep {
+        let words = format!("forget ({}) is shorter than keep ({})", trash.forget, trash.keep);
+        let hint = "a delete is remembered at least as long as its last value can be restored";
+        found.push(Mistake::new(format!("{pointer}/trash"), words).hint(hint));
+    }
+    if history.records < history.values {
+        let (records, values) = (history.records, history.values);
+        let words = format!("records ({records}) is less than values ({values})");
+        let hint = "the value of a version goes with its record";
+        found.push(Mistake::new(format!("{pointer}/history"), words).hint(hint));
+    }
+}
+
 fn namespaces(config: &Config, found: &mut Vec<Mistake>) {
     for (name, namespace) in &config.namespaces {
         let pointer = join("/namespaces", name);
         if let Err(refusal) = Namespace::new(name) {
             found.push(Mistake::new(pointer.as_str(), refusal.message).on_key());
         }
+        retention(namespace, &pointer, found);
         let max = config.limits.value_bytes_max.get().min(VALUE_BYTES_MAX);
         let pointer = join(&pointer, "value_bytes_max");
         found.extend(namespace.value_bytes_max.and_then(|size| bounds(&pointer, size, 1, max)));

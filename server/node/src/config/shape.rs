@@ -10,6 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::unit::{Bytes, Period};
+use crate::tls::Files;
 
 /// The configuration of one Keepboth node. Every key is optional.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -46,7 +47,10 @@ impl Config {
 
     /// Lets relative paths hold from this folder.
     pub(super) fn resolve_paths(&mut self, folder: &Path) {
-        for path in [&mut self.server.data, &mut self.server.scripts, &mut self.server.schemas] {
+        let server = &mut self.server;
+        let tls = server.tls.iter_mut().flat_map(|tls| [&mut tls.cert, &mut tls.key]);
+        let folders = [&mut server.data, &mut server.scripts, &mut server.schemas];
+        for path in folders.into_iter().chain(tls).chain(&mut self.mesh.ca) {
             *path = folder.join(&path);
         }
     }
@@ -79,6 +83,11 @@ pub struct Server {
     pub log: String,
     /// One line of text or one JSON object for each event.
     pub log_format: LogFormat,
+    /// The certificate with which the port speaks TLS, and TLS alone; without it the port speaks plain
+    /// `ws://` and `http://`.
+    #[schemars(with = "Tls")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
 }
 
 impl Default for Server {
@@ -93,7 +102,26 @@ impl Default for Server {
             shutdown_grace: Period::secs(10),
             log: "info".to_owned(),
             log_format: LogFormat::Text,
+            tls: None,
         }
+    }
+}
+
+/// The certificate of the port. Both files are read again on SIGHUP, for new connections.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// A PEM file: the server's certificate, and behind it those of its authorities, the root left
+    /// out.
+    pub cert: PathBuf,
+    /// A PEM file: the certificate's private key, without a passphrase.
+    pub key: PathBuf,
+}
+
+impl Tls {
+    /// The two files.
+    pub fn files(&self) -> Files {
+        Files { cert: self.cert.clone(), key: self.key.clone() }
     }
 }
 
@@ -188,10 +216,25 @@ impl Default for Limits {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mesh {
-    /// The nodes to connect to: `ws://10.0.0.2:7400`. A connection serves both directions, so one of
-    /// two nodes naming the other is enough.
+    /// The nodes to connect to: `ws://10.0.0.2:7400`, or `wss://` if they speak TLS. A connection
+    /// serves both directions, so one of two nodes naming the other is enough.
     #[schemars(inner(length(min = 1)))]
     pub peers: Vec<String>,
+    /// The nodes that belong to the mesh, by their ids; `keepboth status` tells a node its id. Others are
+    /// admitted by invitation or by command. Whoever is admitted at one node is admitted at all.
+    pub members: Vec<MemberConfig>,
+    /// Where other nodes can dial this one: `wss://a.example.org:7400`. Without it they are told the
+    /// `listen` address, unless that is one that means all addresses; with an empty list, nothing.
+    #[schemars(with = "Vec<String>", inner(length(min = 1)))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<Vec<String>>,
+    /// Admits whoever connects from this machine, and whoever answers on it. For trying out only.
+    pub dev: bool,
+    /// A PEM file with the authorities that must have signed the certificates of `wss://` peers, for
+    /// the host of the URL. Without it any certificate will do: nodes know each other by their keys.
+    #[schemars(with = "PathBuf")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// The pause before the first new attempt to reach a lost peer; it doubles with each.
     pub reconnect_min: Period,
     /// The longest pause between attempts.
@@ -200,18 +243,48 @@ pub struct Mesh {
     pub compare_every: Period,
     /// Most bytes that wait for a slow peer; then it is marked as behind and repaired later.
     pub outbox_bytes_max: Bytes,
+    /// How often a connected peer is pinged.
+    pub ping_every: Period,
+    /// After so long without a word a peer counts as stalled: nobody waits for it.
+    pub stall_after: Period,
+    /// After so long without a word the connection is ended and made anew.
+    pub cut_after: Period,
+    /// A peer that was away longer than this is not waited for when deletes are forgotten, and what
+    /// only it still has counts as deleted when it comes back.
+    pub expire: Period,
 }
 
 impl Default for Mesh {
     fn default() -> Mesh {
         Mesh {
             peers: Vec::new(),
+            members: Vec::new(),
+            advertise: None,
+            dev: false,
+            ca: None,
             reconnect_min: Period::millis(250),
             reconnect_max: Period::secs(30),
             compare_every: Period::secs(30),
             outbox_bytes_max: Bytes::kib(8 * 1024),
+            ping_every: Period::secs(2),
+            stall_after: Period::secs(5),
+            cut_after: Period::secs(30),
+            expire: Period::days(180),
         }
     }
+}
+
+/// A node that belongs to the mesh.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MemberConfig {
+    /// Its id: 64 hex characters.
+    #[schemars(extend("pattern" = "^[0-9a-f]{64}$"))]
+    pub node: String,
+    /// The namespaces that it may have; all if absent.
+    #[schemars(with = "Vec<String>")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<Vec<String>>,
 }
 
 /// One namespace of this node.
@@ -224,13 +297,74 @@ pub struct NamespaceConfig {
     #[schemars(with = "Bytes")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value_bytes_max: Option<Bytes>,
+    /// Most objects here; without it there is no bound but the disk.
+    #[schemars(with = "u64", range(min = 1))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objects_max: Option<u64>,
+    /// Most bytes of all values that are stored here; without it there is no bound but the disk.
+    #[schemars(with = "Bytes")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_max: Option<Bytes>,
+    /// Most writes of clients in a second, with a burst of one second; without it there is no bound.
+    /// Each operation of a batch counts. What hooks write does not.
+    #[schemars(with = "u32", range(min = 1))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub writes_per_second: Option<u32>,
+    /// How much of the past of each key is kept.
+    pub history: History,
+    /// How long what was deleted is kept.
+    pub trash: Trash,
     /// The plugins that see its writes, asked in this order.
     pub plugins: Vec<PluginConfig>,
 }
 
 impl Default for NamespaceConfig {
     fn default() -> NamespaceConfig {
-        NamespaceConfig { replicate: true, value_bytes_max: None, plugins: Vec::new() }
+        NamespaceConfig {
+            replicate: true,
+            value_bytes_max: None,
+            objects_max: None,
+            bytes_max: None,
+            writes_per_second: None,
+            history: History::default(),
+            trash: Trash::default(),
+            plugins: Vec::new(),
+        }
+    }
+}
+
+/// How much of the past of each key is kept. Heads, sides of conflicts and what a peer has not
+/// acknowledged stay in any case.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct History {
+    /// The values of so many of the newest versions stay.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub values: usize,
+    /// The records of so many of the newest versions stay: that they were, when and where.
+    #[schemars(range(min = 2, max = 1_000_000))]
+    pub records: usize,
+}
+
+impl Default for History {
+    fn default() -> History {
+        History { values: 10, records: 1_000 }
+    }
+}
+
+/// How long what was deleted is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Trash {
+    /// How long the last value of a deleted key can be restored.
+    pub keep: Period,
+    /// How long the delete itself is remembered, once every known peer has it.
+    pub forget: Period,
+}
+
+impl Default for Trash {
+    fn default() -> Trash {
+        Trash { keep: Period::days(30), forget: Period::days(90) }
     }
 }
 

@@ -47,6 +47,10 @@ const PLAIN: Factory = Factory {
 struct Plain;
 
 impl Plugin for Plain {
+    fn fingerprint(&self) -> [u8; 32] {
+        [0; 32]
+    }
+
     fn points(&self) -> Points {
         Points::default()
     }
@@ -114,7 +118,7 @@ fn an_unknown_key_is_shown_with_the_one_that_was_meant() {
     let words = refused("sever = 1");
     assert!(words.contains("unknown key \"sever\" at the top level"), "{words}");
     let words = refused("[mesh]\nzzz = 1");
-    assert!(words.contains("known here are compare_every, outbox_bytes_max, peers"), "{words}");
+    assert!(words.contains("known here are advertise, ca, compare_every, cut_after"), "{words}");
 }
 
 #[test]
@@ -176,8 +180,21 @@ fn each_mistake_says_what_would_be_right() {
             "reconnect_max (1ms) is shorter than reconnect_min (250ms)",
         ),
         ("[mesh]\npeers = [\"10.0.0.2:7400\"]", "for instance \"ws://10.0.0.2:7400\""),
-        ("[mesh]\npeers = [\"wss://10.0.0.2\"]", "inside a tunnel that encrypts"),
+        ("[mesh]\nexpire = \"0s\"", "expire is at least 1ms, not 0s"),
+        ("[mesh]\nstall_after = \"1s\"", "stall_after (1s) is shorter than ping_every (2s)"),
+        ("[mesh]\nping_every = \"1m\"", "config.toml:2:14: error: stall_after (5s) is shorter"),
+        ("[mesh]\ncut_after = \"4s\"", "cut_after (4s) is shorter than stall_after (5s)"),
+        ("[server.tls]\ncert = \"c.pem\"", "[server.tls] has no key \"key\""),
         ("[namespaces]", "[namespaces] is empty"),
+        ("[namespaces.a]\nobjects_max = 0", "objects_max is at least 1, not 0"),
+        ("[namespaces.a]\nbytes_max = \"1 gib\"", "\"64 KiB\", \"1 MiB\""),
+        ("[namespaces.a]\nwrites_per_second = 0", "writes_per_second is at least 1, not 0"),
+        ("[namespaces.a]\nwrites_per_second = 1.5", "writes_per_second is a whole number, not 1.5"),
+        ("[namespaces.a.history]\nvalues = 0", "values is at least 1, not 0"),
+        ("[namespaces.a.history]\nrecords = 1", "records is at least 2, not 1"),
+        ("[namespaces.a.history]\nrecords = 9", "records (9) is less than values (10)"),
+        ("[namespaces.a.trash]\nkeep = 30", "keep is a text in quotes, not 30"),
+        ("[namespaces.a.trash]\nkeep = \"91d\"", "forget (90d) is shorter than keep (91d)"),
         ("[namespaces.\"a b\"]", "1 to 64 of a-z 0-9 . _ -"),
         ("[namespaces.a]\nplugins = [{}]", "[[namespaces.a.plugins]] has no key \"use\""),
         ("[namespaces.a]\nvalue_bytes_max = \"100 KiB\"", "at most 65,536 bytes"),
@@ -274,6 +291,35 @@ fn mistakes_of_plugins_have_their_place_in_the_file() {
 }
 
 #[test]
+fn certificates_are_looked_for_beside_the_file_and_their_faults_have_their_place() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("k.toml");
+    let text = "[server.tls]\ncert = \"own/cert.pem\"\nkey = \"key.pem\"\n[mesh]\nca = \"ca.pem\"\npeers = [\"wss://10.0.0.2\"]\n";
+    std::fs::write(&path, text).expect("written");
+    std::fs::write(folder.path().join("ca.pem"), "no certificate").expect("written");
+    let loaded = Config::load_from(Some(&path), []).expect("files are not looked at yet");
+    let files = loaded.config.server.tls.as_ref().expect("tls").files();
+    assert_eq!(files.cert, folder.path().join("own/cert.pem"));
+    let words = check(&loaded, &[]).map(|_| ()).expect_err("refused").to_string();
+    let words = words.replace(&format!("{}/", folder.path().display()), "");
+    for said in [
+        "k.toml:2:8: error: cannot read the certificate own/cert.pem: No such file",
+        "k.toml:3:7: error: cannot read the key key.pem: No such file",
+        "k.toml:5:6: error: ca.pem holds no certificate in PEM form",
+        "5 | ca = \"ca.pem\"\n  |      ^^^^^^^^ such a file has lines -----BEGIN CERTIFICATE-----",
+        "3 mistakes in the configuration",
+    ] {
+        assert!(words.contains(said), "{words}\nlacks\n{said}");
+    }
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made");
+    std::fs::create_dir(folder.path().join("own")).expect("folder");
+    std::fs::write(&files.cert, made.cert.pem()).expect("written");
+    std::fs::write(&files.key, made.signing_key.serialize_pem()).expect("written");
+    std::fs::write(folder.path().join("ca.pem"), made.cert.pem()).expect("written");
+    check(&loaded, &[]).map(|_| ()).expect("sound");
+}
+
+#[test]
 fn mistakes_of_file_and_plugins_are_told_together() {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("k.toml");
@@ -340,6 +386,9 @@ fn the_example_shows_every_setting_at_its_default() {
     let notes = &set["namespaces"]["notes"];
     for key in known.as_object().expect("namespace").keys() {
         assert!(!notes[key].is_null(), "[namespaces.notes] shows no {key}");
+    }
+    for section in ["history", "trash"] {
+        assert_eq!(notes[section], default["namespaces"]["default"][section], "{section}");
     }
     assert_eq!(notes["value_bytes_max"], default["limits"]["value_bytes_max"]);
     assert_eq!(notes["replicate"], json!(true));

@@ -68,6 +68,11 @@ impl Period {
     pub const fn secs(n: u64) -> Period {
         Period(Duration::from_secs(n))
     }
+
+    /// So many days.
+    pub const fn days(n: u64) -> Period {
+        Period::secs(n * 86_400)
+    }
 }
 
 impl FromStr for Bytes {

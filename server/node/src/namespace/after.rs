@@ -1,24 +1,40 @@
-//! After-hooks: told of every write that was made here and is durable, on one thread of the namespace.
+//! After-hooks: told of every write that was made here and is durable, and of every change of state, on
+//! one thread of the namespace.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use keepboth_core::name::Namespace;
-use keepboth_core::plugin::{Done, Origin};
+use keepboth_core::plugin::{Done, Origin, StateChange};
 use keepboth_core::version::Change;
 use keepboth_store::{Op, Resolution, Store, Written};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::Bounds;
 use super::door::{Item, Write};
+use super::{Current, Setup};
 use crate::hooks::{Chain, Workers};
 
 /// The way to the after-hooks. Clones share the queue and its bound.
 #[derive(Clone)]
 pub struct After {
-    queue: mpsc::UnboundedSender<(Done, Room)>,
+    queue: mpsc::UnboundedSender<Job>,
     /// The queue's bound: a client's write takes its room at the door, and waits there.
     room: Arc<Semaphore>,
     room_max: u32,
+    setup: Current,
+    /// The thread, until it is first needed.
+    idle: Arc<Mutex<Option<Thread>>>,
+}
+
+/// Something to tell, and the chain that is told: the one that the write met on its way in.
+struct Job {
+    what: What,
+    setup: Arc<Setup>,
+    room: Room,
+}
+
+enum What {
+    Done(Box<Done>),
+    State(StateChange),
 }
 
 /// Room in the queue for the writes of one request. What hooks write because of it shares this room
@@ -27,24 +43,32 @@ pub struct After {
 pub type Room = Option<Arc<OwnedSemaphorePermit>>;
 
 impl After {
-    /// Starts the thread, if a plugin has something to do there. `effects` takes what hooks write.
-    pub fn start(
+    /// The thread is started when a plugin has something to do there. `effects` takes what hooks write.
+    pub fn new(
         name: &Namespace,
         store: &Store,
-        chain: &Chain,
-        bounds: &Bounds,
+        setup: &Current,
         effects: mpsc::Sender<(Namespace, Write)>,
-    ) -> Option<After> {
-        if !chain.points().after {
-            return None;
-        }
+    ) -> After {
         let (queue, jobs) = mpsc::unbounded_channel();
-        let room_max = u32::try_from(bounds.after_queue_max).unwrap_or(u32::MAX).max(1);
-        let (chain, depth_max, store) = (chain.clone(), bounds.hook_depth_max, store.clone());
-        super::spawn(format!("after {name}"), move || {
-            run(jobs, &store, chain, depth_max, &effects)
-        });
-        Some(After { queue, room: Arc::new(Semaphore::new(room_max as usize)), room_max })
+        let room_max = setup.load().bounds.after_queue_max;
+        let room_max = u32::try_from(room_max).unwrap_or(u32::MAX).max(1);
+        let thread = Thread { name: name.clone(), jobs, store: store.clone(), effects };
+        After {
+            queue,
+            room: Arc::new(Semaphore::new(room_max as usize)),
+            room_max,
+            setup: setup.clone(),
+            idle: Arc::new(Mutex::new(Some(thread))),
+        }
+    }
+
+    /// Starts the thread, if that was not done.
+    fn start(&self) {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = idle {
+            super::spawn(format!("after {}", thread.name), move || thread.run());
+        }
     }
 
     /// Waits for room for so many writes.
@@ -53,12 +77,37 @@ impl After {
         self.room.clone().acquire_many_owned(writes).await.ok().map(Arc::new)
     }
 
-    /// Queues the hooks of writes that are durable.
-    pub fn push(&self, done: Vec<Done>, room: Room) {
+    /// Queues the hooks of writes that are durable: those of the setup that the writes met at the door.
+    pub fn push(&self, done: Vec<Done>, setup: &Arc<Setup>, room: Room) {
         for done in done {
-            // The thread ends only after the last sender is gone, so this arrives.
-            let _ = self.queue.send((done, room.clone()));
+            let (what, setup) = (What::Done(Box::new(done)), setup.clone());
+            self.send(Job { what, setup, room: room.clone() });
         }
+    }
+
+    /// Tells of a change of state, if a plugin wants to hear it. Never waits: a change that finds no room
+    /// is not told, and the log says so.
+    pub fn tell(&self, change: StateChange) {
+        let setup = self.setup.load_full();
+        if !setup.chain.points().state {
+            return;
+        }
+        match self.room.clone().try_acquire_owned() {
+            Ok(room) => {
+                let (what, room) = (What::State(change), Some(Arc::new(room)));
+                self.send(Job { what, setup, room });
+            }
+            Err(_) => {
+                let namespace = change.namespace.as_str();
+                tracing::warn!(namespace, "state hooks are not told: too many after-hooks wait");
+            }
+        }
+    }
+
+    fn send(&self, job: Job) {
+        self.start();
+        // The thread ends only after the last sender is gone, so this arrives.
+        let _ = self.queue.send(job);
     }
 
     /// Waits until the hooks of all clients' writes have run, and what they wrote is durable.
@@ -86,26 +135,53 @@ pub fn done(namespace: &Namespace, ops: &[Op], written: &[Written], origin: &Ori
     ops.iter().zip(written).map(done).collect()
 }
 
-fn run(
-    mut jobs: mpsc::UnboundedReceiver<(Done, Room)>,
-    store: &Store,
-    chain: Chain,
-    depth_max: u8,
-    effects: &mpsc::Sender<(Namespace, Write)>,
-) {
-    let mut workers = Workers::new(chain);
-    while let Some((mut done, room)) = jobs.blocking_recv() {
-        if done.value.is_none() && done.change == Change::Put {
-            match store.snapshot().value_of(&done.name, &done.version) {
-                Ok(value) => done.value = Some(value),
-                Err(refusal) => {
-                    let (namespace, key) = (done.namespace.as_str(), done.key.as_str());
-                    tracing::warn!(namespace, key, "after hooks are not told: {refusal}");
-                    continue;
+/// What the thread needs.
+struct Thread {
+    name: Namespace,
+    jobs: mpsc::UnboundedReceiver<Job>,
+    store: Store,
+    effects: mpsc::Sender<(Namespace, Write)>,
+}
+
+impl Thread {
+    fn run(mut self) {
+        let mut workers = Workers::new(Chain::default());
+        while let Some(Job { what, setup, room }) = self.jobs.blocking_recv() {
+            workers.follow(&setup.chain);
+            match what {
+                What::State(change) => workers.state(&change),
+                What::Done(done) => {
+                    let Some(done) = self.whole(*done) else { continue };
+                    if self.tell(&mut workers, &done, &setup, &room).is_none() {
+                        return;
+                    }
                 }
             }
         }
-        for effect in workers.after(&done) {
+    }
+
+    /// With the value that a put made; None if it cannot be read any more.
+    fn whole(&self, mut done: Done) -> Option<Done> {
+        if done.value.is_some() || done.change != Change::Put {
+            return Some(done);
+        }
+        match self.store.snapshot().value_of(&done.name, &done.version) {
+            Ok(value) => {
+                done.value = Some(value);
+                Some(done)
+            }
+            Err(refusal) => {
+                let (namespace, key) = (done.namespace.as_str(), done.key.as_str());
+                tracing::warn!(namespace, key, "after hooks are not told: {refusal}");
+                None
+            }
+        }
+    }
+
+    /// Tells the hooks and passes on what they want written. None if nobody takes that any more.
+    fn tell(&self, workers: &mut Workers, done: &Done, setup: &Setup, room: &Room) -> Option<()> {
+        let depth_max = setup.bounds.hook_depth_max;
+        for effect in workers.after(done) {
             let depth = done.origin.depth + 1;
             let target = format!("{}/{}", effect.namespace, effect.name);
             if depth > depth_max {
@@ -124,9 +200,8 @@ fn run(
             let item = Item::of(effect.name, effect.value);
             let room = room.clone();
             let write = Write { items: vec![item], origin, reply: Box::new(report), room };
-            if effects.blocking_send((effect.namespace, write)).is_err() {
-                return;
-            }
+            self.effects.blocking_send((effect.namespace, write)).ok()?;
         }
+        Some(())
     }
 }

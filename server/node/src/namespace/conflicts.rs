@@ -1,7 +1,7 @@
 //! Conflict hooks: asked once for each set of sides, on one thread of the namespace.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use keepboth_core::limits::Stage;
 use keepboth_core::name::{Key, Namespace};
@@ -10,6 +10,7 @@ use keepboth_core::refusal::Refusal;
 use keepboth_store::{Store, Task};
 use tokio::sync::mpsc;
 
+use super::Current;
 use crate::clock;
 use crate::hooks::{Chain, Workers};
 
@@ -18,60 +19,71 @@ const QUEUE_MAX: usize = 1_000;
 /// Conflicts that are read at once when looking through all.
 const PAGE: usize = 100;
 
-/// The sending end: never waits.
+/// The sending end: never waits. Clones share the queue.
+#[derive(Clone)]
 pub struct Conflicts {
-    queue: mpsc::Sender<Key>,
+    /// Keys whose hooks are to be asked; None wakes the thread to look through all.
+    queue: mpsc::Sender<Option<Key>>,
     missed: Arc<AtomicBool>,
-}
-
-/// The receiving end.
-pub struct Asked {
-    queue: mpsc::Receiver<Key>,
-    missed: Arc<AtomicBool>,
-}
-
-/// A bounded queue of keys whose conflict hooks are to be asked.
-pub fn queue() -> (Conflicts, Asked) {
-    let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-    let missed = Arc::new(AtomicBool::new(false));
-    (Conflicts { queue: sender, missed: missed.clone() }, Asked { queue: receiver, missed })
+    setup: Current,
+    /// The other end of the queue, until a thread reads it.
+    idle: Arc<Mutex<Option<mpsc::Receiver<Option<Key>>>>>,
 }
 
 impl Conflicts {
-    /// Asks for a key's hooks to be run. If the queue is full, the thread later looks for itself.
+    /// A bounded queue of keys that nobody reads yet.
+    pub fn new(setup: &Current) -> Conflicts {
+        let (queue, receiver) = mpsc::channel(QUEUE_MAX);
+        let (missed, idle) = (Arc::default(), Arc::new(Mutex::new(Some(receiver))));
+        Conflicts { queue, missed, setup: setup.clone(), idle }
+    }
+
+    /// Asks for a key's hooks to be run, if a plugin merges. If the queue is full, the thread later looks
+    /// for itself.
     pub fn ask(&self, key: &Key) {
-        if self.queue.try_send(key.clone()).is_err() {
+        if self.setup.load().chain.points().conflict
+            && self.queue.try_send(Some(key.clone())).is_err()
+        {
             self.missed.store(true, Ordering::Release);
         }
     }
-}
 
-/// Starts the thread, if a plugin merges.
-pub fn start(name: &Namespace, store: &Store, chain: &Chain, value_bytes_max: usize, asked: Asked) {
-    if !chain.points().conflict {
-        return;
+    /// Has all conflicts looked through, if a plugin merges: what waited when the server last stopped had
+    /// no turn, and a hook may be new. Starts the thread if that was not done.
+    pub fn ask_all(&self, name: &Namespace, store: &Store) {
+        if !self.setup.load().chain.points().conflict {
+            return;
+        }
+        self.missed.store(true, Ordering::Release);
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(queue) = idle {
+            let (namespace, store) = (name.clone(), store.clone());
+            let (setup, missed) = (self.setup.clone(), self.missed.clone());
+            super::spawn(format!("conflicts {name}"), move || {
+                let workers = Workers::new(Chain::default());
+                Thread { namespace, store, workers, setup, missed }.run(queue);
+            });
+        }
+        // A full queue wakes the thread as well.
+        let _ = self.queue.try_send(None);
     }
-    let (namespace, store, chain) = (name.clone(), store.clone(), chain.clone());
-    super::spawn(format!("conflicts {name}"), move || {
-        let workers = Workers::new(chain);
-        Thread { namespace, store, workers, value_bytes_max }.run(asked);
-    });
 }
 
 struct Thread {
     namespace: Namespace,
     store: Store,
     workers: Workers,
-    value_bytes_max: usize,
+    setup: Current,
+    missed: Arc<AtomicBool>,
 }
 
 impl Thread {
-    fn run(mut self, mut asked: Asked) {
-        // What waited when the server last stopped had no turn, and a hook may be new.
-        self.ask_all();
-        while let Some(key) = asked.queue.blocking_recv() {
-            self.ask(&key);
-            if asked.queue.is_empty() && asked.missed.swap(false, Ordering::AcqRel) {
+    fn run(mut self, mut queue: mpsc::Receiver<Option<Key>>) {
+        while let Some(key) = queue.blocking_recv() {
+            if let Some(key) = key {
+                self.ask(&key);
+            }
+            if queue.is_empty() && self.missed.swap(false, Ordering::AcqRel) {
                 self.ask_all();
             }
         }
@@ -112,8 +124,10 @@ impl Thread {
                 })
                 .collect(),
         };
+        let setup = self.setup.load_full();
+        self.workers.follow(&setup.chain);
         let Some(value) = self.workers.conflict(&conflict) else { return };
-        if let Err(refusal) = value.check_size(self.value_bytes_max, Stage::Hook) {
+        if let Err(refusal) = value.check_size(setup.bounds.value_bytes_max, Stage::Hook) {
             return self.log(Some(key), &refusal);
         }
         let (name, place) = (self.namespace.clone(), key.clone());

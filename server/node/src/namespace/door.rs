@@ -1,6 +1,6 @@
 //! The one way in: a write takes room, passes the hooks in their order, and goes to the store.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use keepboth_core::limits::Stage;
 use keepboth_core::name::{Key, Name, Namespace};
@@ -11,9 +11,10 @@ use keepboth_core::write::Condition;
 use keepboth_store::{Op, Resolution, Snapshot, Store, Task, Written};
 use serde_json::Value as Json;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
-use super::Bounds;
 use super::after::{self, After, Room};
+use super::{Current, Setup, removed};
 use crate::hooks::{Chain, Workers};
 
 const ADDRESS_HINT: &str =
@@ -56,9 +57,18 @@ impl Item {
 
 /// A namespace's entrance.
 pub struct Door {
-    /// Threads that run before-hooks; empty if there are none, and writes go straight to the store.
-    threads: Vec<mpsc::Sender<Write>>,
+    /// Threads that run before-hooks, once there were any. Before that, writes go straight to the store;
+    /// from then on all go this way, so that none overtakes one that waits for a hook.
+    threads: OnceLock<Vec<mpsc::Sender<Entered>>>,
+    setup: Current,
     passage: Passage,
+}
+
+/// A write, with the plugins and bounds that hold for it to its end, whatever the configuration becomes
+/// meanwhile.
+struct Entered {
+    write: Write,
+    setup: Arc<Setup>,
 }
 
 /// The way from the hooks to the store.
@@ -66,84 +76,74 @@ pub struct Door {
 struct Passage {
     namespace: Namespace,
     store: Store,
-    after: Option<After>,
-    value_bytes_max: usize,
+    after: After,
+    gone: CancellationToken,
 }
 
 impl Door {
-    /// Starts the threads that the hooks need.
-    pub fn start(
+    /// An entrance whose threads are started when hooks need them. `gone` says that the namespace was
+    /// removed.
+    pub fn new(
         name: &Namespace,
         store: &Store,
-        chain: &Chain,
-        bounds: &Bounds,
-        after: Option<After>,
+        setup: &Current,
+        after: After,
+        gone: CancellationToken,
     ) -> Door {
-        let passage = Passage {
-            namespace: name.clone(),
-            store: store.clone(),
-            after,
-            value_bytes_max: bounds.value_bytes_max,
-        };
-        let points = chain.points();
-        let count = if points.before_put || points.before_delete { bounds.hook_threads } else { 0 };
-        let threads = (0..count).map(|number| {
-            let (sender, writes) = mpsc::channel(bounds.queue_writes_max);
-            let (chain, passage) = (chain.clone(), passage.clone());
-            super::spawn(format!("hooks {name} {number}"), move || run(writes, chain, &passage));
-            sender
-        });
-        Door { threads: threads.collect(), passage }
+        let (namespace, store) = (name.clone(), store.clone());
+        let passage = Passage { namespace, store, after, gone };
+        Door { threads: OnceLock::new(), setup: setup.clone(), passage }
     }
 
     /// Takes a write. Waits for room where a queue is full; the reply comes later, from elsewhere.
     /// Writes that the same `lane` (a connection) gives one after another keep their order.
     pub async fn write(&self, mut write: Write, lane: u64) {
-        if let Some(after) = &self.passage.after
-            && write.room.is_none()
-        {
-            write.room = after.room(write.items.len()).await;
+        let setup = self.setup.load_full();
+        if setup.chain.points().after && write.room.is_none() {
+            write.room = self.passage.after.room(write.items.len()).await;
         }
-        if self.threads.is_empty() {
-            let task = self.passage.task(write);
+        let Some(threads) = self.threads(&setup) else {
+            let task = self.passage.task(write, setup);
             if let Err(task) = self.passage.store.submit(task).await {
-                refuse(task);
+                self.passage.refuse(task);
             }
             return;
-        }
-        let thread = &self.threads[lane as usize % self.threads.len()];
-        if let Err(mpsc::error::SendError(write)) = thread.send(write).await {
-            (write.reply)(Err(closed()));
-        }
-    }
-
-    /// Waits until after-hooks have run for all that clients wrote.
-    pub async fn settle(&self) {
-        if let Some(after) = &self.passage.after {
-            after.settle().await;
+        };
+        let thread = &threads[lane as usize % threads.len()];
+        if let Err(mpsc::error::SendError(entered)) = thread.send(Entered { write, setup }).await {
+            (entered.write.reply)(Err(self.passage.closed()));
         }
     }
-}
 
-fn closed() -> Refusal {
-    Refusal::new(Code::ShuttingDown, "the namespace is closed; nothing was written")
-}
-
-fn refuse(task: Task) {
-    if let Task::Local { done, .. } = task {
-        done(Err(closed()));
+    /// The threads; None if no write has ever needed one.
+    fn threads(&self, setup: &Setup) -> Option<&Vec<mpsc::Sender<Entered>>> {
+        let points = setup.chain.points();
+        if !points.before_put && !points.before_delete {
+            return self.threads.get();
+        }
+        Some(self.threads.get_or_init(|| {
+            let thread = |number| {
+                let (sender, writes) = mpsc::channel(setup.bounds.queue_writes_max.max(1));
+                let passage = self.passage.clone();
+                let name = format!("hooks {} {number}", passage.namespace);
+                super::spawn(name, move || run(writes, &passage));
+                sender
+            };
+            (0..setup.bounds.hook_threads.max(1)).map(thread).collect()
+        }))
     }
 }
 
 /// A thread of before-hooks.
-fn run(mut writes: mpsc::Receiver<Write>, chain: Chain, passage: &Passage) {
-    let mut workers = Workers::new(chain);
-    while let Some(mut write) = writes.blocking_recv() {
-        match passage.ask(&mut workers, &mut write) {
+fn run(mut writes: mpsc::Receiver<Entered>, passage: &Passage) {
+    let mut workers = Workers::new(Chain::default());
+    while let Some(Entered { mut write, setup }) = writes.blocking_recv() {
+        workers.follow(&setup.chain);
+        match passage.ask(&mut workers, &mut write, setup.bounds.value_bytes_max) {
             Ok(()) => {
-                let task = passage.task(write);
+                let task = passage.task(write, setup);
                 if let Err(task) = passage.store.submit_blocking(task) {
-                    refuse(task);
+                    passage.refuse(task);
                 }
             }
             Err(refusal) => {
@@ -157,11 +157,35 @@ fn run(mut writes: mpsc::Receiver<Write>, chain: Chain, passage: &Passage) {
 }
 
 impl Passage {
+    fn closed(&self) -> Refusal {
+        match self.gone.is_cancelled() {
+            true => removed(&self.namespace),
+            false => {
+                Refusal::new(Code::ShuttingDown, "the namespace is closed; nothing was written")
+            }
+        }
+    }
+
+    fn refuse(&self, task: Task) {
+        if let Task::Local { done, .. } = task {
+            done(Err(self.closed()));
+        }
+    }
+
     /// Lets the hooks see every item; a refusal of one refuses all.
-    fn ask(&self, workers: &mut Workers, write: &mut Write) -> Result<(), Refusal> {
+    fn ask(
+        &self,
+        workers: &mut Workers,
+        write: &mut Write,
+        value_bytes_max: usize,
+    ) -> Result<(), Refusal> {
         let several = write.items.len() > 1;
+        // Before-hooks were there once and are not any more: nothing is to be read for them.
+        if !workers.look_at_writes() {
+            return Ok(());
+        }
         for (number, item) in write.items.iter_mut().enumerate() {
-            let outcome = self.ask_item(workers, item, &write.origin);
+            let outcome = self.ask_item(workers, item, &write.origin, value_bytes_max);
             outcome.map_err(|r| if several { r.in_batch(number) } else { r })?;
         }
         Ok(())
@@ -172,6 +196,7 @@ impl Passage {
         workers: &mut Workers,
         item: &mut Item,
         origin: &Origin,
+        value_bytes_max: usize,
     ) -> Result<(), Refusal> {
         let snapshot = self.store.snapshot();
         with_value(&snapshot, &mut item.op)?;
@@ -191,30 +216,31 @@ impl Passage {
         let key = key_of(&snapshot, &name)?;
         let draft = Draft::new(value.clone(), item.tree.take());
         let mut put = Put { namespace, name, key, origin: origin.clone(), draft };
-        workers.before_put(&mut put, self.value_bytes_max)?;
+        workers.before_put(&mut put, value_bytes_max)?;
         *value = put.draft.into_value();
         Ok(())
     }
 
-    fn task(&self, write: Write) -> Task {
+    fn task(&self, write: Write, setup: Arc<Setup>) -> Task {
         let Write { items, origin, reply, room } = write;
         let ops: Vec<Op> = items.into_iter().map(|item| item.op).collect();
         let now = origin.now;
-        let done: Reply = match self.after.clone() {
-            None if room.is_none() => reply,
-            None => Box::new(move |outcome| {
+        let done: Reply = if setup.chain.points().after {
+            let (after, namespace, told) =
+                (self.after.clone(), self.namespace.clone(), ops.clone());
+            Box::new(move |outcome| {
+                let done =
+                    outcome.as_ref().ok().map(|w| after::done(&namespace, &told, w, &origin));
+                reply(outcome);
+                after.push(done.unwrap_or_default(), &setup, room);
+            })
+        } else if room.is_some() {
+            Box::new(move |outcome| {
                 reply(outcome);
                 drop(room);
-            }),
-            Some(after) => {
-                let (namespace, told) = (self.namespace.clone(), ops.clone());
-                Box::new(move |outcome| {
-                    let done =
-                        outcome.as_ref().ok().map(|w| after::done(&namespace, &told, w, &origin));
-                    reply(outcome);
-                    after.push(done.unwrap_or_default(), room);
-                })
-            }
+            })
+        } else {
+            reply
         };
         Task::Local { ops, now, done }
     }

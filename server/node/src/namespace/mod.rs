@@ -2,15 +2,23 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::{ArcSwap, Guard};
 use keepboth_core::ids::{ConflictId, NodeId, StoreId};
-use keepboth_core::name::Namespace;
+use keepboth_core::name::{Key, Namespace};
+use keepboth_core::policy::Policy;
+use keepboth_core::refusal::{Code, Refusal};
+use keepboth_core::value::Value;
 use keepboth_store::{OpenError, Store};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
 
-use crate::hooks::Chain;
-
+/// What the configuration says of a namespace: bounds and plugins.
+pub mod setup;
+/// How many writes a namespace takes in a second.
+mod rate;
 /// After-hooks.
 pub mod after;
 /// Conflict hooks.
@@ -19,33 +27,33 @@ pub mod conflicts;
 pub mod door;
 /// What watchers and peers are told: the one way out.
 pub mod news;
+/// Up to where each member has everything.
+pub mod marks;
+/// Peers that are slow, stuck or silent.
+pub mod stall;
+/// Versions that are hidden, looked at again.
+pub mod quarantine;
 /// Whether the store is empty, not synced or synced, and why.
 pub mod state;
+/// The namespaces that were made by command, and the folder of removed ones.
+mod made;
+/// All namespaces of this node, as they are at this moment.
+pub mod set;
+/// Namespaces come and go.
+pub mod change;
 
+pub use change::Changes;
+pub use made::database;
+use marks::Marks;
 use news::News;
+pub use set::{Namespaces, OpenSpaceError, Spaces};
+pub use setup::{Bounds, Current, MadeBy, Setup, policy};
 use state::PeerStanding;
 
 /// Commits that a watcher or a peer may lag behind before it must catch up from the store.
 const NEWS_MAX: usize = 128;
 /// Conflicts of which the node remembers that a peer announced them.
 const HEARD_MAX: usize = 10_000;
-
-/// Bounds of a namespace, from the config.
-#[derive(Debug, Clone)]
-pub struct Bounds {
-    /// Most bytes of a value.
-    pub value_bytes_max: usize,
-    /// Threads that run before-hooks.
-    pub hook_threads: usize,
-    /// Writes that may wait for their turn in the hooks, and in the store.
-    pub queue_writes_max: usize,
-    /// Writes whose after-hooks have not run yet; further ones wait at the door.
-    pub after_queue_max: usize,
-    /// How deep hooks may answer each other's writes.
-    pub hook_depth_max: u8,
-    /// True if peers may have it.
-    pub replicate: bool,
-}
 
 /// Bytes of clients' writes that may be on their way to the disk, in units of [`WRITE_UNIT`]: 64 MiB.
 const WRITE_UNITS: u32 = 65_536;
@@ -61,14 +69,28 @@ pub struct Space {
     pub name: Namespace,
     /// Its store.
     pub store: Store,
-    /// Its bounds.
-    pub bounds: Bounds,
+    setup: Current,
     door: door::Door,
+    after: after::After,
+    conflicts: conflicts::Conflicts,
     news: broadcast::Sender<Arc<News>>,
     peers: Mutex<BTreeMap<NodeId, PeerStanding>>,
     heard: Mutex<Heard>,
     write_units: Arc<Semaphore>,
+    rate: Mutex<rate::Bucket>,
     moved: Arc<Notify>,
+    /// The state that everybody was told of.
+    last: Mutex<Option<state::Level>>,
+    peers_moved: Notify,
+    marks: Marks,
+    /// How often each state was entered.
+    entered: [AtomicU64; 3],
+    /// Set when the namespace is removed from this node.
+    gone: CancellationToken,
+    /// Told when the setup has become another.
+    setup_changed: Notify,
+    /// The quarantine is looked through by one at a time.
+    retrying: tokio::sync::Mutex<()>,
 }
 
 /// Conflicts that peers announced, the oldest forgotten first.
@@ -81,51 +103,112 @@ impl Space {
     pub fn open(
         name: Namespace,
         file: &Path,
-        chain: Chain,
-        bounds: Bounds,
+        setup: Setup,
+        node: NodeId,
         effects: mpsc::Sender<(Namespace, door::Write)>,
     ) -> Result<Arc<Space>, OpenError> {
         let (news, _) = broadcast::channel(NEWS_MAX);
         let moved = Arc::new(Notify::new());
-        let heard = Mutex::default();
-        let (conflicts, asked) = conflicts::queue();
-        let options = keepboth_store::Options {
-            value_bytes_max: bounds.value_bytes_max,
-            queue_tasks_max: bounds.queue_writes_max,
-            ..Default::default()
-        };
+        let options = setup.bounds.options(node);
+        let setup: Current = Arc::new(ArcSwap::from_pointee(setup));
+        let conflicts = conflicts::Conflicts::new(&setup);
         let tell = {
-            let (news, moved) = (news.clone(), moved.clone());
-            let asks = chain.points().conflict;
+            let (news, moved, conflicts) = (news.clone(), moved.clone(), conflicts.clone());
             move |commit: keepboth_store::Commit| {
-                if asks {
-                    commit.changes.iter().filter_map(|c| c.conflict.as_ref()).for_each(|raised| {
-                        if raised.ask_hooks {
-                            conflicts.ask(&raised.key);
-                        }
-                    });
-                }
+                commit.changes.iter().filter_map(|c| c.conflict.as_ref()).for_each(|raised| {
+                    if raised.ask_hooks {
+                        conflicts.ask(&raised.key);
+                    }
+                });
                 // Nobody listens: nothing is told, and nothing is lost.
                 let _ = news.send(Arc::new(News::commit(commit)));
                 moved.notify_one();
             }
         };
         let store = Store::open(file, &name, options, tell)?;
-        conflicts::start(&name, &store, &chain, bounds.value_bytes_max, asked);
-        let after = after::After::start(&name, &store, &chain, &bounds, effects);
-        let door = door::Door::start(&name, &store, &chain, &bounds, after);
-        let peers = Mutex::default();
+        conflicts.ask_all(&name, &store);
+        let kept = store
+            .snapshot()
+            .agreed()
+            .map_err(|e| OpenError::Corrupt { path: file.to_owned(), what: e.to_string() })?;
+        let marks = Marks::new(kept);
+        let gone = CancellationToken::new();
+        let after = after::After::new(&name, &store, &setup, effects);
+        let door = door::Door::new(&name, &store, &setup, after.clone(), gone.clone());
         Ok(Arc::new(Space {
-            write_units: Arc::new(Semaphore::new(WRITE_UNITS as usize)),
             name,
             store,
-            bounds,
+            setup,
             door,
+            after,
+            conflicts,
             news,
-            peers,
-            heard,
+            peers: Mutex::default(),
+            heard: Mutex::default(),
+            write_units: Arc::new(Semaphore::new(WRITE_UNITS as usize)),
+            rate: Mutex::default(),
             moved,
+            last: Mutex::default(),
+            peers_moved: Notify::new(),
+            marks,
+            entered: Default::default(),
+            gone,
+            setup_changed: Notify::new(),
+            retrying: tokio::sync::Mutex::default(),
         }))
+    }
+
+    /// What the configuration says of it at this moment.
+    pub fn setup(&self) -> Guard<Arc<Setup>> {
+        self.setup.load()
+    }
+
+    /// What this node accepts and keeps here, as hashes to be compared with other nodes.
+    pub fn policy(&self) -> Policy {
+        let setup = self.setup();
+        policy(&setup.bounds, &setup.chain)
+    }
+
+    /// What the plugins say of a version that a peer sends.
+    pub fn admit(&self, key: &Key, value: Option<&Value>) -> Result<(), Refusal> {
+        self.setup().chain.admit(key, value)
+    }
+
+    /// Up to where each member has everything.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// Goes over to another setup at once. Writes that are under way keep the one that they met at the
+    /// door to their end.
+    pub fn apply(&self, setup: Setup) {
+        self.store.set_options(setup.bounds.options(self.store.options().node));
+        self.setup.store(Arc::new(setup));
+        self.conflicts.ask_all(&self.name, &self.store);
+        self.setup_changed.notify_one();
+    }
+
+    /// Takes so many writes of a client into account; refuses them if there were too many of late.
+    pub fn take_rate(&self, writes: usize, now: u64) -> Result<(), Refusal> {
+        let Some(per_second) = self.setup().bounds.writes_per_second else { return Ok(()) };
+        let mut bucket = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = bucket.take(writes, per_second, now);
+        taken.map_err(|wait_ms| rate::too_early(&self.name, writes, per_second, wait_ms))
+    }
+
+    /// Nobody is let in any more, and watches end.
+    pub fn leave(&self) {
+        self.gone.cancel();
+    }
+
+    /// True once the namespace is removed from this node.
+    pub fn is_gone(&self) -> bool {
+        self.gone.is_cancelled()
+    }
+
+    /// Ends when the namespace is removed from this node.
+    pub async fn until_gone(&self) {
+        self.gone.cancelled().await;
     }
 
     /// Everything that happens from now on.
@@ -142,6 +225,9 @@ impl Space {
 
     /// Takes a write; see [`door::Door::write`].
     pub async fn write(&self, write: door::Write, lane: u64) {
+        if self.is_gone() {
+            return (write.reply)(Err(removed(&self.name)));
+        }
         self.door.write(write, lane).await;
     }
 
@@ -150,9 +236,10 @@ impl Space {
         self.store.id()
     }
 
-    /// Waits until nothing that was accepted is still on its way through hooks.
+    /// Waits until every client's write is answered, and nothing is still on its way through hooks.
     pub async fn settle(&self) {
-        self.door.settle().await;
+        let _ = self.write_units.acquire_many(WRITE_UNITS).await;
+        self.after.settle().await;
     }
 
     /// Remembers that a peer announced a conflict, so that this node does not.
@@ -170,6 +257,18 @@ impl Space {
     pub fn heard(&self, conflict: &ConflictId) -> bool {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).0.contains(conflict)
     }
+}
+
+/// The refusal of whatever is asked of a namespace that is not here.
+pub fn unknown(name: &Namespace) -> Refusal {
+    let words = format!("there is no namespace {:?}", name.as_str());
+    Refusal::new(Code::UnknownNamespace, words).hint("`status` lists the namespaces of this server")
+}
+
+/// The refusal of what was under way when the namespace was removed.
+pub fn removed(name: &Namespace) -> Refusal {
+    let words = format!("the namespace {:?} was removed from this server", name.as_str());
+    Refusal::new(Code::UnknownNamespace, words)
 }
 
 /// Starts a thread that ends with the queue it reads.

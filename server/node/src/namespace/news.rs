@@ -12,7 +12,7 @@ use keepboth_store::{Commit, KeyState, Shown};
 
 use super::Space;
 use super::state::{Level, State};
-use crate::protocol::{self, Base, Cursor, Notice, PeerStatus, Side, Told};
+use crate::protocol::{self, Base, Cursor, Notice, PeerStatus, Side, Stalled, Told};
 
 /// Something that happened in a namespace.
 pub enum News {
@@ -93,6 +93,11 @@ impl Space {
             connected: true,
             agrees: peer.agrees(root),
             behind: peer.standing.behind,
+            stalled: peer.stall.map(|stall| Stalled {
+                since: crate::clock::from_steady(stall.since),
+                blocked_on: stall.blocked.words().to_owned(),
+                behind: peer.standing.behind,
+            }),
             error: None,
             last_exchange: peer.standing.last_exchange.map(crate::clock::from_steady),
         });

@@ -2,35 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use keepboth_core::digest::Digest;
 use keepboth_core::ids::NodeId;
+pub use keepboth_core::plugin::Level;
+use keepboth_core::plugin::StateChange;
 use keepboth_core::session::Standing;
+use tokio::sync::futures::Notified;
 
 use super::Space;
-
-/// The states of a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Level {
-    /// No history.
-    #[default]
-    Empty,
-    /// Histories, and no peer connected, or one that differs or has not acknowledged everything.
-    NotSynced,
-    /// Histories, at least one peer connected, and all connected ones show the same digest.
-    Synced,
-}
-
-impl Level {
-    /// The state's name in frames.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Level::Empty => "empty",
-            Level::NotSynced => "not_synced",
-            Level::Synced => "synced",
-        }
-    }
-}
+use super::stall::Stall;
+use crate::clock;
 
 /// A state with its reason.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -48,6 +31,8 @@ pub struct PeerStanding {
     pub standing: Standing,
     /// Where it was dialled, if this node dialled it.
     pub url: Option<String>,
+    /// Why the link makes no progress.
+    pub stall: Option<Stall>,
 }
 
 impl PeerStanding {
@@ -75,6 +60,13 @@ pub fn state(keys: u64, root: Digest, peers: &BTreeMap<NodeId, PeerStanding>) ->
 
 fn why(node: &NodeId, peer: &PeerStanding, root: Digest) -> String {
     let node = &node.to_string()[..8];
+    if let Some(stall) = &peer.stall {
+        let (behind, blocked) = (peer.standing.behind, stall.blocked.words());
+        let since = clock::time_of_day(clock::from_steady(stall.since));
+        return format!(
+            "peer {node} is stalled: {behind} events behind since {since}, blocked on {blocked}"
+        );
+    }
     match peer.standing {
         Standing { theirs: None, .. } => format!("peer {node} has not shown its digest yet"),
         Standing { behind, .. } if behind > 0 => {
@@ -90,6 +82,11 @@ fn why(node: &NodeId, peer: &PeerStanding, root: Digest) -> String {
 impl Space {
     /// Takes up where a peer stands, or that it is gone.
     pub fn set_peer(&self, node: NodeId, standing: Option<PeerStanding>) {
+        if let Some(PeerStanding { standing: Standing { agreed: agreed @ 1.., .. }, .. }) =
+            &standing
+        {
+            self.marks.note(node, *agreed, clock::now());
+        }
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = match standing {
             Some(standing) => peers.insert(node, standing.clone()) != Some(standing),
@@ -98,6 +95,7 @@ impl Space {
         drop(peers);
         if changed {
             self.moved.notify_one();
+            self.peers_moved.notify_waiters();
         }
     }
 
@@ -106,31 +104,51 @@ impl Space {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The state at this moment.
-    pub fn state(&self) -> State {
-        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        state(self.store.counts().keys, self.store.root(), &peers)
+    /// Ends when a peer's standing has changed since this was called.
+    pub fn peers_moved(&self) -> Notified<'_> {
+        self.peers_moved.notified()
     }
 
-    /// Tells every change of state to whom it concerns, until the task is ended. Changes that come
-    /// while one is being told are told as one.
-    pub async fn tell_states(&self) {
-        let mut last = self.state();
-        loop {
-            self.moved.notified().await;
-            let now = self.state();
-            if now.level != last.level {
-                tracing::info!(
-                    namespace = self.name.as_str(),
-                    "{} -> {}: {}",
-                    last.level.as_str(),
-                    now.level.as_str(),
-                    now.reason
-                );
-                self.tell_state(last.level, &now);
-            }
-            last = now;
+    /// The state at this moment. Whoever sees a state that nobody was told of tells it: who asks now
+    /// and waits for the next change then misses none.
+    pub fn state(&self) -> State {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = state(self.store.counts().keys, self.store.root(), &peers);
+        drop(peers);
+        let before = last.replace(now.level);
+        match before {
+            Some(before) if before != now.level => self.tell_change(before, &now),
+            _ => {}
         }
+        now
+    }
+
+    fn tell_change(&self, before: Level, now: &State) {
+        tracing::info!(
+            namespace = self.name.as_str(),
+            "{} -> {}: {}",
+            before.as_str(),
+            now.level.as_str(),
+            now.reason
+        );
+        self.entered[now.level as usize].fetch_add(1, Ordering::Relaxed);
+        self.tell_state(before, now);
+        let (namespace, reason) = (self.name.clone(), now.reason.clone());
+        self.after.tell(StateChange { namespace, before, now: now.level, reason });
+    }
+
+    /// Looks at the state whenever something has moved, until the task is ended.
+    pub async fn tell_states(&self) {
+        loop {
+            self.state();
+            self.moved.notified().await;
+        }
+    }
+
+    /// How often each state was entered since the namespace was opened.
+    pub fn state_changes(&self) -> [(Level, u64); 3] {
+        Level::ALL.map(|level| (level, self.entered[level as usize].load(Ordering::Relaxed)))
     }
 }
 
@@ -144,7 +162,7 @@ mod tests {
 
     fn peer(theirs: Option<Digest>, behind: u64) -> PeerStanding {
         let standing = Standing { theirs, behind, settled: behind == 0, ..Standing::default() };
-        PeerStanding { standing, url: None }
+        PeerStanding { standing, url: None, stall: None }
     }
 
     fn at(keys: u64, peers: &[PeerStanding]) -> State {

@@ -1,6 +1,8 @@
 //! One connection to another node, from greeting to close: it carries frames, commits and time to the
 //! session, and what the session wants to the socket and the stores.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,24 +10,32 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use keepboth_core::ids::NodeId;
 use keepboth_core::limits::figure;
+use keepboth_core::mesh::Notes;
 use keepboth_core::name::Namespace;
 use keepboth_core::refusal::{Code, Refusal};
-use keepboth_core::session::{Input, Output, Received, Session, Ticket};
-use keepboth_core::version::Event;
-use keepboth_core::wire::{ConflictNote, ConflictSide, Message, Space as WireSpace};
-use keepboth_store::{KeyChange, Raised, Task};
+use keepboth_core::session::{Input, Output, Session, Setup, Side};
+use keepboth_core::wire::Message;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::admit::Candidate;
+use super::ask::Question;
 use super::replica::Stores;
 use super::socket::{Frame, Incoming, Outbox, Outgoing};
 use super::{Mesh, one_line};
 use crate::clock;
+use crate::namespace::Spaces;
 use crate::namespace::news::News;
+use crate::namespace::stall::Progress;
 use crate::namespace::state::PeerStanding;
+
+/// What the store's news become for a peer.
+mod tell;
+/// What a session wants of the stores.
+mod store;
 
 /// How often the session is told of the time.
 const TICK: Duration = Duration::from_millis(50);
@@ -35,10 +45,44 @@ const BULK_BYTES: usize = 512 * 1024;
 const BULK_WAITING_MAX: usize = 1024 * 1024;
 /// Messages whose events are with the stores; beyond it the socket is not read.
 const APPLYING_MAX: usize = 64;
+/// Orders of the mesh that may wait; a link that cannot take any more is ended.
+const ORDERS_MAX: usize = 1_024;
+/// Questions to the peer that are not answered.
+const QUESTIONS_MAX: usize = 1_024;
 /// How long the other side has to answer a close.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+/// The close code of a link of which there is another one.
+const DUPLICATE: u16 = 4_003;
 /// From this close code on there is no use in connecting again soon.
 const REJECTED: u16 = 4_500;
+
+/// What the mesh wants of a link.
+#[derive(Debug)]
+pub enum Order {
+    /// Pass on what is new of the mesh.
+    Tell(Notes),
+    /// Ask the peer whether it has a version.
+    Ask(Question),
+    /// The peer's rights, or what this node has, have changed: both greet anew.
+    GreetAnew,
+    /// The peer was removed from the mesh.
+    Remove,
+}
+
+/// How a connection came about.
+#[derive(Debug)]
+pub struct Opening {
+    /// Where it was dialled; None if the other side did.
+    pub url: Option<String>,
+    /// Which side this node is.
+    pub side: Side,
+    /// Where the other side is.
+    pub address: Option<IpAddr>,
+    /// What binds the connection, with TLS.
+    pub binding: Option<[u8; 32]>,
+    /// Ends the link.
+    pub stop: CancellationToken,
+}
 
 /// A connection to another node.
 pub struct Link {
@@ -48,11 +92,23 @@ pub struct Link {
     pub url: Option<String>,
     /// Ends this link.
     pub stop: CancellationToken,
+    /// Takes what the mesh wants.
+    pub orders: mpsc::Sender<Order>,
     mesh: Arc<Mesh>,
+    /// The namespaces that peers might have when the link began.
+    spaces: Arc<Spaces>,
     session: Session,
     outbox: Outbox,
+    inviter: Option<NodeId>,
+    /// How many notes were passed on before the peer was told all.
+    noted: u64,
+    address: Option<IpAddr>,
     applied: mpsc::UnboundedSender<Input>,
     applying: usize,
+    questions: BTreeMap<u64, oneshot::Sender<bool>>,
+    asked: u64,
+    heard: Instant,
+    pinged: Option<Instant>,
     peer: Option<NodeId>,
 }
 
@@ -63,6 +119,14 @@ pub enum End {
     Stopping,
     /// Another link to the same node stays.
     Duplicate,
+    /// Nobody wants it any more: its URL was taken out of the config, or it could not keep up.
+    Ended,
+    /// Both greet anew, as rights or namespaces have changed.
+    Anew,
+    /// The other side is this very process.
+    Itself,
+    /// The peer was removed from the mesh.
+    Removed,
     /// The other side closed, or the connection broke.
     Lost(String),
     /// The other side closed it for good: to try again soon is of no use.
@@ -76,6 +140,10 @@ impl std::fmt::Display for End {
         match self {
             End::Stopping => f.write_str("this node is stopping"),
             End::Duplicate => f.write_str("another connection to the same node stays"),
+            End::Ended => f.write_str("this node has ended it"),
+            End::Anew => f.write_str("both greet anew, as what they share has changed"),
+            End::Itself => f.write_str("this node has dialled itself"),
+            End::Removed => f.write_str("the peer was removed from the mesh"),
             End::Lost(why) | End::Rejected(why) => f.write_str(why),
             End::Refused(refusal) => refusal.fmt(f),
         }
@@ -85,70 +153,117 @@ impl std::fmt::Display for End {
 /// Runs a link until it ends; tells who was there and why it ended.
 pub async fn run(
     mesh: Arc<Mesh>,
-    url: Option<String>,
+    opening: Opening,
     (mut incoming, outgoing): (Incoming, Outgoing),
 ) -> (Option<NodeId>, End) {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
     let (applied, mut results) = mpsc::unbounded_channel();
-    let spaces = mesh
-        .spaces
-        .values()
-        .map(|space| WireSpace { namespace: space.name.clone(), store: space.id() });
-    let compare_every = u64::try_from(mesh.rules.compare_every.as_millis()).unwrap_or(u64::MAX);
-    let agent = concat!("keepboth/", env!("CARGO_PKG_VERSION"));
-    let mut link = Link {
-        number: NUMBER.fetch_add(1, Ordering::Relaxed),
-        url,
-        stop: mesh.stop.child_token(),
-        session: Session::new(mesh.node, agent, spaces.collect(), compare_every),
-        outbox: Outbox::start(outgoing, &mesh.tasks),
-        mesh,
-        applied,
-        applying: 0,
-        peer: None,
+    let (orders, mut ordered) = mpsc::channel(ORDERS_MAX);
+    let mut link = match Link::new(mesh, opening, outgoing, applied, orders) {
+        Ok(link) => link,
+        Err(why) => return (None, End::Lost(why)),
     };
-    let end = link.talk(&mut incoming, &mut results).await;
+    let end = link.talk(&mut incoming, &mut results, &mut ordered).await;
     link.say_goodbye(&end);
     // What was said last is lost if the socket is dropped with unread input.
     let rest = async { while let Some(Ok(_)) = incoming.next().await {} };
     let _ = timeout(CLOSE_WITHIN, rest).await;
-    (link.session.peer().map(|peer| peer.node), end)
+    (link.session.node(), end)
 }
 
 impl Link {
+    fn new(
+        mesh: Arc<Mesh>,
+        opening: Opening,
+        outgoing: Outgoing,
+        applied: mpsc::UnboundedSender<Input>,
+        orders: mpsc::Sender<Order>,
+    ) -> Result<Link, String> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let mut nonce = [0; 32];
+        getrandom::fill(&mut nonce).map_err(|error| format!("no randomness: {error}"))?;
+        let inviter = match &opening.side {
+            Side::Dialled { token: Some(token), .. } => Some(token.inviter),
+            _ => None,
+        };
+        let compare_every = u64::try_from(mesh.rules.compare_every.as_millis()).unwrap_or(u64::MAX);
+        let session = Session::new(Setup {
+            key: mesh.me.key.clone(),
+            instance: mesh.me.instance,
+            agent: mesh.me.agent.clone(),
+            side: opening.side,
+            nonce,
+            binding: opening.binding.unwrap_or([0; 32]),
+            compare_every,
+        });
+        Ok(Link {
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            url: opening.url,
+            stop: opening.stop,
+            spaces: mesh.namespaces.shared(),
+            orders,
+            session,
+            outbox: Outbox::start(outgoing, &mesh.tasks, mesh.rules.cut_after),
+            inviter,
+            noted: 0,
+            address: opening.address,
+            mesh,
+            applied,
+            applying: 0,
+            questions: BTreeMap::new(),
+            asked: 0,
+            heard: Instant::now(),
+            pinged: None,
+            peer: None,
+        })
+    }
+
     async fn talk(
         &mut self,
         incoming: &mut Incoming,
         results: &mut mpsc::UnboundedReceiver<Input>,
+        orders: &mut mpsc::Receiver<Order>,
     ) -> End {
+        let mut changed = self.mesh.namespaces.changed();
         let (commits, mut news) = mpsc::channel(64);
-        let _listeners = listen(&self.mesh, &commits);
+        let _listeners = listen(&self.spaces, &commits);
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut pings = interval(self.mesh.rules.ping_every);
         let (stop, started) = (self.stop.clone(), Instant::now());
-        let mut heard = Instant::now();
         loop {
             if let Err(end) = self.carry_out().await {
                 return end;
             }
             let outbox = self.outbox.clone();
-            let may_read = self.applying < APPLYING_MAX
-                && outbox.bytes() <= 2 * self.mesh.rules.outbox_bytes_max;
+            let may_read = self.may_read();
             let bulk_waits = self.session.has_bulk();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {
                     let whole = self.mesh.stop.is_cancelled();
-                    return if whole { End::Stopping } else { End::Duplicate };
+                    let replaced = self.peer.is_some_and(|node| !self.mesh.is_current(&node, self.number));
+                    return match (whole, replaced) {
+                        (true, _) => End::Stopping,
+                        (false, true) => End::Duplicate,
+                        (false, false) => End::Ended,
+                    };
+                }
+                Ok(()) = changed.changed() => return End::Anew,
+                Some(order) = orders.recv() => {
+                    if let Err(end) = self.on_order(order) {
+                        return end;
+                    }
                 }
                 Some(input) = results.recv() => {
                     self.applying -= 1;
                     self.handle(input);
                 }
-                Some((namespace, commit)) = news.recv() => self.on_commit(&namespace, &commit),
+                Some((namespace, heard)) = news.recv() => match heard {
+                    Some(news) => self.on_news(&namespace, &news),
+                    None => self.on_missed(namespace),
+                },
                 frame = incoming.next(), if may_read => {
-                    heard = Instant::now();
+                    self.heard = Instant::now();
                     if let Err(end) = self.on_frame(frame) {
                         return end;
                     }
@@ -162,17 +277,42 @@ impl Link {
                     if self.peer.is_none() && started.elapsed() > self.mesh.rules.hello_within {
                         return End::Lost("the other side did not greet in time".into());
                     }
-                    if may_read && heard.elapsed() > self.mesh.rules.ping_every * 2 {
-                        return End::Lost("two pings were not answered".into());
+                    if let Err(end) = self.look_for_stalls() {
+                        return end;
                     }
                 }
-                _ = pings.tick() => { self.outbox.send(Frame::Ping); }
+                _ = pings.tick() => {
+                    self.pinged.get_or_insert_with(Instant::now);
+                    self.outbox.send(Frame::Ping);
+                }
             }
         }
     }
 
+    fn may_read(&self) -> bool {
+        self.applying < APPLYING_MAX && self.outbox.bytes() <= 2 * self.mesh.rules.outbox_bytes_max
+    }
+
     fn handle(&mut self, input: Input) {
-        self.session.handle(input, &Stores(&self.mesh.spaces), clock::steady());
+        self.session.handle(input, &Stores(&self.spaces), clock::steady());
+    }
+
+    fn on_order(&mut self, order: Order) -> Result<(), End> {
+        match order {
+            Order::Tell(notes) => self.handle(Input::Tell(notes)),
+            Order::Ask(question) if self.questions.len() < QUESTIONS_MAX => {
+                self.asked += 1;
+                let Question { namespace, key, version, answer } = question;
+                self.questions.retain(|_, waiting| !waiting.is_closed());
+                self.questions.insert(self.asked, answer);
+                self.handle(Input::Ask { question: self.asked, namespace, key, version });
+            }
+            // The question is dropped, and with it the hope of an answer.
+            Order::Ask(_) => {}
+            Order::GreetAnew => return Err(End::Anew),
+            Order::Remove => return Err(End::Removed),
+        }
+        Ok(())
     }
 
     fn on_frame(&mut self, frame: Option<Result<Frame, String>>) -> Result<(), End> {
@@ -184,13 +324,24 @@ impl Link {
                 }
                 Err(refusal) => Err(self.refuse(&refusal)),
             },
+            Some(Ok(Frame::Pong)) => {
+                if let (Some(pinged), Some(node)) = (self.pinged.take(), self.peer) {
+                    let took = pinged.elapsed();
+                    self.mesh.if_current(node, self.number, |e| e.round_trip = Some(took));
+                }
+                Ok(())
+            }
             Some(Ok(Frame::Ping | Frame::Alive)) => Ok(()),
             Some(Ok(Frame::Stray(what))) => {
                 let words = format!("{what}; nodes speak binary messages only");
                 Err(self.refuse(&Refusal::new(Code::BadFrame, words)))
             }
+            Some(Ok(Frame::Close(DUPLICATE, _))) => Err(End::Duplicate),
             Some(Ok(Frame::Close(code, reason))) => {
-                let words = format!("the peer closed: {code} {reason}");
+                let words = match self.session.complaint() {
+                    Some(complaint) => format!("the peer closed: {code} {reason}: {complaint}"),
+                    None => format!("the peer closed: {code} {reason}"),
+                };
                 Err(if code < REJECTED { End::Lost(words) } else { End::Rejected(words) })
             }
             Some(Err(error)) => Err(End::Lost(error)),
@@ -203,35 +354,51 @@ impl Link {
         self.mesh.metrics.peer_refused(refusal.code);
         let (code, message) = (refusal.code.as_str().to_owned(), refusal.message.clone());
         self.outbox.send(Frame::Message(Message::Refused { code, message }.encode().into()));
+        if refusal.code == Code::SameNode {
+            match self.session.is_itself() {
+                true => return End::Itself,
+                false => tracing::error!(node = %self.mesh.node, "{refusal}"),
+            }
+        }
         End::Refused(refusal.clone())
     }
 
-    fn on_commit(&mut self, namespace: &Namespace, commit: &News) {
-        let News::Commit(published) = commit else { return };
-        let commit = &published.commit;
-        let made: Vec<Event> = commit
-            .changes
-            .iter()
-            .filter(|change| change.local)
-            .flat_map(|change| change.made.iter().cloned())
-            .collect();
-        if !made.is_empty() {
-            self.handle(Input::Made {
-                namespace: namespace.clone(),
-                sequence: commit.counts.last_sequence,
-                root: commit.root,
-                events: made,
-                room: self.outbox.bytes() < self.mesh.rules.outbox_bytes_max,
-            });
-        }
-        for raised in
-            commit.changes.iter().filter_map(|change: &KeyChange| change.conflict.as_ref())
-        {
-            let first =
-                self.mesh.spaces.get(namespace).is_some_and(|space| !space.heard(&raised.id));
-            if first {
-                self.handle(Input::Conflict(note(namespace, raised)));
+    /// Notices a peer that makes no progress, and ends the link if that lasts.
+    fn look_for_stalls(&mut self) -> Result<(), End> {
+        let (Some(node), now) = (self.peer, clock::steady()) else { return Ok(()) };
+        let heard =
+            now.saturating_sub(u64::try_from(self.heard.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let standings = self.session.standings(&Stores(&self.spaces));
+        let progress = Progress {
+            writing_since: self.outbox.stuck_since(),
+            heard: self.may_read().then_some(heard),
+            unacked_since: standings.iter().filter_map(|(_, s)| s.waiting_since).min(),
+        };
+        let stall = progress.stall(now, self.mesh.rules.stall_after);
+        let mut told = false;
+        self.mesh.if_current(node, self.number, |entry| {
+            told = entry.stall.map(|stall| stall.blocked) != stall.map(|stall| stall.blocked);
+            entry.stall = stall;
+        });
+        if told {
+            match stall {
+                Some(stall) => {
+                    self.mesh.metrics.stalls.inc();
+                    let behind: u64 = standings.iter().map(|(_, s)| s.behind).sum();
+                    let waits_for = stall.blocked.words();
+                    tracing::warn!(peer = %self.name(), behind, "stalled: it waits for {waits_for}");
+                }
+                None => tracing::info!(peer = %self.name(), "makes progress again"),
             }
+            self.publish(true);
+        }
+        match progress.stall(now, self.mesh.rules.cut_after) {
+            Some(stall) => {
+                let (after, words) =
+                    (now.saturating_sub(stall.since) / 1000, stall.blocked.words());
+                Err(End::Lost(format!("no progress for {after} s: it waited for {words}")))
+            }
+            None => Ok(()),
         }
     }
 
@@ -243,7 +410,7 @@ impl Link {
                 if !self.session.has_bulk() || self.outbox.bytes() > BULK_WAITING_MAX {
                     break;
                 }
-                self.session.more(&Stores(&self.mesh.spaces), BULK_BYTES);
+                self.session.more(&Stores(&self.spaces), BULK_BYTES);
                 continue;
             }
             for output in outputs {
@@ -262,9 +429,33 @@ impl Link {
                     return Err(End::Lost("the connection ended".into()));
                 }
             }
+            Output::Admit { node, claimed } => {
+                let (inviter, address) = (self.inviter, self.address);
+                let candidate = Candidate { node, claimed, inviter, address };
+                self.noted = self.mesh.spreads();
+                let input = match self.mesh.admit(&candidate) {
+                    Ok(admitted) => Input::Admitted(Box::new(admitted)),
+                    Err(refusal) => Input::Rejected(refusal),
+                };
+                self.handle(input);
+            }
+            Output::Notes(notes) => {
+                if let Some(node) = self.session.node() {
+                    self.mesh.learn(notes, node);
+                }
+            }
             Output::Apply { ticket, events } => self.apply(ticket, events).await?,
+            Output::Forget { namespace, keys } => self.forget(&namespace, keys).await?,
+            Output::Bury { namespace, key, last } => self.bury(&namespace, key, last).await?,
+            Output::Replace { namespace, key, last } => self.replace(&namespace, key, last).await?,
+            Output::Holds { question, held } => {
+                if let Some(answer) = self.questions.remove(&question) {
+                    // Who asked may have gone.
+                    let _ = answer.send(held);
+                }
+            }
             Output::Heard(conflict) => {
-                self.mesh.spaces.values().for_each(|space| space.hear(conflict));
+                self.spaces.values().for_each(|space| space.hear(conflict));
             }
             Output::Warn(words) => {
                 self.mesh.metrics.peer_warnings.inc();
@@ -275,33 +466,48 @@ impl Link {
         Ok(())
     }
 
-    async fn apply(&mut self, ticket: Ticket, events: Vec<Event>) -> Result<(), End> {
-        let Some(space) = self.mesh.spaces.get(&ticket.namespace).cloned() else { return Ok(()) };
-        let keys = events.iter().map(|event| event.key.clone()).collect();
-        self.applying += 1;
-        let applied = self.applied.clone();
-        let done = Box::new(move |outcome: Result<Vec<Received>, Refusal>| {
-            let outcomes = outcome.unwrap_or_else(|refusal| vec![Received::Refused(refusal)]);
-            let _ = applied.send(Input::Applied { ticket, keys, outcomes });
-        });
-        let task = Task::Remote { events, done };
-        let sent = space.store.submit(task).await;
-        sent.map_err(|_| End::Stopping)
-    }
-
     /// Enters the mesh once the peer has greeted.
     fn greet(&mut self) -> Result<(), End> {
         let (None, Some(peer)) = (self.peer, self.session.peer()) else { return Ok(()) };
-        let node = peer.node;
-        if !self.mesh.enter(node, self) {
+        let (node, agent) = (peer.node, peer.agent.clone());
+        let Some(spreads) = self.mesh.enter(node, &agent, self) else {
             return Err(End::Duplicate);
+        };
+        if spreads != self.noted {
+            // Something was heard while the two greeted, when this link could not be told.
+            let notes = self.mesh.roster().members.notes();
+            self.handle(Input::Tell(notes));
         }
         self.peer = Some(node);
-        tracing::info!(peer = %self.name(), agent = peer.agent, "connected");
+        tracing::info!(peer = %self.name(), agent, "connected");
+        self.publish(true);
+        for (namespace, standing) in self.session.standings(&Stores(&self.spaces)) {
+            let Some(space) = self.spaces.get(&namespace) else { continue };
+            let agreed = space.marks().agreed(&node);
+            if !standing.away && agreed.is_some_and(|at| at < space.store.forgotten_high()) {
+                // Something was forgotten while the two greeted: the peer has to be told that it was
+                // away. From now on it holds back what is forgotten.
+                return Err(End::Anew);
+            }
+            if standing.away {
+                tracing::warn!(
+                    peer = %self.name(),
+                    %namespace,
+                    "the peer was away for longer than mesh.expire: what it changed meanwhile comes back"
+                );
+            }
+            let differs = space.policy().differs(&standing.policy);
+            if !differs.is_empty() {
+                tracing::warn!(
+                    peer = %self.name(),
+                    %namespace,
+                    "the two nodes are configured differently here: {}",
+                    differs.join(", ")
+                );
+            }
+        }
         if let Some(url) = &self.url {
-            self.mesh.note(url, |info| {
-                (info.node, info.error) = (Some(node), None);
-            });
+            self.mesh.note(url, |dialled| (dialled.node, dialled.error) = (Some(node), None));
         }
         Ok(())
     }
@@ -309,39 +515,48 @@ impl Link {
     /// Shows every namespace where this peer stands, or that it is gone.
     fn publish(&self, connected: bool) {
         let Some(node) = self.peer else { return };
-        self.mesh.if_current(node, self.number, || self.set_standings(node, connected));
-    }
-
-    fn set_standings(&self, node: NodeId, connected: bool) {
-        for (namespace, standing) in self.session.standings(&Stores(&self.mesh.spaces)) {
-            if let Some(space) = self.mesh.spaces.get(&namespace) {
-                let standing = PeerStanding { standing, url: self.url.clone() };
-                space.set_peer(node, connected.then_some(standing));
+        let standings = self.session.standings(&Stores(&self.spaces));
+        self.mesh.if_current(node, self.number, |entry| {
+            for (namespace, standing) in standings {
+                if let Some(space) = self.spaces.get(&namespace) {
+                    let (url, stall) = (self.url.clone(), entry.stall);
+                    let standing = PeerStanding { standing, url, stall };
+                    space.set_peer(node, connected.then_some(standing));
+                }
             }
-        }
+        });
     }
 
     fn say_goodbye(&mut self, end: &End) {
         let (code, reason) = match end {
             End::Stopping => (4000, "shutting down"),
-            End::Duplicate => (4003, "another connection to this node stays"),
-            End::Refused(refusal) if refusal.code == Code::Unsupported => {
-                (4500, "no common protocol version; the last message says more")
-            }
-            End::Refused(_) => (4502, "refused; the last message says why"),
+            End::Ended => (4002, "this node has ended the link"),
+            End::Anew => (4001, "what is shared has changed; greet anew"),
+            End::Duplicate => (DUPLICATE, "another connection to this node stays"),
+            End::Removed => (4503, "removed from the mesh"),
+            End::Itself => (4504, "a node does not talk to itself"),
+            End::Refused(refusal) => match refusal.code {
+                Code::Unsupported => {
+                    (4500, "no common protocol version; the last message says more")
+                }
+                Code::NotAMember => (4501, "not a member of this mesh"),
+                Code::SameNode => (4504, "a copy of this node"),
+                _ => (4502, "refused; the last message says why"),
+            },
             End::Lost(_) | End::Rejected(_) => (1000, ""),
         };
         self.outbox.send(Frame::Close(code, reason.into()));
         self.publish(false);
+        let why = one_line(&end.to_string());
         if let Some(node) = self.peer {
-            self.mesh.leave(node, self.number);
+            self.mesh.leave(node, self.number, Some(why.clone()));
         }
-        let (why, waiting) = (one_line(&end.to_string()), figure(self.outbox.bytes()));
+        let waiting = figure(self.outbox.bytes());
         tracing::info!(peer = %self.name(), waiting, "link ended: {why}");
     }
 
     fn name(&self) -> String {
-        match (&self.peer, &self.url) {
+        match (self.session.node(), &self.url) {
             (Some(node), _) => node.to_string()[..8].to_owned(),
             (None, Some(url)) => url.clone(),
             (None, None) => "unknown".to_owned(),
@@ -349,22 +564,21 @@ impl Link {
     }
 }
 
-/// Forwards what happens in every namespace. A link that lags misses commits; the next comparison of
-/// digests finds what they held.
-fn listen(mesh: &Mesh, commits: &mpsc::Sender<(Namespace, Arc<News>)>) -> JoinSet<()> {
+/// Forwards what happens in every namespace. A link that lags misses commits (None); the next comparison
+/// of digests finds what they held.
+fn listen(spaces: &Spaces, commits: &mpsc::Sender<(Namespace, Option<Arc<News>>)>) -> JoinSet<()> {
     let mut listeners = JoinSet::new();
-    for space in mesh.spaces.values() {
+    for space in spaces.values() {
         let (mut news, name, commits) = (space.listen(), space.name.clone(), commits.clone());
         listeners.spawn(async move {
             loop {
-                match news.recv().await {
-                    Ok(commit) => {
-                        if commits.send((name.clone(), commit)).await.is_err() {
-                            return;
-                        }
-                    }
-                    Err(RecvError::Lagged(_)) => {}
+                let heard = match news.recv().await {
+                    Ok(commit) => Some(commit),
+                    Err(RecvError::Lagged(_)) => None,
                     Err(RecvError::Closed) => return,
+                };
+                if commits.send((name.clone(), heard)).await.is_err() {
+                    return;
                 }
             }
         });
@@ -372,97 +586,50 @@ fn listen(mesh: &Mesh, commits: &mpsc::Sender<(Namespace, Arc<News>)>) -> JoinSe
     listeners
 }
 
-fn note(namespace: &Namespace, raised: &Raised) -> ConflictNote {
-    ConflictNote {
-        namespace: namespace.clone(),
-        key: raised.key.clone(),
-        id: raised.id,
-        base: raised.base,
-        sides: raised
-            .sides
-            .iter()
-            .map(|side| ConflictSide {
-                version: side.version,
-                branch: side.address.branch,
-                origin: side.origin,
-            })
-            .collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use futures_util::{SinkExt, sink, stream};
-    use keepboth_core::wire::{Hello, PROTOCOL};
+    use tempfile::TempDir;
 
-    use super::super::Rules;
     use super::*;
-    use crate::metrics::Metrics;
+    use crate::peers::testing;
 
-    fn mesh() -> Arc<Mesh> {
-        let long = Duration::from_secs(3_600);
-        let rules = Rules {
-            reconnect_min: long,
-            reconnect_max: long,
-            compare_every: long,
-            outbox_bytes_max: 1,
-            ping_every: long,
-            hello_within: long,
-        };
-        let (node, metrics) = (NodeId([1; 32]), Arc::new(Metrics::default()));
-        Mesh::new(node, BTreeMap::new(), rules, CancellationToken::new(), metrics)
+    fn opening() -> Opening {
+        let (side, stop) = (Side::Answered, CancellationToken::new());
+        Opening { url: None, side, address: None, binding: None, stop }
     }
 
     #[tokio::test]
     async fn a_link_to_a_peer_that_takes_nothing_more_ends_although_the_peer_goes_on_living() {
-        let hello = Message::Hello(Hello {
-            protocol: PROTOCOL,
-            protocol_min: PROTOCOL,
-            node: NodeId([2; 32]),
-            agent: "a test".into(),
-            spaces: Vec::new(),
-        });
-        let greeting = stream::iter([Ok(Frame::Message(hello.encode().into()))]);
-        let incoming = Box::pin(greeting.chain(stream::pending()));
+        let folder = TempDir::new().expect("a folder");
         let outgoing = sink::unfold((), |(), _: Frame| async { Err("broken".to_owned()) });
-        let link = run(mesh(), None, (incoming, Box::pin(outgoing)));
+        let incoming = Box::pin(stream::pending());
+        let link = run(testing::mesh(folder.path()), opening(), (incoming, Box::pin(outgoing)));
         let ended = timeout(Duration::from_secs(10), link).await;
         let (peer, end) = ended.expect("an end in time");
         assert!(matches!(end, End::Lost(_)), "{end} {peer:?}");
     }
 
-    #[test]
-    fn a_link_that_was_replaced_says_no_more_where_the_peer_stands() {
-        let (mesh, peer) = (mesh(), NodeId([2; 32]));
-        let link = |number| {
-            let mesh = mesh.clone();
+    #[tokio::test]
+    async fn a_link_that_was_replaced_says_no_more_where_the_peer_stands() {
+        let folder = TempDir::new().expect("a folder");
+        let (mesh, peer) = (testing::mesh(folder.path()), NodeId([2; 32]));
+        let link = || {
             let outgoing = sink::drain().sink_map_err(|never| match never {});
-            let outbox = Outbox::start(Box::pin(outgoing), &mesh.tasks);
-            Link {
-                number,
-                url: None,
-                stop: CancellationToken::new(),
-                session: Session::new(mesh.node, "a test", Vec::new(), 1),
-                outbox,
-                mesh,
-                applied: mpsc::unbounded_channel().0,
-                applying: 0,
-                peer: None,
-            }
+            let (applied, orders) = (mpsc::unbounded_channel().0, mpsc::channel(1).0);
+            let link = Link::new(mesh.clone(), opening(), Box::pin(outgoing), applied, orders);
+            link.expect("a link")
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let _inside = runtime.enter();
-        let (old, new) = (link(1), link(2));
-        assert!(mesh.enter(peer, &old) && mesh.enter(peer, &new));
+        let (old, new) = (link(), link());
+        assert!(mesh.enter(peer, "old", &old).is_some());
+        assert!(mesh.enter(peer, "new", &new).is_some());
         assert!(old.stop.is_cancelled() && !new.stop.is_cancelled());
-        mesh.leave(peer, 1);
+        mesh.leave(peer, old.number, None);
         let (mut by_old, mut by_new) = (false, false);
-        mesh.if_current(peer, 1, || by_old = true);
-        mesh.if_current(peer, 2, || by_new = true);
+        mesh.if_current(peer, old.number, |_| by_old = true);
+        mesh.if_current(peer, new.number, |_| by_new = true);
         assert!(!by_old && by_new);
-        mesh.leave(peer, 2);
+        mesh.leave(peer, new.number, None);
         assert!(!mesh.is_connected(&peer));
     }
 }

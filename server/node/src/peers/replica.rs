@@ -1,15 +1,14 @@
 //! What a link reads of this node's stores.
 
-use keepboth_core::digest::Digest;
+use keepboth_core::digest::{Digest, FANOUT, Prefix};
+use keepboth_core::history::History;
 use keepboth_core::ids::VersionId;
 use keepboth_core::name::{Key, Namespace};
 use keepboth_core::refusal::{Code, Refusal};
-use keepboth_core::session::Replica;
+use keepboth_core::session::{Entry, Held, Histories, Replica};
 use keepboth_core::version::Event;
-use keepboth_core::wire::KeyTips;
 
-use super::Spaces;
-use crate::namespace::Space;
+use crate::namespace::{Space, Spaces};
 
 /// The shared namespaces, as a session reads them.
 pub struct Stores<'s>(pub &'s Spaces);
@@ -28,22 +27,41 @@ impl Replica for Stores<'_> {
         self.space(namespace).map(|space| space.store.root()).unwrap_or_default()
     }
 
-    fn branches(&self, namespace: &Namespace) -> Vec<Digest> {
-        self.space(namespace).map(|space| space.store.branches()).unwrap_or_default()
+    fn sequence(&self, namespace: &Namespace) -> u64 {
+        self.space(namespace).map(|space| space.store.counts().last_sequence).unwrap_or_default()
     }
 
-    fn buckets(&self, namespace: &Namespace, branch: u16) -> Vec<Digest> {
-        self.space(namespace).map(|space| space.store.buckets(branch)).unwrap_or_default()
+    fn sequence_of(&self, namespace: &Namespace, root: &Digest) -> Option<u64> {
+        self.space(namespace).ok()?.store.sequence_of(root)
     }
 
-    fn bucket_keys(&self, namespace: &Namespace, bucket: u16) -> Result<Vec<KeyTips>, Refusal> {
-        let keys = self.space(namespace)?.store.snapshot().bucket_keys(bucket)?;
-        Ok(keys.into_iter().map(|(key, tips)| KeyTips { key, tips: tips.to_vec() }).collect())
+    fn children(&self, namespace: &Namespace, prefix: Prefix) -> Result<[Digest; FANOUT], Refusal> {
+        self.space(namespace)?.store.snapshot().children(prefix)
     }
 
-    fn tips(&self, namespace: &Namespace, key: &Key) -> Result<Vec<VersionId>, Refusal> {
-        let state = self.space(namespace)?.store.snapshot().state(key)?;
-        Ok(state.map(|state| state.view.tips.to_vec()).unwrap_or_default())
+    fn entries(
+        &self,
+        namespace: &Namespace,
+        prefix: Prefix,
+        most: usize,
+    ) -> Result<Option<Vec<Entry>>, Refusal> {
+        self.space(namespace)?.store.snapshot().entries(prefix, most)
+    }
+
+    fn key_of(&self, namespace: &Namespace, hash: &[u8; 16]) -> Result<Option<Key>, Refusal> {
+        self.space(namespace)?.store.snapshot().key_of_hash(hash)
+    }
+
+    fn held(&self, namespace: &Namespace, key: &Key) -> Result<Option<Held>, Refusal> {
+        self.space(namespace)?.store.snapshot().held(key)
+    }
+
+    fn history(&self, namespace: &Namespace, key: &Key) -> Result<Option<History>, Refusal> {
+        self.space(namespace)?.store.snapshot().load_history(key)
+    }
+
+    fn known(&self, namespace: &Namespace, key: &Key) -> Result<Vec<VersionId>, Refusal> {
+        self.space(namespace)?.store.snapshot().known(key)
     }
 
     fn missing(
@@ -51,11 +69,20 @@ impl Replica for Stores<'_> {
         namespace: &Namespace,
         key: &Key,
         have: &[VersionId],
-    ) -> Result<Vec<Event>, Refusal> {
-        self.space(namespace)?.store.snapshot().missing(key, have)
+        known: &[VersionId],
+        after: Option<u64>,
+        bytes: usize,
+    ) -> Result<(Vec<Event>, Option<u64>), Refusal> {
+        self.space(namespace)?.store.snapshot().missing_page(key, have, known, after, bytes)
     }
 
-    fn value_bytes_max(&self, namespace: &Namespace) -> usize {
-        self.space(namespace).map(|space| space.bounds.value_bytes_max).unwrap_or_default()
+    fn page(
+        &self,
+        namespace: &Namespace,
+        first: [u8; 16],
+        last: [u8; 16],
+        bytes: usize,
+    ) -> Result<Histories, Refusal> {
+        self.space(namespace)?.store.snapshot().page(first, last, bytes)
     }
 }

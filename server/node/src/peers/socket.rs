@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,16 +10,17 @@ use futures_util::{Sink, SinkExt, Stream, StreamExt, future};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
-/// How long one frame may take to be written.
-const WRITE_WITHIN: Duration = Duration::from_secs(30);
+use crate::clock;
 
 /// What goes over a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
     /// A message of the protocol.
     Message(Bytes),
-    /// A sign of life.
+    /// A sign of life, which the other side answers.
     Ping,
+    /// The answer to a ping.
+    Pong,
     /// Anything else that shows that the other side lives.
     Alive,
     /// The end, with code and reason.
@@ -40,7 +41,8 @@ pub fn answered(socket: axum::extract::ws::WebSocket) -> (Incoming, Outgoing) {
     let incoming = stream.map(|message| match message {
         Ok(Message::Binary(bytes)) => Ok(Frame::Message(bytes)),
         Ok(Message::Text(_)) => Ok(Frame::Stray("a text frame")),
-        Ok(Message::Ping(_) | Message::Pong(_)) => Ok(Frame::Alive),
+        Ok(Message::Pong(_)) => Ok(Frame::Pong),
+        Ok(Message::Ping(_)) => Ok(Frame::Alive),
         Ok(Message::Close(close)) => {
             Ok(close.map_or_else(gone, |c| Frame::Close(c.code, c.reason.to_string())))
         }
@@ -52,7 +54,9 @@ pub fn answered(socket: axum::extract::ws::WebSocket) -> (Incoming, Outgoing) {
             Frame::Close(code, reason) => {
                 Message::Close(Some(CloseFrame { code, reason: reason.into() }))
             }
-            Frame::Ping | Frame::Alive | Frame::Stray(_) => Message::Ping(Bytes::new()),
+            Frame::Ping | Frame::Pong | Frame::Alive | Frame::Stray(_) => {
+                Message::Ping(Bytes::new())
+            }
         })
     });
     (Box::pin(incoming), Box::pin(outgoing))
@@ -69,7 +73,8 @@ where
     let incoming = stream.map(|message| match message {
         Ok(Message::Binary(bytes)) => Ok(Frame::Message(bytes)),
         Ok(Message::Text(_)) => Ok(Frame::Stray("a text frame")),
-        Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Ok(Frame::Alive),
+        Ok(Message::Pong(_)) => Ok(Frame::Pong),
+        Ok(Message::Ping(_) | Message::Frame(_)) => Ok(Frame::Alive),
         Ok(Message::Close(close)) => {
             Ok(close.map_or_else(gone, |c| Frame::Close(c.code.into(), c.reason.to_string())))
         }
@@ -81,7 +86,9 @@ where
             Frame::Close(code, reason) => {
                 Message::Close(Some(CloseFrame { code: code.into(), reason: reason.into() }))
             }
-            Frame::Ping | Frame::Alive | Frame::Stray(_) => Message::Ping(Bytes::new()),
+            Frame::Ping | Frame::Pong | Frame::Alive | Frame::Stray(_) => {
+                Message::Ping(Bytes::new())
+            }
         })
     });
     (Box::pin(incoming), Box::pin(outgoing))
@@ -95,28 +102,48 @@ fn gone() -> Frame {
 #[derive(Clone)]
 pub struct Outbox {
     queue: mpsc::UnboundedSender<Frame>,
-    bytes: Arc<AtomicUsize>,
-    room: Arc<Notify>,
+    waiting: Arc<Waiting>,
+}
+
+/// What the two ends of an outbox share.
+#[derive(Default)]
+struct Waiting {
+    bytes: AtomicUsize,
+    /// When the queue last began to fill or to move, by the steady clock in milliseconds.
+    moved_at: AtomicU64,
+    room: Notify,
 }
 
 impl Outbox {
-    /// Starts the task that writes; it ends after a close frame, an error or with the last sender.
-    pub fn start(outgoing: Outgoing, tasks: &tokio_util::task::TaskTracker) -> Outbox {
+    /// Starts the task that writes; it ends after a close frame, an error, when a frame could not be
+    /// written `within` that time, or with the last sender.
+    pub fn start(
+        outgoing: Outgoing,
+        tasks: &tokio_util::task::TaskTracker,
+        within: Duration,
+    ) -> Outbox {
         let (queue, frames) = mpsc::unbounded_channel();
-        let outbox = Outbox { queue, bytes: Arc::default(), room: Arc::default() };
-        tasks.spawn(write(frames, outgoing, outbox.bytes.clone(), outbox.room.clone()));
+        let outbox = Outbox { queue, waiting: Arc::default() };
+        tasks.spawn(write(frames, outgoing, outbox.waiting.clone(), within));
         outbox
     }
 
     /// Adds a frame. False if the connection is gone.
     pub fn send(&self, frame: Frame) -> bool {
-        self.bytes.fetch_add(length(&frame), Ordering::AcqRel);
+        if self.waiting.bytes.fetch_add(length(&frame), Ordering::AcqRel) == 0 {
+            self.waiting.moved_at.store(clock::steady(), Ordering::Release);
+        }
         self.queue.send(frame).is_ok()
     }
 
     /// Bytes that wait.
     pub fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Acquire)
+        self.waiting.bytes.load(Ordering::Acquire)
+    }
+
+    /// Since when bytes wait and none was written, by the steady clock in milliseconds.
+    pub fn stuck_since(&self) -> Option<u64> {
+        (self.bytes() > 0).then(|| self.waiting.moved_at.load(Ordering::Acquire))
     }
 
     /// Waits until nothing more can be written: the connection broke, or the other side does not read.
@@ -126,7 +153,7 @@ impl Outbox {
 
     /// Waits until something was written.
     pub async fn moved(&self) {
-        self.room.notified().await;
+        self.waiting.room.notified().await;
     }
 }
 
@@ -137,27 +164,31 @@ fn length(frame: &Frame) -> usize {
     }
 }
 
-/// Writes what is ready and flushes once.
+/// Writes what is ready and flushes once. Bytes count as waiting until they are flushed.
 async fn write(
     mut frames: mpsc::UnboundedReceiver<Frame>,
     mut outgoing: Outgoing,
-    bytes: Arc<AtomicUsize>,
-    room: Arc<Notify>,
+    waiting: Arc<Waiting>,
+    within: Duration,
 ) {
     let mut ready = Vec::new();
     while frames.recv_many(&mut ready, 64).await > 0 {
+        let mut size = 0;
         for frame in ready.drain(..) {
-            let (size, last) = (length(&frame), matches!(frame, Frame::Close(..)));
-            let fed = timeout(WRITE_WITHIN, outgoing.feed(frame)).await;
-            bytes.fetch_sub(size, Ordering::AcqRel);
+            size += length(&frame);
+            let last = matches!(frame, Frame::Close(..));
+            let fed = timeout(within, outgoing.feed(frame)).await;
+            waiting.moved_at.store(clock::steady(), Ordering::Release);
             if last || !matches!(fed, Ok(Ok(()))) {
-                let _ = timeout(WRITE_WITHIN, outgoing.close()).await;
+                let _ = timeout(within, outgoing.close()).await;
                 return;
             }
         }
-        if !matches!(timeout(WRITE_WITHIN, outgoing.flush()).await, Ok(Ok(()))) {
+        if !matches!(timeout(within, outgoing.flush()).await, Ok(Ok(()))) {
             return;
         }
-        room.notify_one();
+        waiting.moved_at.store(clock::steady(), Ordering::Release);
+        waiting.bytes.fetch_sub(size, Ordering::AcqRel);
+        waiting.room.notify_one();
     }
 }

@@ -5,6 +5,9 @@ use keepboth_core::name::{Address, Key, Name, Namespace};
 use keepboth_core::value::{Kind, Value};
 use keepboth_core::version::{Change, Parents};
 
+use super::held::HeldAt;
+use super::members::{Acks, Held, Members, Reached, Stalled};
+
 /// What stands after `ok`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
@@ -12,10 +15,10 @@ pub enum Answer {
     Hello(Hello),
     /// To `get` and `get_version`.
     Object(Object),
-    /// To `put`, `delete`, `revert`, `resolve` and `restore`.
-    Written(Written),
-    /// To `batch`: one entry for each operation, in order.
-    Batch(Vec<Written>),
+    /// To `put`, `delete`, `revert`, `resolve` and `restore`; how far it has come if that was waited for.
+    Written(Written, Option<Reached>),
+    /// To `batch`: one entry for each operation, in order, and how far all of them have come.
+    Batch(Vec<Written>, Option<Reached>),
     /// To `list`; `next` is a key.
     List(Page<Listed, Key>),
     /// To `history`; `next` is a version.
@@ -35,6 +38,80 @@ pub enum Answer {
     Unwatch,
     /// To `status`.
     Status(Status),
+    /// To `ns_info`.
+    NsInfo(Box<NamespaceInfo>),
+    /// To `ns_add`.
+    NsAdded {
+        /// The namespace.
+        ns: Namespace,
+        /// Its store.
+        store: StoreId,
+        /// False if it was there before.
+        added: bool,
+    },
+    /// To `ns_rm`.
+    NsRemoved {
+        /// The namespace.
+        ns: Namespace,
+        /// Where its database is now, at the server.
+        file: String,
+    },
+    /// To `reload`.
+    Reloaded(Reloaded),
+    /// To `purge`.
+    Purged {
+        /// The namespace.
+        ns: Namespace,
+        /// The key.
+        key: Key,
+    },
+    /// To `quarantine`.
+    Quarantine(Page<Held, HeldAt>),
+    /// To `judge`.
+    Judged {
+        /// The namespace.
+        ns: Namespace,
+        /// The key.
+        key: Key,
+        /// The version.
+        version: VersionId,
+        /// Whether readers see it from now on.
+        admitted: bool,
+    },
+    /// To `quarantine_retry`.
+    Retried {
+        /// The namespace.
+        ns: Namespace,
+        /// Versions that readers see from now on.
+        admitted: u64,
+        /// Versions that stay in quarantine.
+        held: u64,
+    },
+    /// To `acks`.
+    Acks(Acks),
+    /// To `peers`.
+    Peers(Members),
+    /// To `peer_invite`.
+    Invited {
+        /// What the new node shows, once.
+        token: String,
+        /// Until when, in milliseconds since 1970.
+        expires: u64,
+    },
+    /// To `peer_add`.
+    PeerAdded {
+        /// The node.
+        node: NodeId,
+        /// False if it was a member with the same rights.
+        added: bool,
+    },
+    /// To `peer_rm`.
+    PeerRemoved {
+        /// The node.
+        node: NodeId,
+        /// False if it was removed before.
+        removed: bool,
+    },
 }
 
 /// Some of many items.
@@ -53,6 +130,8 @@ pub struct Hello {
     pub version: String,
     /// The node.
     pub node: NodeId,
+    /// True if a copy of the node runs elsewhere.
+    pub twin: bool,
     /// The namespaces that the client may use.
     pub namespaces: Vec<Namespace>,
     /// The bounds that hold here.
@@ -209,6 +288,8 @@ pub struct Status {
     pub node: NodeId,
     /// The program's version.
     pub version: String,
+    /// True if a copy of the node runs elsewhere.
+    pub twin: bool,
     /// Seconds since the server started.
     pub uptime_s: u64,
     /// The namespaces.
@@ -234,12 +315,71 @@ pub struct NamespaceStatus {
     pub conflicts: u64,
     /// Keys in the trash.
     pub trash: u64,
+    /// Versions in quarantine.
+    pub quarantined: u64,
     /// The store's count of changes.
     pub sequence: u64,
     /// The store.
     pub store: StoreId,
     /// Where each peer stands.
     pub peers: Vec<PeerStatus>,
+}
+
+/// All about one namespace.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamespaceInfo {
+    /// How it is.
+    pub status: NamespaceStatus,
+    /// How often the store was put back from a backup, from 1.
+    pub epoch: u64,
+    /// `config` or `command`.
+    pub made_by: &'static str,
+    /// True if peers may have it.
+    pub replicate: bool,
+    /// Bytes of its database file.
+    pub file_bytes: u64,
+    /// The bounds that hold in it.
+    pub limits: NamespaceLimits,
+    /// Its plugins, in the order in which they are asked.
+    pub plugins: Vec<String>,
+}
+
+/// The bounds of one namespace; None where there is no bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamespaceLimits {
+    /// Most bytes of one value.
+    pub value_bytes_max: u64,
+    /// Most objects.
+    pub objects_max: Option<u64>,
+    /// Most bytes of all stored values.
+    pub bytes_max: Option<u64>,
+    /// Most writes of clients in a second.
+    pub writes_per_second: Option<u64>,
+    /// Versions of a key whose values are kept.
+    pub history_values: u64,
+    /// Versions of a key whose records are kept.
+    pub history_records: u64,
+    /// Milliseconds for which the last value of a deleted key is kept.
+    pub trash_keep_ms: u64,
+    /// Milliseconds for which a delete is remembered.
+    pub trash_forget_ms: u64,
+}
+
+/// What reading the configuration again has changed. Everything is by name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reloaded {
+    /// Namespaces that are new.
+    pub namespaces_added: Vec<String>,
+    /// Namespaces that are gone.
+    pub namespaces_removed: Vec<String>,
+    /// Namespaces whose plugins or bounds are others.
+    pub namespaces_changed: Vec<String>,
+    /// Peers that are dialled from now on.
+    pub peers_added: Vec<String>,
+    /// Peers that are not dialled any more.
+    pub peers_removed: Vec<String>,
+    /// Settings that were changed in the file and hold only after a restart, as `section.key`.
+    pub restart_needed: Vec<String>,
 }
 
 /// Whether a store has what its peers have.
@@ -277,6 +417,8 @@ pub struct PeerStatus {
     pub agrees: bool,
     /// Changes made here that it has not acknowledged.
     pub behind: u64,
+    /// Why it makes no progress.
+    pub stalled: Option<Stalled>,
     /// The last error, in words.
     pub error: Option<String>,
     /// Milliseconds since 1970 of the last message that it sent.

@@ -3,14 +3,27 @@
 
 use std::str::FromStr;
 
+use keepboth_core::limits::figure;
+use keepboth_core::mesh::{MEMBERS_MAX, NAMESPACES_MAX};
 use keepboth_core::name::{Key, Name, Namespace};
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
 use keepboth_core::write::Condition;
 use serde_json::Value as Json;
 
-use super::request::PutValue;
+use super::held::HeldAt;
+use super::request::{PutValue, Wait, Waiting};
 use super::tree::{Members, Tree, shown};
+
+/// For how long a write or a question waits for members, if nothing else is said, and at the most.
+pub(super) const WAIT_MS: u64 = 5_000;
+pub(super) const WAIT_MS_MAX: u64 = 60_000;
+/// How long an invitation holds, if nothing else is said, at the least and at the most.
+pub(super) const INVITE_MS: u64 = 24 * 60 * 60 * 1_000;
+pub(super) const INVITE_MS_MIN: u64 = 60 * 1_000;
+pub(super) const INVITE_MS_MAX: u64 = 30 * INVITE_MS;
+/// Most members for which a write can wait: a mesh has no more.
+const WAIT_MEMBERS_MAX: u64 = MEMBERS_MAX as u64;
 
 /// The arguments that are not taken yet.
 pub(super) struct Args {
@@ -130,6 +143,90 @@ impl Args {
     /// A whole number that must be there.
     pub(super) fn need_whole(&mut self, field: &str) -> Result<u64, Refusal> {
         self.whole(field, 0)?.ok_or_else(|| self.missing(field))
+    }
+
+    /// A period in milliseconds within these bounds, or None if it is absent.
+    pub(super) fn period(
+        &mut self,
+        field: &str,
+        min: u64,
+        max: u64,
+    ) -> Result<Option<u64>, Refusal> {
+        let Some(tree) = self.members.take(field) else { return Ok(None) };
+        match &tree {
+            Tree::Json(Json::Number(n)) if n.as_u64().is_some_and(|n| (min..=max).contains(&n)) => {
+                Ok(n.as_u64())
+            }
+            _ => {
+                let right = format!("a whole number of milliseconds from {min} to {max}");
+                Err(self.wrong(field, &tree, &right))
+            }
+        }
+    }
+
+    /// `wait` and `wait_ms`: for which members a write waits, if it does.
+    pub(super) fn waiting(&mut self) -> Result<Option<Waiting>, Refusal> {
+        let ms = self.period("wait_ms", 1, WAIT_MS_MAX)?;
+        let wait = match (self.members.take("wait"), ms) {
+            (None, None) => return Ok(None),
+            (None, Some(_)) => return Err(self.bad("wait_ms is there without wait")),
+            (Some(Tree::Json(Json::String(text))), _) if text == "all" => Wait::All,
+            (Some(tree), _) => match &tree {
+                Tree::Json(Json::Number(n))
+                    if n.as_u64().is_some_and(|n| (1..=WAIT_MEMBERS_MAX).contains(&n)) =>
+                {
+                    Wait::Count(usize::try_from(n.as_u64().unwrap_or(1)).unwrap_or(usize::MAX))
+                }
+                _ => {
+                    let right = format!("\"all\" or a whole number from 1 to {WAIT_MEMBERS_MAX}");
+                    return Err(self.wrong("wait", &tree, &right));
+                }
+            },
+        };
+        Ok(Some(Waiting { wait, ms: ms.unwrap_or(WAIT_MS) }))
+    }
+
+    /// The namespaces that a node may have; None for all.
+    pub(super) fn namespaces(&mut self) -> Result<Option<Vec<Namespace>>, Refusal> {
+        if !self.has("namespaces") {
+            return Ok(None);
+        }
+        let items = self.items("namespaces")?;
+        if items.is_empty() {
+            return Err(self.bad("namespaces is empty; leave it out for all"));
+        }
+        if items.len() > NAMESPACES_MAX {
+            let (count, limit) = (figure(items.len()), figure(NAMESPACES_MAX));
+            return Err(self.bad(&format!("namespaces has {count} names, the limit is {limit}")));
+        }
+        let name = |tree| match tree {
+            Tree::Json(Json::String(name)) => Namespace::new(&name),
+            other => Err(self.wrong("namespaces", &other, "an array of texts")),
+        };
+        let mut names = items.into_iter().map(name).collect::<Result<Vec<_>, _>>()?;
+        names.sort();
+        names.dedup();
+        Ok(Some(names))
+    }
+
+    /// A place in a quarantine to go on after.
+    pub(super) fn place(&mut self, field: &str) -> Result<Option<HeldAt>, Refusal> {
+        let Some(text) = self.text(field)? else { return Ok(None) };
+        let place = text.parse();
+        let right = "the `next` of the page before";
+        place.map(Some).map_err(|_| self.wrong(field, &Tree::Json(text.into()), right))
+    }
+
+    /// `verdict`: true for `admit`, false for `discard`.
+    pub(super) fn verdict(&mut self) -> Result<bool, Refusal> {
+        match self.need_text("verdict")?.as_str() {
+            "admit" => Ok(true),
+            "discard" => Ok(false),
+            other => {
+                let tree = Tree::Json(other.into());
+                Err(self.wrong("verdict", &tree, "\"admit\" or \"discard\""))
+            }
+        }
     }
 
     /// The most items of a page. More than a server ever gives means the same as that.

@@ -11,7 +11,9 @@ use keepboth_schema::events::{EventKind, check_request};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value as Json;
 
-use super::args::{Args, did_you_mean};
+use super::args::{
+    Args, INVITE_MS, INVITE_MS_MAX, INVITE_MS_MIN, WAIT_MS, WAIT_MS_MAX, did_you_mean,
+};
 use super::format::Format;
 use super::msgpack;
 use super::request::{BatchOp, Call, METHODS, Request, Resolution};
@@ -100,19 +102,26 @@ fn unknown_method(name: &str) -> Refusal {
 fn fields(method: &str) -> &'static [&'static str] {
     match method {
         "hello" => &["client", "version", "token"],
-        "get" | "conflict" => &["ns", "key"],
-        "put" => &["ns", "key", "value", "if_version"],
-        "delete" => &["ns", "key", "if_version"],
-        "batch" => &["ns", "ops"],
+        "get" | "conflict" | "purge" => &["ns", "key"],
+        "put" => &["ns", "key", "value", "if_version", "wait", "wait_ms"],
+        "delete" => &["ns", "key", "if_version", "wait", "wait_ms"],
+        "batch" => &["ns", "ops", "wait", "wait_ms"],
         "list" => &["ns", "prefix", "after", "limit", "values"],
         "history" => &["ns", "key", "after", "limit"],
-        "get_version" | "restore" => &["ns", "key", "version"],
-        "revert" => &["ns", "key", "version", "if_version"],
-        "conflicts" | "trash" => &["ns", "after", "limit"],
-        "resolve" => &["ns", "key", "value", "side", "if_conflict"],
+        "get_version" => &["ns", "key", "version"],
+        "restore" => &["ns", "key", "version", "wait", "wait_ms"],
+        "revert" => &["ns", "key", "version", "if_version", "wait", "wait_ms"],
+        "conflicts" | "trash" | "quarantine" => &["ns", "after", "limit"],
+        "resolve" => &["ns", "key", "value", "side", "if_conflict", "wait", "wait_ms"],
         "watch" => &["ns", "prefix", "initial", "cursor", "values"],
         "unwatch" => &["sub"],
-        "status" => &["ns"],
+        "status" | "ns_info" | "ns_add" | "ns_rm" | "quarantine_retry" => &["ns"],
+        "judge" => &["ns", "key", "version", "verdict"],
+        "acks" => &["ns", "key", "version", "within_ms"],
+        "peers" => &["after", "limit"],
+        "peer_invite" => &["namespaces", "expires_ms"],
+        "peer_add" => &["node", "namespaces"],
+        "peer_rm" => &["node"],
         _ => &[],
     }
 }
@@ -141,16 +150,18 @@ fn typed_call(format: Format, method: &'static str, arguments: Tree) -> Result<C
         "get" => Call::Get { ns: args.ns()?, key: args.name()? },
         "put" => {
             let (ns, key) = (args.ns()?, args.name()?);
-            Call::Put { ns, key, condition: args.condition()?, value: args.value()? }
+            let (condition, wait) = (args.condition()?, args.waiting()?);
+            Call::Put { ns, key, condition, wait, value: args.value()? }
         }
         "delete" => Call::Delete {
             ns: args.ns()?,
             key: args.name()?,
             condition: args.condition_of_delete()?,
+            wait: args.waiting()?,
         },
         "batch" => {
             let ns = args.ns()?;
-            Call::Batch { ops: batch(format, &ns, args)?, ns }
+            Call::Batch { ops: batch(format, &ns, args)?, wait: args.waiting()?, ns }
         }
         "list" => Call::List {
             ns: args.ns()?,
@@ -175,6 +186,7 @@ fn typed_call(format: Format, method: &'static str, arguments: Tree) -> Result<C
             key: args.name()?,
             version: args.need_id("version")?,
             condition: args.condition()?,
+            wait: args.waiting()?,
         },
         "conflicts" => {
             Call::Conflicts { ns: args.ns()?, after: args.after()?, limit: args.limit()? }
@@ -184,15 +196,49 @@ fn typed_call(format: Format, method: &'static str, arguments: Tree) -> Result<C
             ns: args.ns()?,
             key: args.key()?,
             if_conflict: args.id("if_conflict")?,
+            wait: args.waiting()?,
             with: resolution(args)?,
         },
         "trash" => Call::Trash { ns: args.ns()?, after: args.after()?, limit: args.limit()? },
-        "restore" => {
-            Call::Restore { ns: args.ns()?, key: args.key()?, version: args.id("version")? }
-        }
+        "restore" => Call::Restore {
+            ns: args.ns()?,
+            key: args.key()?,
+            version: args.id("version")?,
+            wait: args.waiting()?,
+        },
         "watch" => watch(args)?,
         "unwatch" => Call::Unwatch { sub: args.need_whole("sub")? },
         "status" => Call::Status { ns: args.ns_if_any()? },
+        "ns_info" => Call::NsInfo { ns: args.ns()? },
+        "ns_add" => Call::NsAdd { ns: args.ns()? },
+        "ns_rm" => Call::NsRm { ns: args.ns()? },
+        "reload" => Call::Reload,
+        "purge" => Call::Purge { ns: args.ns()?, key: args.key()? },
+        "quarantine" => {
+            Call::Quarantine { ns: args.ns()?, after: args.place("after")?, limit: args.limit()? }
+        }
+        "judge" => Call::Judge {
+            ns: args.ns()?,
+            key: args.key()?,
+            version: args.need_id("version")?,
+            admit: args.verdict()?,
+        },
+        "quarantine_retry" => Call::QuarantineRetry { ns: args.ns()? },
+        "acks" => Call::Acks {
+            ns: args.ns()?,
+            key: args.name()?,
+            version: args.id("version")?,
+            within_ms: args.period("within_ms", 1, WAIT_MS_MAX)?.unwrap_or(WAIT_MS),
+        },
+        "peers" => Call::Peers { after: args.text("after")?, limit: args.limit()? },
+        "peer_invite" => Call::PeerInvite {
+            namespaces: args.namespaces()?,
+            expires_ms: args
+                .period("expires_ms", INVITE_MS_MIN, INVITE_MS_MAX)?
+                .unwrap_or(INVITE_MS),
+        },
+        "peer_add" => Call::PeerAdd { node: args.need_id("node")?, namespaces: args.namespaces()? },
+        "peer_rm" => Call::PeerRm { node: args.need_id("node")? },
         other => return Err(unknown_method(other)),
     })
 }
@@ -245,9 +291,10 @@ fn batch(format: Format, ns: &Namespace, args: &mut Args) -> Result<Vec<BatchOp>
 
 const BATCH_METHODS: &[&str] = &["put", "delete", "revert", "resolve"];
 
-/// The fields of an operation: the namespace is the batch's.
+/// The fields of an operation: the namespace is the batch's, and so is the wait.
 fn batch_fields(method: &str) -> &'static [&'static str] {
-    &fields(method)[1..]
+    let fields = &fields(method)[1..];
+    fields.strip_suffix(&["wait", "wait_ms"]).unwrap_or(fields)
 }
 
 fn batch_op(format: Format, ns: &Namespace, tree: Tree) -> Result<BatchOp, Refusal> {

@@ -4,9 +4,10 @@ use keepboth_core::refusal::Refusal;
 use keepboth_core::version::Change;
 
 use super::PROTOCOL;
+use super::about_nodes::{put_acks, put_held, put_members, put_reached, put_stalled, put_twin};
 use super::answer::{
-    Answer, Base, Conflict, Hello, LimitsInfo, Listed, NamespaceStatus, Object, Page, PeerStatus,
-    Recorded, Side, Status, Trashed, Written,
+    Answer, Base, Conflict, Hello, LimitsInfo, Listed, NamespaceInfo, NamespaceLimits,
+    NamespaceStatus, Object, Page, PeerStatus, Recorded, Reloaded, Side, Status, Trashed, Written,
 };
 use super::cursor::Cursor;
 use super::format::Format;
@@ -91,10 +92,14 @@ fn put_answer<S: Sink>(s: &mut S, answer: &Answer) {
     match answer {
         Answer::Hello(hello) => put_hello(s, hello),
         Answer::Object(object) => put_object(s, object),
-        Answer::Written(written) => put_written(s, written),
-        Answer::Batch(results) => s.map(|s| {
+        Answer::Written(written, reached) => s.map(|s| {
+            put_written(s, written);
+            put_reached(s, reached.as_ref());
+        }),
+        Answer::Batch(results, reached) => s.map(|s| {
             s.name("results");
-            s.list(results, put_written);
+            s.list(results, |s, written| s.map(|s| put_written(s, written)));
+            put_reached(s, reached.as_ref());
         }),
         Answer::List(page) => put_page(s, page, "items", put_listed),
         Answer::History(page) => put_page(s, page, "versions", put_recorded),
@@ -104,7 +109,102 @@ fn put_answer<S: Sink>(s: &mut S, answer: &Answer) {
         Answer::Watch { sub } => s.map(|s| s.count("sub", *sub)),
         Answer::Unwatch => s.map(|_| {}),
         Answer::Status(status) => put_status(s, status),
+        Answer::NsInfo(info) => put_info(s, info),
+        Answer::NsAdded { ns, store, added } => s.map(|s| {
+            s.say("ns", ns.as_str());
+            s.show("store", store);
+            s.name("added");
+            s.truth(*added);
+        }),
+        Answer::NsRemoved { ns, file } => s.map(|s| {
+            s.say("ns", ns.as_str());
+            s.say("file", file);
+        }),
+        Answer::Reloaded(reloaded) => put_reloaded(s, reloaded),
+        Answer::Purged { ns, key } => s.map(|s| {
+            s.say("ns", ns.as_str());
+            s.say("key", key.as_str());
+        }),
+        Answer::Quarantine(page) => put_page(s, page, "items", put_held),
+        Answer::Judged { ns, key, version, admitted } => s.map(|s| {
+            s.say("ns", ns.as_str());
+            s.say("key", key.as_str());
+            s.show("version", version);
+            s.say("verdict", if *admitted { "admit" } else { "discard" });
+        }),
+        Answer::Retried { ns, admitted, held } => s.map(|s| {
+            s.say("ns", ns.as_str());
+            s.count("admitted", *admitted);
+            s.count("held", *held);
+        }),
+        Answer::Acks(acks) => put_acks(s, acks),
+        Answer::Peers(members) => put_members(s, members),
+        Answer::Invited { token, expires } => s.map(|s| {
+            s.say("token", token);
+            s.count("expires", *expires);
+        }),
+        Answer::PeerAdded { node, added } => s.map(|s| {
+            s.show("node", node);
+            s.name("added");
+            s.truth(*added);
+        }),
+        Answer::PeerRemoved { node, removed } => s.map(|s| {
+            s.show("node", node);
+            s.name("removed");
+            s.truth(*removed);
+        }),
     }
+}
+
+fn put_reloaded<S: Sink>(s: &mut S, reloaded: &Reloaded) {
+    s.map(|s| {
+        for (name, names) in [
+            ("namespaces_added", &reloaded.namespaces_added),
+            ("namespaces_removed", &reloaded.namespaces_removed),
+            ("namespaces_changed", &reloaded.namespaces_changed),
+            ("peers_added", &reloaded.peers_added),
+            ("peers_removed", &reloaded.peers_removed),
+            ("restart_needed", &reloaded.restart_needed),
+        ] {
+            s.name(name);
+            s.list(names, |s, name| s.text(name));
+        }
+    });
+}
+
+fn put_info<S: Sink>(s: &mut S, info: &NamespaceInfo) {
+    s.map(|s| {
+        s.name("status");
+        put_namespace(s, &info.status);
+        s.count("epoch", info.epoch);
+        s.say("made_by", info.made_by);
+        s.name("replicate");
+        s.truth(info.replicate);
+        s.count("file_bytes", info.file_bytes);
+        s.name("limits");
+        put_namespace_limits(s, &info.limits);
+        s.name("plugins");
+        s.list(&info.plugins, |s, name| s.text(name));
+    });
+}
+
+fn put_namespace_limits<S: Sink>(s: &mut S, limits: &NamespaceLimits) {
+    s.map(|s| {
+        s.count("value_bytes_max", limits.value_bytes_max);
+        for (name, bound) in [
+            ("objects_max", limits.objects_max),
+            ("bytes_max", limits.bytes_max),
+            ("writes_per_second", limits.writes_per_second),
+        ] {
+            if let Some(bound) = bound {
+                s.count(name, bound);
+            }
+        }
+        s.count("history_values", limits.history_values);
+        s.count("history_records", limits.history_records);
+        s.count("trash_keep_ms", limits.trash_keep_ms);
+        s.count("trash_forget_ms", limits.trash_forget_ms);
+    });
 }
 
 fn put_page<S: Sink, T, N: ToString>(
@@ -128,6 +228,7 @@ fn put_hello<S: Sink>(s: &mut S, hello: &Hello) {
         s.say("version", &hello.version);
         s.count("protocol", PROTOCOL.into());
         s.show("node", &hello.node);
+        put_twin(s, hello.twin);
         s.name("namespaces");
         s.list(&hello.namespaces, |s, ns| s.text(ns.as_str()));
         s.name("limits");
@@ -160,13 +261,12 @@ fn put_object<S: Sink>(s: &mut S, object: &Object) {
     });
 }
 
+/// The members of a write's answer.
 fn put_written<S: Sink>(s: &mut S, written: &Written) {
-    s.map(|s| {
-        s.show("name", &written.name);
-        s.say("key", written.key.as_str());
-        s.show("version", &written.version);
-        s.count("sequence", written.sequence);
-    });
+    s.show("name", &written.name);
+    s.say("key", written.key.as_str());
+    s.show("version", &written.version);
+    s.count("sequence", written.sequence);
 }
 
 fn put_listed<S: Sink>(s: &mut S, listed: &Listed) {
@@ -207,7 +307,7 @@ fn put_recorded<S: Sink>(s: &mut S, recorded: &Recorded) {
     });
 }
 
-fn change_name(change: Change) -> &'static str {
+pub(super) fn change_name(change: Change) -> &'static str {
     match change {
         Change::Put => "put",
         Change::Delete => "delete",
@@ -265,6 +365,7 @@ fn put_trashed<S: Sink>(s: &mut S, trashed: &Trashed) {
 fn put_status<S: Sink>(s: &mut S, status: &Status) {
     s.map(|s| {
         s.show("node", &status.node);
+        put_twin(s, status.twin);
         s.say("version", &status.version);
         s.count("uptime_s", status.uptime_s);
         s.name("namespaces");
@@ -282,6 +383,7 @@ fn put_namespace<S: Sink>(s: &mut S, namespace: &NamespaceStatus) {
         s.count("objects", namespace.objects);
         s.count("conflicts", namespace.conflicts);
         s.count("trash", namespace.trash);
+        s.count("quarantined", namespace.quarantined);
         s.count("sequence", namespace.sequence);
         s.show("store", &namespace.store);
         s.name("peers");
@@ -302,6 +404,7 @@ fn put_peer<S: Sink>(s: &mut S, peer: &PeerStatus) {
         s.name("agrees");
         s.truth(peer.agrees);
         s.count("behind", peer.behind);
+        put_stalled(s, peer.stalled.as_ref());
         if let Some(error) = &peer.error {
             s.say("error", error);
         }

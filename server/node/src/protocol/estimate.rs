@@ -4,6 +4,7 @@ use keepboth_core::limits::FRAME_BYTES_MAX;
 use keepboth_core::value::{Kind, Value};
 
 use super::answer::{Base, Conflict, Listed, Recorded, Side, Trashed};
+use super::members::{Held, Member, Shared};
 
 /// What all items of one answer may take together; the rest is for what stands around them.
 pub const ITEMS_BYTES_MAX: usize = FRAME_BYTES_MAX - 8 * 1024;
@@ -76,6 +77,28 @@ impl Estimate for Recorded {
 impl Estimate for Trashed {
     fn bytes_estimate(&self) -> usize {
         FIELDS_BYTES + self.key.as_str().bytes_estimate()
+    }
+}
+
+impl Estimate for Held {
+    fn bytes_estimate(&self) -> usize {
+        let texts = [self.key.as_str(), &self.refusal.message];
+        FIELDS_BYTES + texts.iter().map(|text| text.bytes_estimate()).sum::<usize>()
+    }
+}
+
+impl Estimate for Shared {
+    fn bytes_estimate(&self) -> usize {
+        FIELDS_BYTES
+    }
+}
+
+impl Estimate for Member {
+    fn bytes_estimate(&self) -> usize {
+        let texts = self.urls.iter().chain(&self.agent).chain(&self.error);
+        let granted = self.granted.as_ref().map_or(0, |names| names.len() * ID_BYTES);
+        let texts = texts.map(|text| text.bytes_estimate()).sum::<usize>();
+        2 * FIELDS_BYTES + texts + granted + self.namespaces.bytes_estimate()
     }
 }
 

@@ -6,6 +6,8 @@
 mod format;
 /// A place in a namespace's feed of changes.
 mod cursor;
+/// A place in a quarantine.
+mod held;
 /// A frame as it was read, before anybody knows what it asks for.
 mod tree;
 /// MessagePack in.
@@ -18,28 +20,36 @@ mod args;
 mod decode;
 /// What the server answers.
 mod answer;
+/// What the server answers about other nodes.
+mod members;
 /// What the server tells those who watch.
 mod notice;
 /// How many bytes an answer takes.
 mod estimate;
 /// JSON and MessagePack out.
 mod sink;
+/// What is said of other nodes, written into a sink.
+mod about_nodes;
 /// From answers and events to bytes.
 mod encode;
 /// An event on its way to many watchers.
 mod told;
 
+pub use about_nodes::TWIN_WARNING;
 pub use answer::{
-    Answer, Base, Conflict, Hello, LimitsInfo, Listed, NamespaceStatus, Object, Page, PeerStatus,
-    Recorded, Side, State, Status, Trashed, Written,
+    Answer, Base, Conflict, Hello, LimitsInfo, Listed, NamespaceInfo, NamespaceLimits,
+    NamespaceStatus, Object, Page, PeerStatus, Recorded, Reloaded, Side, State, Status, Trashed,
+    Written,
 };
 pub use cursor::{BadCursor, Cursor};
 pub use decode::decode_request;
 pub use encode::{encode_answer, encode_end, encode_event, encode_live, encode_notice};
 pub use estimate::{ANSWER_BYTES, Estimate, ITEMS_BYTES_MAX};
 pub use format::Format;
+pub use held::{BadPlace, HeldAt};
+pub use members::{Ack, Acks, Held, Member, Members, Reached, SHARED_MAX, Shared, Stalled};
 pub use notice::Notice;
-pub use request::{BatchOp, Call, METHODS, PutValue, Request, Resolution};
+pub use request::{BatchOp, Call, METHODS, PutValue, Request, Resolution, Wait, Waiting};
 pub use told::Told;
 
 pub(crate) use args::did_you_mean;

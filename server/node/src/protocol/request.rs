@@ -1,12 +1,13 @@
 //! What a client can ask for: one enum, one variant for each method, one field for each argument.
 
-use keepboth_core::ids::{ConflictId, VersionId};
+use keepboth_core::ids::{ConflictId, NodeId, VersionId};
 use keepboth_core::name::{Address, Key, Name, Namespace};
 use keepboth_core::value::Value;
 use keepboth_core::write::Condition;
 use serde_json::Value as Json;
 
 use super::cursor::Cursor;
+use super::held::HeldAt;
 
 /// A frame that asks for something.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +47,8 @@ pub enum Call {
         value: PutValue,
         /// `if_version`: absent, null, or a version.
         condition: Condition,
+        /// For which members the answer waits.
+        wait: Option<Waiting>,
     },
     /// Deletes the object under a name.
     Delete {
@@ -55,6 +58,8 @@ pub enum Call {
         key: Name,
         /// `if_version`: absent, null, or a version.
         condition: Condition,
+        /// For which members the answer waits.
+        wait: Option<Waiting>,
     },
     /// Several writes, all or nothing.
     Batch {
@@ -62,6 +67,8 @@ pub enum Call {
         ns: Namespace,
         /// At least one, at most 1,000.
         ops: Vec<BatchOp>,
+        /// For which members the answer waits.
+        wait: Option<Waiting>,
     },
     /// The objects of a namespace in the order of their keys, page by page.
     List {
@@ -106,6 +113,8 @@ pub enum Call {
         version: VersionId,
         /// `if_version`: absent, null, or a version.
         condition: Condition,
+        /// For which members the answer waits.
+        wait: Option<Waiting>,
     },
     /// The keys in conflict, page by page.
     Conflicts {
@@ -133,6 +142,8 @@ pub enum Call {
         with: Resolution,
         /// Only if the conflict is still this one.
         if_conflict: Option<ConflictId>,
+        /// For which members the answer waits.
+        wait: Option<Waiting>,
     },
     /// The keys whose object was deleted, page by page.
     Trash {
@@ -151,6 +162,8 @@ pub enum Call {
         key: Key,
         /// The version whose value it is to get; the last one if absent.
         version: Option<VersionId>,
+        /// For which members the answer waits.
+        wait: Option<Waiting>,
     },
     /// What changes from now on, or from a cursor on.
     Watch {
@@ -175,6 +188,92 @@ pub enum Call {
         /// Only this namespace.
         ns: Option<Namespace>,
     },
+    /// All about one namespace, with its limits and plugins.
+    NsInfo {
+        /// The namespace.
+        ns: Namespace,
+    },
+    /// Makes a namespace without plugins.
+    NsAdd {
+        /// The namespace.
+        ns: Namespace,
+    },
+    /// Removes a namespace that was made by command.
+    NsRm {
+        /// The namespace.
+        ns: Namespace,
+    },
+    /// Reads the configuration again.
+    Reload,
+    /// Drops a key of the trash at once, on all nodes.
+    Purge {
+        /// The namespace.
+        ns: Namespace,
+        /// The key.
+        key: Key,
+    },
+    /// The versions that readers do not see, page by page.
+    Quarantine {
+        /// The namespace.
+        ns: Namespace,
+        /// The `next` of the page before.
+        after: Option<HeldAt>,
+        /// Most items of the page.
+        limit: Option<usize>,
+    },
+    /// Ends the quarantine of a version.
+    Judge {
+        /// The namespace.
+        ns: Namespace,
+        /// The key of its history.
+        key: Key,
+        /// The version.
+        version: VersionId,
+        /// True if readers see it from now on, false if it stays hidden and its value goes.
+        admit: bool,
+    },
+    /// Asks plugins and limits again of every version in quarantine.
+    QuarantineRetry {
+        /// The namespace.
+        ns: Namespace,
+    },
+    /// Whether a version is everywhere.
+    Acks {
+        /// The namespace.
+        ns: Namespace,
+        /// A key or an address.
+        key: Name,
+        /// The version; what the name shows now if absent.
+        version: Option<VersionId>,
+        /// Milliseconds for which members may answer.
+        within_ms: u64,
+    },
+    /// The other members of the mesh, page by page.
+    Peers {
+        /// The `next` of the page before.
+        after: Option<String>,
+        /// Most items of the page.
+        limit: Option<usize>,
+    },
+    /// Makes an invitation for one new node.
+    PeerInvite {
+        /// The namespaces that it may have; None for all.
+        namespaces: Option<Vec<Namespace>>,
+        /// Milliseconds for which the invitation holds.
+        expires_ms: u64,
+    },
+    /// Admits a node to the mesh.
+    PeerAdd {
+        /// The node.
+        node: NodeId,
+        /// The namespaces that it may have; None for all.
+        namespaces: Option<Vec<Namespace>>,
+    },
+    /// Removes a node from the mesh.
+    PeerRm {
+        /// The node.
+        node: NodeId,
+    },
 }
 
 /// The methods, in the order of the documentation.
@@ -196,6 +295,19 @@ pub const METHODS: &[&str] = &[
     "watch",
     "unwatch",
     "status",
+    "ns_info",
+    "ns_add",
+    "ns_rm",
+    "reload",
+    "purge",
+    "quarantine",
+    "judge",
+    "quarantine_retry",
+    "acks",
+    "peers",
+    "peer_invite",
+    "peer_add",
+    "peer_rm",
 ];
 
 impl Call {
@@ -219,8 +331,39 @@ impl Call {
             Call::Watch { .. } => "watch",
             Call::Unwatch { .. } => "unwatch",
             Call::Status { .. } => "status",
+            Call::NsInfo { .. } => "ns_info",
+            Call::NsAdd { .. } => "ns_add",
+            Call::NsRm { .. } => "ns_rm",
+            Call::Reload => "reload",
+            Call::Purge { .. } => "purge",
+            Call::Quarantine { .. } => "quarantine",
+            Call::Judge { .. } => "judge",
+            Call::QuarantineRetry { .. } => "quarantine_retry",
+            Call::Acks { .. } => "acks",
+            Call::Peers { .. } => "peers",
+            Call::PeerInvite { .. } => "peer_invite",
+            Call::PeerAdd { .. } => "peer_add",
+            Call::PeerRm { .. } => "peer_rm",
         }
     }
+}
+
+/// For how many members a write waits, and how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// For how many.
+    pub wait: Wait,
+    /// For at most so many milliseconds.
+    pub ms: u64,
+}
+
+/// A number of other members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// All that have the namespace, or may.
+    All,
+    /// So many of them.
+    Count(usize),
 }
 
 /// One write of a batch.

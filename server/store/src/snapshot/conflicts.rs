@@ -72,7 +72,7 @@ impl Snapshot {
 
     /// A conflict with its values. Refused: `no_conflict` if the key is not in conflict.
     pub fn conflict(&self, key: &Key) -> Result<ConflictDetail, Refusal> {
-        let row = self.tables.row(key)?.filter(|row| row.view.in_conflict());
+        let row = self.tables.row(key)?.filter(|row| row.in_conflict());
         let loaded = row.as_ref().map(|_| self.tables.loaded(key)).transpose()?.flatten();
         let (Some(row), Some(loaded)) = (row, loaded) else {
             let words = format!("{:?} is not in conflict", key.as_str());
@@ -94,19 +94,19 @@ impl Snapshot {
             id: conflict::id(key, &row.view.conflict_addresses(key.hash())),
             key: key.clone(),
             sides: sides.collect::<Result<_, Refusal>>()?,
-            base: conflict::base(&loaded.history, &row.view)
+            base: conflict::base(&loaded.visible(), &row.view)
                 .map(|base| self.base_value(key, &loaded, base).map(|value| (base, value)))
                 .transpose()?,
-            ask_hooks: conflict::asks_hooks(&loaded.history, &row.view),
+            ask_hooks: conflict::asks_hooks(&loaded.visible(), &row.view),
         })
     }
 
     /// The nearest common ancestor of the sides of a conflict; None if there is none or no conflict.
     pub fn base(&self, key: &Key) -> Result<Option<VersionId>, Refusal> {
-        let row = self.tables.row(key)?.filter(|row| row.view.in_conflict());
+        let row = self.tables.row(key)?.filter(|row| row.in_conflict());
         let loaded = row.as_ref().map(|_| self.tables.loaded(key)).transpose()?.flatten();
         let both = row.zip(loaded);
-        Ok(both.and_then(|(row, loaded)| conflict::base(&loaded.history, &row.view)))
+        Ok(both.and_then(|(row, loaded)| conflict::base(&loaded.visible(), &row.view)))
     }
 
     fn base_value(
@@ -116,7 +116,10 @@ impl Snapshot {
         base: VersionId,
     ) -> Result<Option<Value>, Refusal> {
         let put = loaded.put(&base);
-        put.map(|(put, at)| self.tables.value(key, &base, &put.data, at)).transpose()
+        match put.map(|(put, at)| self.tables.value(key, &base, &put.data, at)).transpose() {
+            Err(refusal) if refusal.code == Code::ValueForgotten => Ok(None),
+            value => value,
+        }
     }
 
     fn keys_of<V: Stored + 'static>(

@@ -73,7 +73,11 @@ impl Snapshot {
             let key = stored_key(key.value())?;
             let row = KeyRow::decode(row.value()).map_err(|e| corrupt_key(&key, e))?;
             let full = !items.is_empty() && items.len() + row.speakers.len() > limit_items;
-            let objects = if full { Vec::new() } else { self.listed(&key, &row, with_values)? };
+            let objects = if full || !row.is_shown() {
+                Vec::new()
+            } else {
+                self.listed(&key, &row, with_values)?
+            };
             let more: usize = objects.iter().map(size).sum();
             if full || !items.is_empty() && bytes + more > limit_bytes {
                 return Ok(Page { items, next: last });

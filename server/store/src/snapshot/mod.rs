@@ -1,5 +1,7 @@
 //! The newest durable state of a store, read without locks; it never changes and the next commit makes another.
 
+use std::sync::{Arc, Mutex};
+
 use keepboth_core::digest::Digest;
 use keepboth_core::history::History;
 use keepboth_core::ids::{DataHash, StoreId, VersionId};
@@ -12,6 +14,7 @@ use crate::failure::corrupt_key;
 use crate::row::{KeyRow, Speaker};
 use crate::state::{Counts, KeyState};
 use crate::tables::Tables;
+use crate::totals::Totals;
 
 /// Pages of objects.
 mod list;
@@ -21,10 +24,19 @@ mod past;
 mod conflicts;
 /// What a watch begins with.
 mod states;
-/// What other stores and watchers ask for.
+/// What watchers ask for.
 mod feed;
+/// What other stores compare.
+mod peers;
+/// What other stores lack.
+mod missing;
+/// Versions in quarantine.
+mod held;
+/// Everything counted anew.
+mod verify;
 
 pub use conflicts::{ConflictDetail, ConflictSide, Keys};
+pub use held::QuarantinePage;
 pub use list::{Listed, Page};
 pub use past::{Past, PastPage};
 
@@ -37,6 +49,8 @@ pub struct Snapshot {
     pub(crate) tables: Tables,
     counts: Counts,
     root: Digest,
+    /// Digests of ranges, which go on with later commits.
+    totals: Arc<Mutex<Totals>>,
 }
 
 /// An object with its value.
@@ -62,8 +76,13 @@ pub struct Found {
 
 impl Snapshot {
     /// The snapshot of these tables.
-    pub(crate) fn new(tables: Tables, counts: Counts, root: Digest) -> Snapshot {
-        Snapshot { tables, counts, root }
+    pub(crate) fn new(
+        tables: Tables,
+        counts: Counts,
+        root: Digest,
+        totals: Arc<Mutex<Totals>>,
+    ) -> Snapshot {
+        Snapshot { tables, counts, root, totals }
     }
 
     /// How much the store holds.
@@ -101,9 +120,9 @@ impl Snapshot {
         })
     }
 
-    /// What is known of a key; None if it has no history here.
+    /// What is known of a key; None if it has no history here, or none that readers may see.
     pub fn state(&self, key: &Key) -> Result<Option<KeyState>, Refusal> {
-        Ok(self.tables.row(key)?.map(|row| row.state(key)))
+        Ok(self.tables.shown(key)?.map(|row| row.state(key)))
     }
 
     /// The key of the history that a name belongs to; None for an address of no key known here. A
@@ -115,9 +134,24 @@ impl Snapshot {
         }
     }
 
-    /// All versions of a key; None if it has no history here.
+    /// All versions of a key, hidden ones included; None if it has no history here.
     pub fn load_history(&self, key: &Key) -> Result<Option<History>, Refusal> {
         Ok(self.tables.loaded(key)?.map(|loaded| loaded.history))
+    }
+
+    /// The sequence of a version; None if it is not in the history of the key, or its record was
+    /// forgotten.
+    pub fn sequence_of_version(
+        &self,
+        key: &Key,
+        version: &VersionId,
+    ) -> Result<Option<u64>, Refusal> {
+        let loaded = self.tables.loaded(key)?;
+        let sequence = loaded.and_then(|loaded| {
+            let at = loaded.history.find(version)?;
+            loaded.sequences.get(at).copied()
+        });
+        Ok(sequence)
     }
 
     fn place(&self, name: &Name) -> Result<(Key, KeyRow, Place), Refusal> {
@@ -129,7 +163,7 @@ impl Snapshot {
 
     fn place_of_key(&self, key: &Key) -> Result<(Key, KeyRow, Place), Refusal> {
         let not_found = || Refusal::not_found(key.as_str());
-        let row = self.tables.row(key)?.ok_or_else(not_found)?;
+        let row = self.tables.shown(key)?.ok_or_else(not_found)?;
         match row.view.candidates.len() {
             0 => Err(not_found()),
             1 => Ok((key.clone(), row, Place::Main(0))),
@@ -140,12 +174,12 @@ impl Snapshot {
     fn place_of_address(&self, address: &Address) -> Result<(Key, KeyRow, Place), Refusal> {
         let not_found = || Refusal::not_found(&address.to_string());
         let key = self.tables.key_of(&address.key)?.ok_or_else(not_found)?;
-        let row = self.tables.row(&key)?.ok_or_else(not_found)?;
+        let row = self.tables.shown(&key)?.ok_or_else(not_found)?;
         if let Some(place) = row.view.shown(&address.branch) {
             return Ok((key, row, place));
         }
         let loaded = self.tables.loaded(&key)?.ok_or_else(not_found)?;
-        match resolve::meaning(&loaded.history, &row.view, &address.branch) {
+        match resolve::meaning(&loaded.visible(), &row.view, &address.branch) {
             Meaning::One(place) => Ok((key, row, place)),
             Meaning::Several(all) => Err(Refusal::in_conflict(&address.to_string(), all)),
             Meaning::Gone | Meaning::Unknown => Err(not_found()),

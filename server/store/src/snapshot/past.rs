@@ -68,7 +68,9 @@ impl Snapshot {
         while at != 0 && items.len() < limit {
             let record = next_of(&key, at, |at| self.tables.record(at))?;
             let prev = record.prev;
-            items.push(self.past(&row, record, at)?);
+            if !row.hides(&record.version.id) {
+                items.push(self.past(&row, record, at)?);
+            }
             at = prev;
         }
         let next = items.last().filter(|_| at != 0).map(|last| last.sequence);
@@ -76,7 +78,7 @@ impl Snapshot {
     }
 
     /// The value of a version of the history that a name belongs to. Refused: `not_found` if it is
-    /// no put of that history.
+    /// no put of that history, `value_forgotten` if its value is not kept any more.
     pub fn value_of(&self, name: &Name, version: &VersionId) -> Result<Value, Refusal> {
         let (key, past) = self.version(name, version)?;
         if past.change != Change::Put {
@@ -92,7 +94,7 @@ impl Snapshot {
         let mut at = row.last;
         while at != 0 {
             let record = next_of(&key, at, |at| self.tables.record(at))?;
-            if record.version.id == *version {
+            if record.version.id == *version && !row.hides(version) {
                 let past = self.past(&row, record, at)?;
                 return Ok((key, past));
             }
@@ -108,7 +110,7 @@ impl Snapshot {
             let words = format!("{:?} is not in the trash", key.as_str());
             Refusal::new(Code::NotFound, words)
         };
-        let row = self.tables.row(key)?.filter(|row| row.view.is_trash()).ok_or_else(not_found)?;
+        let row = self.tables.row(key)?.filter(KeyRow::is_trash).ok_or_else(not_found)?;
         let loaded = self.tables.loaded(key)?.ok_or_else(not_found)?;
         loaded.newest_deleted_put(&row.view).ok_or_else(not_found)
     }
@@ -116,7 +118,7 @@ impl Snapshot {
     pub(super) fn row_of(&self, name: &Name) -> Result<(Key, KeyRow), Refusal> {
         let not_found = || Refusal::not_found(&name.to_string());
         let key = self.key_of(name)?.ok_or_else(not_found)?;
-        let row = self.tables.row(&key)?.ok_or_else(not_found)?;
+        let row = self.tables.shown(&key)?.ok_or_else(not_found)?;
         Ok((key, row))
     }
 

@@ -23,7 +23,7 @@ impl Snapshot {
                 return Ok(Keys { items, next });
             }
             let row = KeyRow::decode(row.value()).map_err(|e| corrupt_key(&key, e))?;
-            if !row.view.is_trash() {
+            if row.is_shown() && !row.is_trash() {
                 items.push(row.state(&key));
             }
         }

@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use keepboth_core::refusal::Code;
 use keepboth_store::{OpenError, Options, Store};
 
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::chores::{Done, chore};
 use crate::harness::{Bench, code, key, namespace, put_op};
 use crate::simulated::Disk;
 
@@ -68,6 +72,44 @@ fn after_any_failed_write_or_sync_the_store_goes_on_with_all_it_acknowledged() {
 }
 
 #[test]
+fn after_any_failed_write_of_any_task_the_store_is_whole_and_what_was_answered_is_so() {
+    let mut failures = 0;
+    for n in 0..60 {
+        let mut rng = StdRng::seed_from_u64(n);
+        let (disk, peer) = (Disk::default(), Bench::new());
+        let bench = disk.open();
+        for now in 0..30 {
+            chore(&bench, &peer, &mut rng, now);
+        }
+        disk.fail_after(n);
+        for now in 30..50 {
+            let done = chore(&bench, &peer, &mut rng, now);
+            failures += usize::from(done.is_unknown());
+            bench.commits();
+            bench.verify();
+            match done {
+                Done::Forgot(at, Ok(1)) => {
+                    assert_eq!(code(bench.get(&at)), Code::NotFound);
+                    assert!(bench.tips(&at).is_empty(), "{at} is forgotten");
+                }
+                Done::Wrote(Ok(written)) => {
+                    let key = written.key.to_string();
+                    assert!(bench.versions(&key).contains(&written.version));
+                }
+                _ => {}
+            }
+        }
+        disk.heal();
+        let (root, counts) = (bench.store.root(), bench.store.counts());
+        drop(bench);
+        let again = disk.open();
+        assert_eq!((again.store.root(), again.store.counts()), (root, counts), "operation {n}");
+        again.verify();
+    }
+    assert!(failures > 20, "only {failures} faults were met");
+}
+
+#[test]
 fn what_is_there_after_a_failed_commit_is_told() {
     let mut there = 0;
     for n in 0..12 {
@@ -118,7 +160,17 @@ fn a_store_that_failed_raises_no_event_twice_and_loses_none() {
         bench.put("k", "mine", 1);
         let events = other.store.snapshot().missing(&key("k"), &[]).expect("events");
         disk.fail_after(n);
-        let task = |events| bench.ask(|done| keepboth_store::Task::Remote { events, done });
+        let task = |events: Vec<keepboth_core::version::Event>| {
+            let events = events.into_iter().map(Into::into).collect();
+            let from = keepboth_core::ids::NodeId([5; 32]);
+            bench.ask(|done| keepboth_store::Task::Remote {
+                events,
+                from,
+                maker: None,
+                now: 3,
+                done,
+            })
+        };
         let first = task(events.clone());
         task(events.clone()).expect("the fault is over, or there was none");
         let raised = bench.raised();

@@ -3,17 +3,21 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 
-use keepboth_core::digest::DigestTree;
+use std::collections::{HashMap, HashSet};
+
+use keepboth_core::digest::{DigestTree, FANOUT, Prefix};
 use keepboth_core::hash;
-use keepboth_core::ids::{ConflictId, VersionId};
+use keepboth_core::ids::{ConflictId, NodeId, VersionId};
 use keepboth_core::name::{Address, Key, Name, Namespace, branch_of};
 use keepboth_core::refusal::{Code, Refusal};
+use keepboth_core::retention::pruned;
 use keepboth_core::value::Value;
 use keepboth_core::version::Event;
 use keepboth_core::view::View;
 use keepboth_core::write::Condition;
 use keepboth_store::{
-    Commit, KeyChange, Op, OpenError, Options, Raised, Received, Resolution, Store, Task, Written,
+    Collected, Commit, Entry, Incoming, Keep, KeyChange, Op, OpenError, Options, Raised, Received,
+    Resolution, Store, Task, Verdict, Written,
 };
 
 /// A store under test.
@@ -159,7 +163,58 @@ impl Bench {
     }
 
     pub fn receive(&self, events: Vec<Event>) -> Vec<Received> {
-        self.ask(|done| Task::Remote { events, done }).expect("outcomes")
+        self.incoming(events.into_iter().map(Incoming::from).collect(), 9)
+    }
+
+    pub fn incoming(&self, events: Vec<Incoming>, now: u64) -> Vec<Received> {
+        let from = NodeId([5; 32]);
+        self.ask(|done| Task::Remote { events, from, maker: None, now, done }).expect("outcomes")
+    }
+
+    pub fn judge(&self, of: &str, version: VersionId, verdict: Verdict) -> bool {
+        let key = key(of);
+        self.ask(|done| Task::Judge { key, version, verdict, now: 9, done }).expect("judged")
+    }
+
+    pub fn forget(&self, of: &str, tips: Vec<VersionId>, local: bool) -> usize {
+        let keys = vec![(key(of), tips)];
+        self.ask(|done| Task::Forget { keys, local, purge: true, done }).expect("an answer")
+    }
+
+    pub fn replace(&self, of: &str, if_last_at_most: u64) -> bool {
+        let key = key(of);
+        self.ask(|done| Task::Replace { key, if_last_at_most, done }).expect("an answer")
+    }
+
+    /// One step of retention.
+    pub fn step(&self, rules: Keep, horizon: u64, now: u64, budget: usize) -> Collected {
+        self.ask(|done| Task::Collect { rules, horizon, now, budget, done }).expect("a step")
+    }
+
+    /// Steps of retention until there is nothing more to do.
+    pub fn collect(&self, rules: Keep, horizon: u64, now: u64) -> Collected {
+        let mut all = Collected::default();
+        loop {
+            let done = self.step(rules, horizon, now, 50);
+            all.values += done.values;
+            all.records += done.records;
+            all.forgotten += done.forgotten;
+            all.removed += done.removed;
+            if !done.more {
+                return all;
+            }
+        }
+    }
+
+    pub fn tips(&self, of: &str) -> Vec<VersionId> {
+        self.store.snapshot().tips(&key(of)).expect("tips")
+    }
+
+    /// The ids of a key's versions, in the order of the history.
+    pub fn versions(&self, of: &str) -> Vec<VersionId> {
+        let history = self.store.snapshot().load_history(&key(of)).expect("a history");
+        let history = history.expect("there");
+        history.versions().iter().map(|version| version.id).collect()
     }
 
     /// Learns all that another store has of a key.
@@ -192,21 +247,57 @@ impl Bench {
         state.view.conflict_addresses(key(of).hash())
     }
 
+    /// The versions in quarantine, by key.
+    pub fn hidden(&self) -> HashMap<Key, HashSet<VersionId>> {
+        let page = self.store.snapshot().quarantine(None, usize::MAX).expect("a page");
+        assert_eq!(self.store.counts().quarantined, page.items.len() as u64);
+        let bytes: u64 = page.items.iter().map(|item| item.bytes()).sum();
+        assert_eq!(self.store.counts().quarantined_bytes, bytes);
+        let mut hidden: HashMap<Key, HashSet<VersionId>> = HashMap::new();
+        for item in page.items {
+            hidden.entry(item.key).or_default().insert(item.version);
+        }
+        hidden
+    }
+
+    /// Holds what is kept up step by step against what the store itself counts anew; also where some
+    /// versions are discarded, forgotten or without their value.
+    pub fn verify(&self) {
+        let snapshot = self.store.snapshot();
+        let (root, counts) = snapshot.verify().expect("nothing is wrong");
+        assert_eq!((root, counts), (self.store.root(), self.store.counts()));
+        let states = self.store.snapshot().states("", None, usize::MAX).expect("states");
+        let shown: usize = states.items.iter().map(|state| state.shown.len()).sum();
+        assert_eq!(counts.objects as usize, shown);
+    }
+
     /// Holds everything that is kept up step by step against what the histories give.
     pub fn check(&self) {
         let snapshot = self.store.snapshot();
-        let (mut tree, mut keys, mut objects, mut conflicts, mut trash) =
-            (DigestTree::default(), 0, 0, 0, 0);
-        for bucket in 0..4096 {
-            for (key, tips) in snapshot.bucket_keys(bucket).expect("keys") {
+        let mut tree = DigestTree::default();
+        let (mut keys, mut objects, mut conflicts, mut trash) = (0, 0, 0, 0);
+        let hidden = self.hidden();
+        let mut bytes = self.store.counts().quarantined_bytes;
+        {
+            let entries = snapshot.entries(Prefix::WHOLE, usize::MAX).expect("keys");
+            for Entry { key, tips, .. } in entries.expect("no limit") {
                 let history = snapshot.load_history(&key).expect("a history").expect("a key");
-                let state = snapshot.state(&key).expect("a state").expect("a key");
-                let view = View::of(&history);
-                assert_eq!(state.view, view, "the view of {key}");
-                assert_eq!(tips[..], view.tips[..], "the tips of {key}");
-                assert_eq!(state.versions, history.len() as u64, "the versions of {key}");
-                tree.replace(&key.hash(), &[], &view.tips);
+                tree.replace(&key.hash(), &[], &tips);
                 keys += 1;
+                let out = hidden.get(&key).cloned().unwrap_or_default();
+                let shown = pruned(&history, &out);
+                let view = View::hiding(shown.as_ref().unwrap_or(&history), &out);
+                let Some(state) = snapshot.state(&key).expect("a state") else {
+                    assert!(view.tips.is_empty(), "{key} has something to show");
+                    continue;
+                };
+                let name = Name::Key(key.clone());
+                let past = snapshot.history(&name, None, usize::MAX).expect("a page").items;
+                let kept = past.iter().filter(|past| !out.contains(&past.version));
+                bytes += kept.filter_map(|p| p.value).map(|(_, bytes)| bytes as u64).sum::<u64>();
+                assert_eq!(state.view, view, "the view of {key}");
+                assert_eq!(tips[..], View::of(&history).tips[..], "the tips of {key}");
+                assert_eq!(state.versions, history.len() as u64, "the versions of {key}");
                 objects += view.candidates.len() + view.detached.len();
                 conflicts += usize::from(view.in_conflict());
                 trash += usize::from(view.is_trash());
@@ -226,16 +317,23 @@ impl Bench {
         let counts = self.store.counts();
         let counted = [counts.keys, counts.objects, counts.conflicts, counts.trash];
         assert_eq!(counted, [keys, objects as u64, conflicts as u64, trash as u64]);
+        assert_eq!(counts.value_bytes, bytes, "the bytes of values");
         assert_eq!(self.store.root(), tree.root(), "the digest");
         assert_eq!(snapshot.root(), tree.root(), "the snapshot's digest");
-        assert_eq!(self.store.branches(), tree.branches());
-        for branch in 0..64 {
-            assert_eq!(self.store.buckets(branch), tree.buckets(branch));
+        for prefix in (0..FANOUT as u8).filter_map(|nibble| Prefix::WHOLE.child(nibble)) {
+            let children = tree.children(prefix).expect("wider than a bucket");
+            assert_eq!(snapshot.children(prefix).expect("digests"), children);
         }
+        self.verify();
         let all = |keys: keepboth_store::Keys| keys.items.len();
         assert_eq!(all(snapshot.conflicts(None, 1_000_000).expect("conflicts")), conflicts);
         assert_eq!(all(snapshot.trash(None, 1_000_000).expect("trash")), trash);
     }
+}
+
+/// Keeps so many values and records, and the trash for ever.
+pub fn keep(values: u64, records: u64) -> Keep {
+    Keep { values, records, trash_keep: u64::MAX, trash_forget: u64::MAX }
 }
 
 /// Two stores that wrote `k` at the same time on a common base; the first has learned of the other.

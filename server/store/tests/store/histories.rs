@@ -114,7 +114,7 @@ impl World {
             match outcome {
                 Received::Missing(_) => node.inbox.push(event),
                 Received::Refused(refusal) => panic!("{event:?} was refused: {refusal}"),
-                Received::New | Received::Known => {}
+                Received::New | Received::Known | Received::Quarantined(_) => {}
             }
         }
     }

@@ -2,18 +2,27 @@
 
 mod harness;
 mod simulated;
+mod chores;
 
 mod addresses;
 mod batches;
 mod conflicts;
+mod converging;
+mod digests;
+mod everything;
 mod faults;
 mod feed;
+mod forgetting;
 mod histories;
+mod identity;
+mod keeping;
 mod opening;
 mod paging;
 mod past;
 mod power;
+mod quarantine;
 mod queue;
+mod quotas;
 mod receiving;
 mod trash;
 mod writes;

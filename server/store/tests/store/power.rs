@@ -6,6 +6,7 @@ use keepboth_store::Task;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::chores::chore;
 use crate::harness::put_op;
 use crate::simulated::Disk;
 
@@ -73,6 +74,42 @@ fn lives(seed: u64) {
     let bench = disk.open();
     bench.check();
     check(&bench, &mut written, 6);
+}
+
+/// Tasks of every kind until the disk dies at a random operation, then the power goes.
+fn busy_life(disk: &Disk, peer: &crate::harness::Bench, rng: &mut StdRng, round: u64) -> Disk {
+    let bench = disk.open();
+    bench.verify();
+    disk.fail_after(rng.random_range(0..60));
+    for n in 0..rng.random_range(1..30_u64) {
+        if chore(&bench, peer, rng, round * 100 + n).is_unknown() {
+            break;
+        }
+    }
+    let after = disk.power_cut(rng);
+    drop(bench);
+    after
+}
+
+#[test]
+fn whatever_was_taken_away_or_hidden_a_power_cut_leaves_a_whole_store() {
+    for seed in 0..40 {
+        let outcome = std::panic::catch_unwind(|| {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let (mut disk, peer) = (Disk::default(), crate::harness::Bench::new());
+            let mut last = 0;
+            for round in 0..6 {
+                disk = busy_life(&disk, &peer, &mut rng, round);
+                let bench = disk.open();
+                bench.verify();
+                let sequence = bench.store.counts().last_sequence;
+                assert!(sequence >= last, "round {round}: sequence {sequence} after {last}");
+                last = sequence;
+                bench.store.close();
+            }
+        });
+        assert!(outcome.is_ok(), "seed {seed} failed");
+    }
 }
 
 #[test]

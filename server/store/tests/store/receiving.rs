@@ -2,10 +2,10 @@
 
 use keepboth_core::ids::{DataHash, VersionId};
 use keepboth_core::refusal::Code;
-use keepboth_core::version::{Event, Version};
+use keepboth_core::version::{Change, Event, Version};
 use keepboth_store::{Options, Received};
 
-use crate::harness::{Bench, key, text};
+use crate::harness::{Bench, code, key, text};
 
 fn events(from: &Bench, of: &str) -> Vec<Event> {
     from.store.snapshot().missing(&key(of), &[]).expect("events")
@@ -17,16 +17,15 @@ fn each_version_of_a_group_is_judged_alone() {
     for value in ["one", "two", "three"] {
         a.put("k", value, 1);
     }
-    a.put("large", &"x".repeat(100), 1);
     a.put("l", "x", 1);
     let [one, two, three] = events(&a, "k").try_into().expect("three versions");
-    let mut valueless = events(&a, "l")[0].clone();
-    valueless.value = None;
+    let mut valued = events(&a, "l")[0].clone();
+    (valued.version.change, valued.version.data) = (Change::Delete, DataHash::NONE);
     let parent = two.version.id;
     let outcomes = b.receive(vec![
         one.clone(),
         three.clone(),
-        valueless,
+        valued,
         one,
         two,
         three.clone(),
@@ -85,7 +84,7 @@ fn a_record_out_of_form_is_refused_and_harms_nothing_else() {
         1,
         bench.store.id(),
     );
-    let waiting = Event { key: key("k"), version: split, value: None };
+    let waiting = Event::new(key("k"), split, None);
     let mut orphan = Version::next(
         [VersionId([1; 32])].into_iter().collect(),
         DataHash::NONE,
@@ -93,7 +92,7 @@ fn a_record_out_of_form_is_refused_and_harms_nothing_else() {
         bench.store.id(),
     );
     orphan.parents.clear();
-    let orphan = Event { key: key("fresh"), version: orphan, value: None };
+    let orphan = Event::new(key("fresh"), orphan, None);
     let outcomes = bench.receive(vec![waiting, orphan]);
     assert!(matches!(&outcomes[0], Received::Missing(parents) if parents.len() == 2));
     assert!(matches!(&outcomes[1], Received::Refused(refusal) if refusal.code == Code::BadVersion));
@@ -104,7 +103,7 @@ fn a_record_out_of_form_is_refused_and_harms_nothing_else() {
     let parents = [split.id, split.parents[0]].into_iter().collect();
     let value = text("mixed");
     let version = Version::next(parents, keepboth_core::hash::data_hash(&value), 1, a.store.id());
-    let outcomes = a.receive(vec![Event { key: key("k"), version, value: Some(value) }]);
+    let outcomes = a.receive(vec![Event::new(key("k"), version, Some(value))]);
     assert!(matches!(&outcomes[0], Received::Refused(refusal) if refusal.code == Code::BadVersion));
     a.put("k", "goes on", 10);
     a.check();
@@ -112,9 +111,12 @@ fn a_record_out_of_form_is_refused_and_harms_nothing_else() {
 }
 
 #[test]
-fn a_value_over_this_stores_limit_is_refused() {
+fn a_value_over_this_stores_limit_is_quarantined() {
     let (a, b) = (Bench::new(), Bench::with(Options { value_bytes_max: 10, ..Options::default() }));
     a.put("k", "eleven char", 1);
     let outcomes = b.learn(&a, "k");
-    assert!(matches!(&outcomes[0], Received::Refused(r) if r.code == Code::ValueTooLarge));
+    assert!(matches!(&outcomes[0], Received::Quarantined(r) if r.code == Code::ValueTooLarge));
+    assert_eq!(code(b.get("k")), Code::NotFound);
+    assert_eq!((a.store.root(), b.store.counts().objects), (b.store.root(), 0));
+    b.check();
 }

@@ -34,8 +34,13 @@ struct State {
 impl Disk {
     /// Opens the store that is on this disk.
     pub fn open(&self) -> Bench {
+        self.open_with(Options::default())
+    }
+
+    /// Opens the store that is on this disk with these limits.
+    pub fn open_with(&self, options: Options) -> Bench {
         let disk = self.clone();
-        let options = Options { cache_bytes: 1024 * 1024, ..Options::default() };
+        let options = Options { cache_bytes: 1024 * 1024, ..options };
         Bench::start(|tell| Store::on_backend(move || disk.clone(), &namespace(), options, tell))
             .expect("a store")
     }

@@ -66,7 +66,7 @@ fn run(bench: &Bench, node: &Node, in_flight: u64) -> Result<Sample, Failure> {
 /// The reads that a get is made of, one after another on this thread.
 fn inside_run(bench: &Bench, node: &Node) -> Result<Sample, Failure> {
     let failed = |error: String| Failure::new(Exit::Failure, error);
-    let space = node.space().ok_or_else(|| failed("the namespace is not there".into()))?;
+    let space = node.space()?;
     let names = (0..bench.plan.objects).map(|n| data::checked_key(n).map(Name::Key));
     let names = names.collect::<Result<Vec<_>, _>>().map_err(|e| failed(e.to_string()))?;
     let (mut sample, started) = (Sample::default(), Instant::now());

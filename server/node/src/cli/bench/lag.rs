@@ -1,5 +1,6 @@
 //! How much later than its answer a put at one node is seen at another that has committed it too.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
@@ -15,26 +16,41 @@ use crate::cli::exit::{Exit, Failure};
 const TOGETHER_WITHIN: Duration = Duration::from_secs(30);
 /// The rest between two puts, in which acknowledgements settle.
 const REST: Duration = Duration::from_millis(2);
+/// The load: so many puts, so often.
+const LOAD: u64 = 10;
+const LOAD_EVERY: Duration = Duration::from_millis(2);
 
-/// Measures one put at a time, by turns with a put that stays at the other node.
+/// Measures one put at a time, by turns with a put that stays at the other node: at rest, and while
+/// another client writes.
 pub fn measure(bench: &mut Bench) -> Result<(), Failure> {
-    bench.report.talk("two nodes");
-    let a = Node::start(&bench.below, Way::Plain, &[])?;
-    let b = Node::start(&bench.below, Way::Plain, std::slice::from_ref(&a.url))?;
-    let mut times = Times::default();
-    bench.client.block_on(async {
-        let mut nodes = Nodes::open(&a.url, &b.url).await?;
-        let until = Instant::now() + bench.plan.run * bench.plan.rounds;
-        while Instant::now() < until || times.lag.done == 0 {
-            nodes.once(&mut times).await?;
-            tokio::time::sleep(REST).await;
-        }
-        Ok::<_, Failure>(())
-    })?;
+    for load in [false, true] {
+        bench.report.talk(if load { "two nodes under load" } else { "two nodes" });
+        let a = Node::start(&bench.below, Way::Plain, &[])?;
+        let b = Node::start(&bench.below, Way::Plain, std::slice::from_ref(&a.url))?;
+        let length = bench.plan.run * bench.plan.rounds;
+        let (times, meanwhile) = bench.client.block_on(async {
+            let mut nodes = Nodes::open(&a.url, &b.url).await?;
+            match load {
+                false => Ok((nodes.probe(length).await?, 0.0)),
+                true => nodes.probe_under_load(&a.url, length).await,
+            }
+        })?;
+        let while_what = match load {
+            false => String::new(),
+            true => format!(", under {meanwhile:.0} puts/s"),
+        };
+        add(bench, &while_what, times);
+    }
+    bench.report.show()
+}
+
+fn add(bench: &mut Bench, while_what: &str, times: Times) {
     let (lag, put) = (runs(times.lag), runs(times.put));
     let (p50_us, p99_us) = (lag.within_us(0.5), lag.within_us(0.99));
     bench.report.add(Row {
-        row: "lag from the answer at one node to the event at the other, 100 B".into(),
+        row: format!(
+            "lag from the answer at one node to the event at the other, 100 B{while_what}"
+        ),
         ours: p50_us.unwrap_or_default(),
         unit: "us",
         against: "a put there, asked and answered".into(),
@@ -42,7 +58,6 @@ pub fn measure(bench: &mut Bench) -> Result<(), Failure> {
         p50_us,
         p99_us,
     });
-    bench.report.show()
 }
 
 #[derive(Default)]
@@ -78,6 +93,33 @@ impl Nodes {
             .await
             .map_err(|_| apart())??;
         Ok(nodes)
+    }
+
+    /// One put at a time for so long.
+    async fn probe(&mut self, length: Duration) -> Result<Times, Failure> {
+        let (mut times, until) = (Times::default(), Instant::now() + length);
+        while Instant::now() < until || times.lag.done == 0 {
+            self.once(&mut times).await?;
+            tokio::time::sleep(REST).await;
+        }
+        Ok(times)
+    }
+
+    /// The same while another client writes; and how many puts a second that was.
+    async fn probe_under_load(
+        &mut self,
+        url: &str,
+        length: Duration,
+    ) -> Result<(Times, f64), Failure> {
+        let (mut other, value, done) = (Wire::open(url).await?, data::value(100), Cell::new(0));
+        let started = Instant::now();
+        let writing = other.pace(LOAD_EVERY, LOAD, &done, |id| data::put(id, 1 << 40 | id, &value));
+        tokio::select! {
+            end = writing => match end? {},
+            times = self.probe(length) => {
+                Ok((times?, done.get() as f64 / started.elapsed().as_secs_f64()))
+            }
+        }
     }
 
     async fn once(&mut self, times: &mut Times) -> Result<(), Failure> {

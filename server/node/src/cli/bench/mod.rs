@@ -27,6 +27,16 @@ mod gets;
 mod watch;
 /// Replication lag.
 mod lag;
+/// Puts of connected nodes.
+mod replicated;
+/// Many objects at once.
+mod bulk;
+/// An empty node.
+mod catchup;
+/// Two sessions in memory.
+mod pair;
+/// Many keys, few of which differ.
+mod reconcile;
 
 use report::Report;
 
@@ -40,10 +50,10 @@ const SIZES: [(&str, usize); 2] = [("100 B", 100), ("1 KiB", 1_024)];
 baseline share the machine's cores, so figures of different machines say little;
 the ratio to the baseline of the same run is what to compare.
 
-The whole takes about seven minutes, --quick about one."
+The whole takes about ten minutes, --quick about two."
 )]
 pub struct Args {
-    /// Shorter runs, each once: about a minute
+    /// Shorter runs, each once: about two minutes
     #[arg(long)]
     quick: bool,
     /// Measure only these
@@ -64,12 +74,26 @@ enum Part {
     Gets,
     /// Watch fan-out
     Watch,
-    /// Replication lag of two nodes
+    /// Replication lag of two nodes, at rest and under load
     Lag,
+    /// Puts of two connected nodes
+    Replicated,
+    /// An empty node is given everything
+    CatchUp,
+    /// Two nodes with many keys of which few differ
+    Reconcile,
 }
 
 impl Part {
-    const ALL: [Part; 4] = [Part::Puts, Part::Gets, Part::Watch, Part::Lag];
+    const ALL: [Part; 7] = [
+        Part::Puts,
+        Part::Gets,
+        Part::Watch,
+        Part::Lag,
+        Part::Replicated,
+        Part::CatchUp,
+        Part::Reconcile,
+    ];
 }
 
 /// How long and how often.
@@ -83,6 +107,11 @@ struct Plan {
     rounds: u32,
     /// Objects that gets choose from.
     objects: u64,
+    /// Objects that an empty node is given.
+    catch_up: u64,
+    /// Keys of two nodes, and how many of them differ.
+    many: u64,
+    differing: &'static [u64],
 }
 
 impl Plan {
@@ -91,12 +120,18 @@ impl Plan {
         run: Duration::from_secs(1),
         rounds: 5,
         objects: 10_000,
+        catch_up: 100_000,
+        many: 1_000_000,
+        differing: &[10, 1_000, 100_000],
     };
     const QUICK: Plan = Plan {
         warm: Duration::from_millis(200),
         run: Duration::from_millis(500),
         rounds: 1,
         objects: 10_000,
+        catch_up: 20_000,
+        many: 100_000,
+        differing: &[10, 1_000, 10_000],
     };
 }
 
@@ -154,6 +189,9 @@ impl Bench {
                 Part::Gets => gets::measure(self)?,
                 Part::Watch => watch::measure(self)?,
                 Part::Lag => lag::measure(self)?,
+                Part::Replicated => replicated::measure(self)?,
+                Part::CatchUp => catchup::measure(self)?,
+                Part::Reconcile => reconcile::measure(self)?,
             }
         }
         Ok(())
@@ -171,17 +209,24 @@ mod tests {
             run: Duration::from_millis(50),
             rounds: 1,
             objects: 200,
+            catch_up: 200,
+            many: 1_000,
+            differing: &[10],
         };
         let folder = tempfile::tempdir().expect("a folder");
         let mut bench =
             Bench::new(plan, folder.path().to_owned(), Report::silent()).expect("a bench");
         bench.measure(&[]).expect("measured");
         let rows = &bench.report.rows;
-        // Puts: two sizes, four loads, three ways and one comparison; then gets, watchers, lag.
-        assert_eq!(rows.len(), 2 * 4 * 4 + 2 * 3 + 3 * 2 + 1);
+        // Puts: two sizes, four loads, three ways and one comparison; then gets, watchers, lag; then
+        // replicated puts, catching up, equal stores, a difference, and opening.
+        let single = 2 * 4 * 4 + 2 * 3 + 3 * 2;
+        assert_eq!(rows.len(), single + 2 + 3 * 2 + 2 + 2 + 3 + 1 + 2 * 2);
         for row in rows {
-            assert!(row.ours > 0.0 && row.baseline > 0.0 && row.ratio().is_finite(), "{row:?}");
-            assert!(row.unit == "events/s" || row.p50_us.is_some_and(|us| us > 0.0), "{row:?}");
+            let none = row.unit == "rows";
+            assert!(row.ours > 0.0 || none, "{row:?}");
+            assert!(row.baseline > 0.0 && row.ratio().is_finite(), "{row:?}");
+            assert!(row.p50_us.is_none_or(|us| us > 0.0), "{row:?}");
             assert!(row.p50_us <= row.p99_us, "{row:?}");
         }
         let left = std::fs::read_dir(folder.path()).expect("the folder").count();

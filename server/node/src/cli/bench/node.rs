@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use keepboth_core::name::Namespace;
+use keepboth_store::Store;
 use tokio::runtime::{Builder, Runtime};
 
 use super::data::{HOOK, NAMESPACE, SCHEMA};
 use crate::cli::exit::{Exit, Failure};
 use crate::config::{self, Config};
-use crate::namespace::Space;
+use crate::namespace::{Space, database};
+use crate::peers::Mesh;
 use crate::server::{self, BUNDLED, Running};
 
 /// A folder that is removed when it is dropped.
@@ -80,7 +82,8 @@ pub struct Node {
     running: Option<Running>,
     /// Where clients and peers connect.
     pub url: String,
-    _folder: Folder,
+    data: PathBuf,
+    folder: Arc<Folder>,
 }
 
 impl Node {
@@ -91,7 +94,7 @@ impl Node {
         let plugins = way.plugins();
         let config = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nscripts = \".\"\nschemas = \".\"\n\
-             [mesh]\npeers = {peers:?}\n[namespaces.alone]\nreplicate = false\n\
+             [mesh]\ndev = true\npeers = {peers:?}\n[namespaces.alone]\nreplicate = false\n\
              [namespaces.{NAMESPACE}]\n{plugins}"
         );
         for (name, text) in
@@ -99,27 +102,75 @@ impl Node {
         {
             std::fs::write(at.join(name), text)?;
         }
+        Node::start_in(Arc::new(folder))
+    }
+
+    fn start_in(folder: Arc<Folder>) -> Result<Node, Failure> {
         // The environment is the user's and concerns the user's servers.
-        let loaded = Config::load_from(Some(&at.join("config.toml")), []).map_err(failed)?;
+        let file = folder.path().join("config.toml");
+        let loaded = Config::load_from(Some(&file), []).map_err(failed)?;
         let plugins = config::check(&loaded, BUNDLED).map_err(failed)?;
         let runtime = Builder::new_multi_thread().enable_all().thread_name("server").build()?;
         let running = runtime.block_on(server::start(&loaded.config, plugins)).map_err(failed)?;
         let url = format!("ws://{}", running.address);
-        Ok(Node { runtime, running: Some(running), url, _folder: folder })
+        Ok(Node { runtime, running: Some(running), url, data: loaded.config.server.data, folder })
+    }
+
+    /// Stops the server, and starts it again with what it had.
+    pub fn restart(&mut self) -> Result<(), Failure> {
+        self.stop();
+        *self = Node::start_in(self.folder.clone())?;
+        Ok(())
+    }
+
+    /// Stops the server; its files stay.
+    pub fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            self.runtime.block_on(running.stop());
+        }
     }
 
     /// The namespace from within.
-    pub fn space(&self) -> Option<Arc<Space>> {
-        let name = Namespace::new(NAMESPACE).ok()?;
-        self.running.as_ref()?.clients.spaces.get(&name).cloned()
+    pub fn space(&self) -> Result<Arc<Space>, Failure> {
+        let space = Namespace::new(NAMESPACE).ok().and_then(|name| {
+            self.running.as_ref().and_then(|running| running.clients.namespaces.get(&name))
+        });
+        space.ok_or_else(|| failed("the namespace is not there"))
+    }
+
+    /// The store of the namespace.
+    pub fn store(&self) -> Result<Store, Failure> {
+        Ok(self.space()?.store.clone())
+    }
+
+    /// The links to other nodes.
+    pub fn mesh(&self) -> Result<Arc<Mesh>, Failure> {
+        let mesh = self.running.as_ref().map(|running| running.mesh.clone());
+        mesh.ok_or_else(|| failed("it has stopped"))
+    }
+
+    /// Keeps a link to the node at this URL from now on.
+    pub fn dial(&self, url: &str) -> Result<(), Failure> {
+        let mesh = self.mesh()?;
+        let _runtime = self.runtime.enter();
+        mesh.dial(url, None);
+        Ok(())
+    }
+
+    /// The database of the namespace.
+    pub fn file(&self) -> Result<PathBuf, Failure> {
+        Ok(database(&self.data, &self.space()?.name))
+    }
+
+    /// Where its files are; they stay as long as somebody has this.
+    pub fn folder(&self) -> Arc<Folder> {
+        self.folder.clone()
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if let Some(running) = self.running.take() {
-            self.runtime.block_on(running.stop());
-        }
+        self.stop();
     }
 }
 

@@ -15,12 +15,15 @@ use crate::cli::exit::{Exit, Failure};
 
 /// How requests are spread.
 #[derive(Debug, Clone, Copy)]
-struct Load {
-    in_flight: u64,
-    connections: u64,
+pub struct Load {
+    /// Puts that are in flight.
+    pub in_flight: u64,
+    /// Over so many connections.
+    pub connections: u64,
 }
 
-const LOADS: [Load; 4] = [
+/// What is measured.
+pub const LOADS: [Load; 4] = [
     Load { in_flight: 1, connections: 1 },
     Load { in_flight: 64, connections: 64 },
     Load { in_flight: 64, connections: 1 },
@@ -74,7 +77,8 @@ fn measure_group(
 }
 
 impl Load {
-    fn words(self) -> String {
+    /// In words.
+    pub fn words(self) -> String {
         let Load { in_flight, connections } = self;
         match connections {
             1 => format!("{in_flight} in flight"),
@@ -85,7 +89,11 @@ impl Load {
 
 /// One run on a new server.
 fn run(bench: &Bench, value: &str, load: Load, way: Way) -> Result<Sample, Failure> {
-    let node = Node::start(&bench.below, way, &[])?;
+    drive(bench, &Node::start(&bench.below, way, &[])?, value, load)
+}
+
+/// One run on this server.
+pub fn drive(bench: &Bench, node: &Node, value: &str, load: Load) -> Result<Sample, Failure> {
     bench.client.block_on(async {
         let opened = (0..load.connections).map(|_| Wire::open(&node.url));
         let mut wires = try_join_all(opened).await?;

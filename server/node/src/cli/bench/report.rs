@@ -39,6 +39,12 @@ impl Row {
         Row { row, ours: ours.rate(), unit, against, baseline, p50_us, p99_us }
     }
 
+    /// A single figure against another one.
+    pub fn one(row: String, ours: f64, unit: &'static str, against: &str, baseline: f64) -> Row {
+        let against = against.to_owned();
+        Row { row, ours, unit, against, baseline, p50_us: None, p99_us: None }
+    }
+
     /// The result as a part of the baseline.
     pub fn ratio(&self) -> f64 {
         self.ours / self.baseline
@@ -48,10 +54,10 @@ impl Row {
         let whole = |us: Option<f64>| us.map(f64::round);
         json!({
             "row": self.row,
-            "ours": round(self.ours, 1),
+            "ours": round(self.ours, 2),
             "unit": self.unit,
             "against": self.against,
-            "baseline": round(self.baseline, 1),
+            "baseline": round(self.baseline, 2),
             "ratio": round(self.ratio(), 3),
             "p50_us": whole(self.p50_us),
             "p99_us": whole(self.p99_us),
@@ -62,8 +68,8 @@ impl Row {
         let time = |us: Option<f64>| us.map_or_else(|| "-".to_owned(), milliseconds);
         [
             self.row.clone(),
-            format!("{:.0} {}", self.ours, self.unit),
-            format!("{:.0}", self.baseline),
+            format!("{} {}", figure(self.ours), self.unit),
+            figure(self.baseline),
             self.against.clone(),
             format!("{:.2}", self.ratio()),
             time(self.p50_us),
@@ -75,6 +81,14 @@ impl Row {
 fn round(number: f64, digits: i32) -> f64 {
     let scale = 10_f64.powi(digits);
     (number * scale).round() / scale
+}
+
+fn figure(number: f64) -> String {
+    if number < 100.0 && number.fract() != 0.0 {
+        format!("{number:.2}")
+    } else {
+        format!("{number:.0}")
+    }
 }
 
 fn milliseconds(us: f64) -> String {

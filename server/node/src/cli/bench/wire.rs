@@ -1,6 +1,8 @@
 //! A lean client that keeps many requests in flight and writes and reads them in groups.
 
-use std::time::Instant;
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::net::TcpStream;
@@ -82,6 +84,34 @@ impl Wire {
             let came = self.answers(&sent, window, &mut sample).await?;
             waiting -= came;
             wanted = if window.goes_on(sample.done) { came } else { 0 };
+        }
+    }
+
+    /// Sends so many requests at every tick and takes the answers, which `answered_so_far` counts, without an
+    /// end.
+    pub async fn pace(
+        &mut self,
+        every: Duration,
+        count: u64,
+        answered_so_far: &Cell<u64>,
+        mut request: impl FnMut(u64) -> String,
+    ) -> Result<Infallible, Failure> {
+        let (mut ticks, mut id) = (tokio::time::interval(every), 0);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {
+                    for _ in 0..count {
+                        id += 1;
+                        self.feed(request(id)).await?;
+                    }
+                    self.socket.flush().await.map_err(lost)?;
+                }
+                frame = self.next() => {
+                    if answered(&frame?)?.is_some() {
+                        answered_so_far.set(answered_so_far.get() + 1);
+                    }
+                }
+            }
         }
     }
 

@@ -285,7 +285,7 @@ fn prepare(folder: &Path, peers: &[String]) -> Result<PathBuf, Failure> {
     std::fs::write(folder.join("scripts/merge.luau"), MERGE)?;
     let config = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\n\n\
-         [mesh]\npeers = {peers:?}\nreconnect_min = \"20ms\"\nreconnect_max = \"200ms\"\n\n\
+         [mesh]\ndev = true\nadvertise = []\npeers = {peers:?}\nreconnect_min = \"20ms\"\nreconnect_max = \"200ms\"\n\n\
          [namespaces.notes]\n\n\
          [[namespaces.lists.plugins]]\nuse = \"lua\"\nscripts = [\"merge.luau\"]\n"
     );

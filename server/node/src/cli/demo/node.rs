@@ -19,6 +19,7 @@ pub struct Node {
     pub address: SocketAddr,
     /// Its folder.
     pub folder: PathBuf,
+    url: String,
     child: Child,
 }
 
@@ -48,12 +49,20 @@ impl Node {
         let started: serde_json::Value = serde_json::from_str(&line).context("the first line")?;
         let address =
             started["listening"].as_str().ok_or_else(|| anyhow!("no address in {line}"))?;
-        Ok(Node { address: address.parse()?, folder, child })
+        let url = started["url"].as_str().ok_or_else(|| anyhow!("no URL in {line}"))?.to_owned();
+        Ok(Node { address: address.parse()?, folder, url, child })
     }
 
     /// The URL for clients and peers.
     pub fn url(&self) -> String {
-        format!("ws://{}", self.address)
+        self.url.clone()
+    }
+
+    /// Sends a signal to the process, for instance `HUP`.
+    pub async fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let id = self.child.id().ok_or_else(|| anyhow!("the node has ended already"))?;
+        Command::new("kill").args(["-s", name, &id.to_string()]).status().await?;
+        Ok(())
     }
 
     /// Kills the process at once, as a power cut would.
@@ -63,8 +72,7 @@ impl Node {
 
     /// Asks the process to stop and waits for it; its exit code.
     pub async fn stop(mut self) -> anyhow::Result<Option<i32>> {
-        let id = self.child.id().ok_or_else(|| anyhow!("the node has ended already"))?;
-        Command::new("kill").arg(id.to_string()).status().await?;
+        self.signal("TERM").await?;
         Ok(self.child.wait().await?.code())
     }
 }

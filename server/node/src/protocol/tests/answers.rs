@@ -9,9 +9,10 @@ use smallvec::smallvec;
 use super::super::msgpack;
 use super::super::tree::Tree;
 use super::super::{
-    Answer, Base, Conflict, Cursor, Estimate, Format, Hello, LimitsInfo, Listed, NamespaceStatus,
-    Notice, Object, Page, PeerStatus, Recorded, Side, State, Status, Told, Trashed, Written,
-    encode_answer, encode_end, encode_event, encode_live,
+    Ack, Acks, Answer, Base, Conflict, Cursor, Estimate, Format, Held, HeldAt, Hello, LimitsInfo,
+    Listed, Member, Members, NamespaceInfo, NamespaceLimits, NamespaceStatus, Notice, Object, Page,
+    PeerStatus, Reached, Recorded, Reloaded, Shared, Side, Stalled, State, Status, TWIN_WARNING,
+    Told, Trashed, Written, encode_answer, encode_end, encode_event, encode_live,
 };
 use super::{address, conflict, id, key, name, node, ns, store, version};
 
@@ -52,6 +53,14 @@ fn clash() -> Conflict {
     }
 }
 
+fn stalled() -> Stalled {
+    Stalled { since: AT, blocked_on: "an acknowledgement".into(), behind: 412 }
+}
+
+fn stalled_json() -> Json {
+    json!({"since": AT, "blocked_on": "an acknowledgement", "behind": 412})
+}
+
 fn peer() -> PeerStatus {
     PeerStatus {
         node: Some(node(5)),
@@ -59,6 +68,7 @@ fn peer() -> PeerStatus {
         connected: false,
         agrees: false,
         behind: 3,
+        stalled: Some(stalled()),
         error: Some("connection refused".into()),
         last_exchange: None,
     }
@@ -66,7 +76,7 @@ fn peer() -> PeerStatus {
 
 fn peer_json() -> Json {
     json!({"node": id(5), "url": "ws://10.0.0.2:7400", "connected": false, "agrees": false,
-        "behind": 3, "error": "connection refused"})
+        "behind": 3, "stalled": stalled_json(), "error": "connection refused"})
 }
 
 fn origin() -> Json {
@@ -129,6 +139,7 @@ fn others() -> Vec<(Answer, Json)> {
     let hello = Hello {
         version: "0.1.0".into(),
         node: node(5),
+        twin: false,
         namespaces: vec![ns()],
         limits: LimitsInfo {
             value_bytes_max: 65_536,
@@ -140,22 +151,51 @@ fn others() -> Vec<(Answer, Json)> {
             in_flight_max: 1_024,
         },
     };
+    let namespace = NamespaceStatus {
+        name: ns(),
+        state: State::NotSynced,
+        reason: "no peer is connected".into(),
+        keys: 2,
+        objects: 3,
+        conflicts: 1,
+        trash: 0,
+        quarantined: 6,
+        sequence: 42,
+        store: store(),
+        peers: vec![peer()],
+    };
+    let namespace_json = json!({"name": "notes", "state": "not_synced",
+        "reason": "no peer is connected", "keys": 2, "objects": 3, "conflicts": 1, "trash": 0,
+        "quarantined": 6, "sequence": 42, "store": origin(), "peers": [peer_json()]});
+    let info = NamespaceInfo {
+        status: namespace.clone(),
+        epoch: 1,
+        made_by: "config",
+        replicate: true,
+        file_bytes: 4_096,
+        limits: NamespaceLimits {
+            value_bytes_max: 65_536,
+            objects_max: Some(9),
+            bytes_max: None,
+            writes_per_second: None,
+            history_values: 10,
+            history_records: 1_000,
+            trash_keep_ms: 5,
+            trash_forget_ms: 6,
+        },
+        plugins: vec!["lua".into(), "schema".into()],
+    };
+    let reloaded = Reloaded {
+        namespaces_added: vec!["a".into(), "b".into()],
+        restart_needed: vec!["server.listen".into()],
+        ..Reloaded::default()
+    };
     let status = Status {
         node: node(5),
         version: "0.1.0".into(),
+        twin: true,
         uptime_s: 7,
-        namespaces: vec![NamespaceStatus {
-            name: ns(),
-            state: State::NotSynced,
-            reason: "no peer is connected".into(),
-            keys: 2,
-            objects: 3,
-            conflicts: 1,
-            trash: 0,
-            sequence: 42,
-            store: store(),
-            peers: vec![peer()],
-        }],
+        namespaces: vec![namespace],
         connections: 1,
     };
     let done = json!({"name": "a", "key": "a", "version": id(1), "sequence": 9});
@@ -167,16 +207,126 @@ fn others() -> Vec<(Answer, Json)> {
                 "key_bytes_max": 1_024, "frame_bytes_max": 1_048_576, "batch_ops_max": 1_000,
                 "page_items_max": 1_000, "watches_max": 64, "in_flight_max": 1_024}}),
         ),
-        (Answer::Written(written()), done.clone()),
-        (Answer::Batch(vec![written(), written()]), json!({"results": [done.clone(), done]})),
+        (Answer::Written(written(), None), done.clone()),
+        (Answer::Batch(vec![written(), written()], None), json!({"results": [done.clone(), done]})),
         (Answer::Watch { sub: 3 }, json!({"sub": 3})),
         (Answer::Unwatch, json!({})),
         (
             Answer::Status(status),
-            json!({"node": id(5), "version": "0.1.0", "uptime_s": 7, "connections": 1,
-                "namespaces": [{"name": "notes", "state": "not_synced",
-                "reason": "no peer is connected", "keys": 2, "objects": 3, "conflicts": 1,
-                "trash": 0, "sequence": 42, "store": origin(), "peers": [peer_json()]}]}),
+            json!({"node": id(5), "twin": true, "warning": TWIN_WARNING, "version": "0.1.0", "uptime_s": 7, "connections": 1,
+                "namespaces": [namespace_json.clone()]}),
+        ),
+        (
+            Answer::NsInfo(info.into()),
+            json!({"status": namespace_json, "epoch": 1, "made_by": "config", "replicate": true,
+                "file_bytes": 4_096, "limits": {"value_bytes_max": 65_536, "objects_max": 9,
+                "history_values": 10, "history_records": 1_000, "trash_keep_ms": 5,
+                "trash_forget_ms": 6}, "plugins": ["lua", "schema"]}),
+        ),
+        (
+            Answer::NsAdded { ns: ns(), store: store(), added: true },
+            json!({"ns": "notes", "store": origin(), "added": true}),
+        ),
+        (
+            Answer::NsRemoved { ns: ns(), file: "data/removed/notes-x.redb".into() },
+            json!({"ns": "notes", "file": "data/removed/notes-x.redb"}),
+        ),
+        (
+            Answer::Reloaded(reloaded),
+            json!({"namespaces_added": ["a", "b"], "namespaces_removed": [],
+                "namespaces_changed": [], "peers_added": [], "peers_removed": [],
+                "restart_needed": ["server.listen"]}),
+        ),
+    ]
+}
+
+/// What operators are told of other nodes.
+fn operating() -> Vec<(Answer, Json)> {
+    let reached = Reached { nodes: vec![node(5)], missing: vec![node(6)], enough: false };
+    let reached_json = json!({"nodes": [id(5)], "missing": [id(6)], "enough": false});
+    let done = json!({"name": "a", "key": "a", "version": id(1), "sequence": 9});
+    let mut waited = done.clone();
+    waited["reached"] = reached_json.clone();
+    let shared = Shared {
+        ns: ns(),
+        agrees: false,
+        behind: 412,
+        agreed: Some(7),
+        seen: Some(AT),
+        expired: true,
+        policy_differs: vec!["schema", "limits"],
+    };
+    let member = Member {
+        node: Some(node(5)),
+        urls: vec!["ws://b:7400".into()],
+        agent: Some("keepboth/0.1.0".into()),
+        admitted: true,
+        granted: Some(vec![ns()]),
+        connected_since: Some(AT),
+        round_trip_us: Some(1_260),
+        stalled: Some(stalled()),
+        error: Some("it ended".into()),
+        error_at: Some(AT),
+        namespaces: vec![shared],
+    };
+    let shared_json = json!({"ns": "notes", "agrees": false, "behind": 412, "agreed": 7,
+        "seen": AT, "expired": true, "policy_differs": ["schema", "limits"]});
+    let member_json = json!({"node": id(5), "urls": ["ws://b:7400"], "agent": "keepboth/0.1.0",
+        "admitted": true, "granted": ["notes"], "connected": true, "connected_since": AT,
+        "round_trip_us": 1_260, "stalled": stalled_json(), "error": "it ended", "error_at": AT,
+        "namespaces": [shared_json]});
+    let unknown = Member { urls: vec!["ws://c".into()], ..Member::default() };
+    let unknown_json =
+        json!({"urls": ["ws://c"], "admitted": false, "connected": false, "namespaces": []});
+    let page = Page { items: vec![member, unknown], next: Some("ws://c".into()) };
+    let held = Held {
+        key: key("a"),
+        version: version(2),
+        change: Change::Put,
+        value: Some((Kind::Json, 12)),
+        since: AT,
+        from: node(5),
+        refusal: Refusal::new(Code::SchemaRefused, "/title: is missing"),
+    };
+    let next = Some(HeldAt { key: key("a"), version: version(2) });
+    let ack = |n, held, why: &str| Ack { node: node(n), held, why: why.into() };
+    let members = vec![ack(5, Some(false), "it says so"), ack(6, None, "it is not connected")];
+    vec![
+        (Answer::Written(written(), Some(reached.clone())), waited),
+        (
+            Answer::Batch(vec![written()], Some(reached)),
+            json!({"results": [done], "reached": reached_json}),
+        ),
+        (Answer::Purged { ns: ns(), key: key("a") }, json!({"ns": "notes", "key": "a"})),
+        (
+            Answer::Quarantine(Page { items: vec![held], next }),
+            json!({"items": [{"key": "a", "version": id(2), "change": "put", "kind": "json",
+                "bytes": 12, "since": AT, "from": id(5), "code": "schema_refused",
+                "message": "/title: is missing"}], "next": format!("{}.a", id(2))}),
+        ),
+        (
+            Answer::Judged { ns: ns(), key: key("a"), version: version(2), admitted: false },
+            json!({"ns": "notes", "key": "a", "version": id(2), "verdict": "discard"}),
+        ),
+        (
+            Answer::Retried { ns: ns(), admitted: 2, held: 3 },
+            json!({"ns": "notes", "admitted": 2, "held": 3}),
+        ),
+        (
+            Answer::Acks(Acks { key: key("a"), version: version(2), members }),
+            json!({"key": "a", "version": id(2), "everywhere": false, "members": [
+                {"node": id(5), "held": false, "why": "it says so"},
+                {"node": id(6), "why": "it is not connected"}]}),
+        ),
+        (
+            Answer::Peers(Members { node: node(7), twin: false, page }),
+            json!({"node": id(7), "items": [member_json, unknown_json], "next": "ws://c"}),
+        ),
+        (Answer::Invited { token: "t".into(), expires: AT }, json!({"token": "t", "expires": AT})),
+        (Answer::PeerAdded { node: node(5), added: true }, json!({"node": id(5), "added": true})),
+        (
+            Answer::PeerRemoved { node: node(5), removed: false },
+            json!({"node": id(5), "removed": false}),
         ),
     ]
 }
@@ -192,7 +342,7 @@ fn trees(write: impl Fn(Format, &mut Vec<u8>)) -> [Json; 2] {
 
 #[test]
 fn every_answer_is_written_alike_in_both_formats() {
-    for (answer, expected) in reads().into_iter().chain(others()) {
+    for (answer, expected) in reads().into_iter().chain(others()).chain(operating()) {
         let answer = Ok(answer);
         for tree in trees(|format, out| encode_answer(format, Some(7), &answer, out)) {
             assert_eq!(tree, json!({"id": 7, "ok": expected}));
@@ -203,8 +353,8 @@ fn every_answer_is_written_alike_in_both_formats() {
 #[test]
 fn a_written_answer_has_exactly_these_bytes() {
     let (mut text, mut pack) = (Vec::new(), Vec::new());
-    encode_answer(Format::Json, Some(2), &Ok(Answer::Written(written())), &mut text);
-    encode_answer(Format::MessagePack, Some(2), &Ok(Answer::Written(written())), &mut pack);
+    encode_answer(Format::Json, Some(2), &Ok(Answer::Written(written(), None)), &mut text);
+    encode_answer(Format::MessagePack, Some(2), &Ok(Answer::Written(written(), None)), &mut pack);
     let v = id(1);
     let expected = format!(
         "{{\"id\":2,\"ok\":{{\"name\":\"a\",\"key\":\"a\",\"version\":\"{v}\",\"sequence\":9}}}}"

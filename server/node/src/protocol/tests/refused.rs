@@ -125,6 +125,39 @@ fn wrong_arguments_are_named_with_what_would_be_right() {
             "value and side are both there",
         ),
         (r#""unwatch":{}"#.into(), "unwatch: sub is missing"),
+        (
+            r#""put":{"ns":"n","key":"a","value":1,"wait":0}"#.into(),
+            "put: wait is the number 0, it should be \"all\" or a whole number from 1 to 1024",
+        ),
+        (r#""delete":{"ns":"n","key":"a","wait":"some"}"#.into(), "wait is the text \"some\""),
+        (
+            r#""put":{"ns":"n","key":"a","value":1,"wait":"all","wait_ms":60001}"#.into(),
+            "wait_ms is the number 60001, it should be a whole number of milliseconds from 1 to 60000",
+        ),
+        (
+            r#""restore":{"ns":"n","key":"a","wait_ms":5}"#.into(),
+            "restore: wait_ms is there without wait",
+        ),
+        (
+            r#""batch":{"ns":"n","ops":[{"put":{"key":"a","value":1,"wait":1}}]}"#.into(),
+            "operation 0: put has no field \"wait\"",
+        ),
+        (r#""peer_add":{"node":"xyz"}"#.into(), "node is the text \"xyz\", it should be 64"),
+        (r#""peer_rm":{}"#.into(), "peer_rm: node is missing"),
+        (r#""peer_invite":{"namespaces":[]}"#.into(), "namespaces is empty; leave it out for all"),
+        (r#""peer_invite":{"namespaces":[5]}"#.into(), "namespaces is the number 5"),
+        (
+            r#""peer_invite":{"expires_ms":59999}"#.into(),
+            "it should be a whole number of milliseconds from 60000 to 2592000000",
+        ),
+        (
+            format!(r#""judge":{{"ns":"n","key":"a","version":"{hex}","verdict":"maybe"}}"#),
+            "verdict is the text \"maybe\", it should be \"admit\" or \"discard\"",
+        ),
+        (
+            r#""quarantine":{"ns":"n","after":"a"}"#.into(),
+            "after is the text \"a\", it should be the `next` of the page before",
+        ),
         (r#""batch":{"ns":"n","ops":[]}"#.into(), "ops is empty"),
         (r#""batch":{"ns":"n","ops":{}}"#.into(), "ops is an object, it should be an array"),
         (

@@ -5,9 +5,10 @@ use keepboth_core::write::Condition;
 use serde_json::{Value as Json, json};
 
 use super::super::{
-    BatchOp, Call, Cursor, Format, METHODS, PutValue, Request, Resolution, decode_request,
+    BatchOp, Call, Cursor, Format, HeldAt, METHODS, PutValue, Request, Resolution, Wait, Waiting,
+    decode_request,
 };
-use super::{address, conflict, id, key, name, ns, store, version};
+use super::{address, conflict, id, key, name, node, ns, store, version};
 
 fn plain(tree: Json) -> PutValue {
     PutValue { value: Value::json(&tree), tree: Some(tree) }
@@ -31,6 +32,7 @@ fn golden() -> Vec<(Json, Call)> {
                 key: name("a"),
                 value: plain(json!({"t": [1, -2.5, null]})),
                 condition: none,
+                wait: None,
             },
         ),
         (
@@ -40,6 +42,7 @@ fn golden() -> Vec<(Json, Call)> {
                 key: name("a"),
                 value: plain(json!("x")),
                 condition: Condition::Absent,
+                wait: None,
             },
         ),
         (
@@ -49,6 +52,7 @@ fn golden() -> Vec<(Json, Call)> {
                 key: name("a"),
                 value: plain(json!(5)),
                 condition: Condition::Is(version(0xaa)),
+                wait: None,
             },
         ),
         (
@@ -58,15 +62,27 @@ fn golden() -> Vec<(Json, Call)> {
                 key: name("a"),
                 value: PutValue { value: Value::bytes(vec![0, 1]), tree: None },
                 condition: none,
+                wait: None,
             },
         ),
         (
             json!({"put": {"ns": "notes", "key": "a", "value": {"$json": {"$x": 1}}}}),
-            Call::Put { ns: ns(), key: name("a"), value: plain(json!({"$x": 1})), condition: none },
+            Call::Put {
+                ns: ns(),
+                key: name("a"),
+                value: plain(json!({"$x": 1})),
+                condition: none,
+                wait: None,
+            },
         ),
         (
             json!({"delete": {"ns": "notes", "key": "a", "if_version": v}}),
-            Call::Delete { ns: ns(), key: name("a"), condition: Condition::Is(version(0xaa)) },
+            Call::Delete {
+                ns: ns(),
+                key: name("a"),
+                condition: Condition::Is(version(0xaa)),
+                wait: None,
+            },
         ),
         (
             json!({"batch": {"ns": "notes", "ops": [
@@ -91,6 +107,7 @@ fn golden() -> Vec<(Json, Call)> {
                         if_conflict: None,
                     },
                 ],
+                wait: None,
             },
         ),
         (
@@ -117,7 +134,13 @@ fn golden() -> Vec<(Json, Call)> {
         ),
         (
             json!({"revert": {"ns": "notes", "key": "a", "version": v}}),
-            Call::Revert { ns: ns(), key: name("a"), version: version(0xaa), condition: none },
+            Call::Revert {
+                ns: ns(),
+                key: name("a"),
+                version: version(0xaa),
+                condition: none,
+                wait: None,
+            },
         ),
         (
             json!({"conflicts": {"ns": "notes"}}),
@@ -134,6 +157,7 @@ fn golden() -> Vec<(Json, Call)> {
                 key: key("a"),
                 with: Resolution::Value(plain(json!(null))),
                 if_conflict: Some(conflict(0xaa)),
+                wait: None,
             },
         ),
         (
@@ -142,7 +166,7 @@ fn golden() -> Vec<(Json, Call)> {
         ),
         (
             json!({"restore": {"ns": "notes", "key": "a", "version": v}}),
-            Call::Restore { ns: ns(), key: key("a"), version: Some(version(0xaa)) },
+            Call::Restore { ns: ns(), key: key("a"), version: Some(version(0xaa)), wait: None },
         ),
         (
             json!({"watch": {"ns": "notes"}}),
@@ -162,6 +186,57 @@ fn golden() -> Vec<(Json, Call)> {
         (json!({"unwatch": {"sub": 3}}), Call::Unwatch { sub: 3 }),
         (json!({"status": {}}), Call::Status { ns: None }),
         (json!({"status": {"ns": "notes"}}), Call::Status { ns: Some(ns()) }),
+        (json!({"ns_info": {"ns": "notes"}}), Call::NsInfo { ns: ns() }),
+        (json!({"ns_add": {"ns": "notes"}}), Call::NsAdd { ns: ns() }),
+        (json!({"ns_rm": {"ns": "notes"}}), Call::NsRm { ns: ns() }),
+        (json!({"reload": {}}), Call::Reload),
+        (json!({"purge": {"ns": "notes", "key": "a"}}), Call::Purge { ns: ns(), key: key("a") }),
+        (
+            json!({"quarantine": {"ns": "notes", "after": format!("{v}.a.b"), "limit": 5}}),
+            Call::Quarantine {
+                ns: ns(),
+                after: Some(HeldAt { key: key("a.b"), version: version(0xaa) }),
+                limit: Some(5),
+            },
+        ),
+        (
+            json!({"judge": {"ns": "notes", "key": "a", "version": v, "verdict": "admit"}}),
+            Call::Judge { ns: ns(), key: key("a"), version: version(0xaa), admit: true },
+        ),
+        (
+            json!({"judge": {"ns": "notes", "key": "a", "version": v, "verdict": "discard"}}),
+            Call::Judge { ns: ns(), key: key("a"), version: version(0xaa), admit: false },
+        ),
+        (json!({"quarantine_retry": {"ns": "notes"}}), Call::QuarantineRetry { ns: ns() }),
+        (
+            json!({"acks": {"ns": "notes", "key": "a"}}),
+            Call::Acks { ns: ns(), key: name("a"), version: None, within_ms: 5_000 },
+        ),
+        (
+            json!({"acks": {"ns": "notes", "key": v, "version": v, "within_ms": 60_000}}),
+            Call::Acks {
+                ns: ns(),
+                key: name(&id(0xaa)),
+                version: Some(version(0xaa)),
+                within_ms: 60_000,
+            },
+        ),
+        (json!({"peers": {}}), Call::Peers { after: None, limit: None }),
+        (
+            json!({"peers": {"after": "ws://a", "limit": 1}}),
+            Call::Peers { after: Some("ws://a".into()), limit: Some(1) },
+        ),
+        (json!({"peer_invite": {}}), Call::PeerInvite { namespaces: None, expires_ms: 86_400_000 }),
+        (
+            json!({"peer_invite": {"namespaces": ["notes", "notes"], "expires_ms": 60_000}}),
+            Call::PeerInvite { namespaces: Some(vec![ns()]), expires_ms: 60_000 },
+        ),
+        (json!({"peer_add": {"node": v}}), Call::PeerAdd { node: node(0xaa), namespaces: None }),
+        (
+            json!({"peer_add": {"node": v, "namespaces": ["notes"]}}),
+            Call::PeerAdd { node: node(0xaa), namespaces: Some(vec![ns()]) },
+        ),
+        (json!({"peer_rm": {"node": v}}), Call::PeerRm { node: node(0xaa) }),
     ]
 }
 
@@ -180,6 +255,41 @@ fn every_method_is_read_alike_from_both_formats() {
     }
     methods.dedup();
     assert_eq!(methods, METHODS);
+}
+
+#[test]
+fn every_write_can_wait_for_other_nodes() {
+    let v = id(0xaa);
+    for (mut frame, words) in [
+        (json!({"put": {"ns": "n", "key": "a", "value": 1}}), "put"),
+        (json!({"delete": {"ns": "n", "key": "a"}}), "delete"),
+        (json!({"batch": {"ns": "n", "ops": [{"delete": {"key": "a"}}]}}), "batch"),
+        (json!({"revert": {"ns": "n", "key": "a", "version": v}}), "revert"),
+        (json!({"resolve": {"ns": "n", "key": "a", "side": v}}), "resolve"),
+        (json!({"restore": {"ns": "n", "key": "a"}}), "restore"),
+    ] {
+        frame["id"] = json!(1);
+        for (wait, ms, expected) in [
+            (json!("all"), None, Waiting { wait: Wait::All, ms: 5_000 }),
+            (json!(2), Some(60_000), Waiting { wait: Wait::Count(2), ms: 60_000 }),
+        ] {
+            frame[words]["wait"] = wait;
+            if let Some(ms) = ms {
+                frame[words]["wait_ms"] = json!(ms);
+            }
+            let request = decode_request(Format::Json, frame.to_string().as_bytes());
+            let found = match request.expect(words).call {
+                Call::Put { wait, .. }
+                | Call::Delete { wait, .. }
+                | Call::Batch { wait, .. }
+                | Call::Revert { wait, .. }
+                | Call::Resolve { wait, .. }
+                | Call::Restore { wait, .. } => wait,
+                call => panic!("{call:?}"),
+            };
+            assert_eq!(found, Some(expected), "{words}");
+        }
+    }
 }
 
 /// A put frame in MessagePack whose value is these bytes.

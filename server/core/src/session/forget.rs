@@ -1,0 +1,191 @@
+//! Deleted keys that nobody needs any more, and nodes that were away when they were forgotten.
+//!
+//! A node that was away for longer than the others wait holds keys that they have deleted and forgotten
+//! since. It is told so in the peer's hello. What it holds and did not change since it last agreed with
+//! the peer, the peer had too; so where the peer has nothing left of it, it was deleted: it is buried
+//! here. Where the peer has something else, that came after: it takes the place of what is here. What
+//! was changed here meanwhile is given like any other change, and an update beats a delete.
+
+use super::bulk::{Bulk, Missing};
+use super::live::{EVENTS_BYTES, TIPS_MAX};
+use super::{Held, Output, Received, Replica, Session};
+use crate::ids::VersionId;
+use crate::name::{Key, Namespace};
+use crate::refusal::Refusal;
+use crate::version::Event;
+use crate::wire::{KeyTips, Message};
+
+impl Session {
+    /// Tells the peer of keys that this node was the first to forget.
+    pub(super) fn on_forgot(&mut self, namespace: &Namespace, keys: Vec<KeyTips>) {
+        let now = self.now;
+        let Some(shared) = self.shared.get_mut(namespace) else { return };
+        shared.moved(now);
+        let (mut part, mut bytes) = (Vec::new(), 0);
+        for mut key in keys {
+            key.tips.truncate(TIPS_MAX);
+            bytes += 16 + key.key.as_str().len() + 34 * key.tips.len();
+            part.push(key);
+            if bytes > EVENTS_BYTES {
+                let keys = std::mem::take(&mut part);
+                self.send(Message::Forget { namespace: namespace.clone(), keys });
+                bytes = 0;
+            }
+        }
+        if !part.is_empty() {
+            self.send(Message::Forget { namespace: namespace.clone(), keys: part });
+        }
+    }
+
+    /// The peer has forgotten keys. What this node knows better it says instead.
+    pub(super) fn on_forget(
+        &mut self,
+        namespace: &Namespace,
+        keys: Vec<KeyTips>,
+        replica: &impl Replica,
+    ) -> Result<(), Refusal> {
+        let mut same = Vec::new();
+        for key in keys {
+            match replica.held(namespace, &key.key)? {
+                None | Some(Held { forgotten: true, .. }) => {}
+                Some(held) if held.tips == key.tips => same.push(key),
+                Some(_) if knows(replica, namespace, &key.key, &key.tips)? => {
+                    self.give(namespace, key.key, key.tips, Vec::new(), replica)?;
+                }
+                Some(_) => self.want_once(namespace, &key.key, replica)?,
+            }
+        }
+        if !same.is_empty() {
+            self.out.push(Output::Forget { namespace: namespace.clone(), keys: same });
+        }
+        Ok(())
+    }
+
+    /// The peer sent what was known: where this node has forgotten it, the peer missed that, and would
+    /// send the same again after every comparison.
+    pub(super) fn on_repeated(
+        &mut self,
+        namespace: &Namespace,
+        keys: &[Key],
+        outcomes: &[Received],
+        replica: &impl Replica,
+    ) -> Result<(), Refusal> {
+        if !self.shared.contains_key(namespace) {
+            return Ok(());
+        }
+        let known = keys.iter().zip(outcomes).filter(|(_, outcome)| **outcome == Received::Known);
+        let mut keys: Vec<&Key> = known.map(|(key, _)| key).collect();
+        keys.dedup();
+        for key in keys {
+            if let Some(Held { forgotten: true, mut tips, .. }) = replica.held(namespace, key)? {
+                tips.truncate(TIPS_MAX);
+                let (namespace, key) = (namespace.clone(), KeyTips { key: key.clone(), tips });
+                self.queue(Bulk::Forget { namespace, key })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues what the peer lacks of a key, unless it is this node that missed something.
+    pub(super) fn give(
+        &mut self,
+        namespace: &Namespace,
+        key: Key,
+        have: Vec<VersionId>,
+        known: Vec<VersionId>,
+        replica: &impl Replica,
+    ) -> Result<(), Refusal> {
+        match self.superseded(namespace, &key, replica)? {
+            Some(last) if have.is_empty() => {
+                self.out.push(Output::Bury { namespace: namespace.clone(), key, last });
+            }
+            Some(last) if !knows(replica, namespace, &key, &have)? => {
+                self.replace(namespace, key, last);
+            }
+            _ => {
+                let (namespace, after) = (namespace.clone(), None);
+                self.queue(Bulk::Missing(Missing { namespace, key, have, known, after }))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what the peer has of a key in place of what is here.
+    fn replace(&mut self, namespace: &Namespace, key: Key, last: u64) {
+        self.out.push(Output::Replace { namespace: namespace.clone(), key: key.clone(), last });
+        self.ask_for(namespace, &key, Vec::new(), Vec::new());
+    }
+
+    /// Asks for what the peer has beyond what is here, or in place of it.
+    pub(super) fn catch_up(
+        &mut self,
+        namespace: &Namespace,
+        key: Key,
+        replica: &impl Replica,
+    ) -> Result<(), Refusal> {
+        match self.superseded(namespace, &key, replica)? {
+            Some(last) => {
+                self.replace(namespace, key, last);
+                Ok(())
+            }
+            None => self.want(namespace, &key, replica),
+        }
+    }
+
+    /// For a key that did not change since this node, which was away, last agreed with the peer: the
+    /// sequence of that. None in all other cases.
+    pub(super) fn superseded(
+        &self,
+        namespace: &Namespace,
+        key: &Key,
+        replica: &impl Replica,
+    ) -> Result<Option<u64>, Refusal> {
+        let Some(mark) = self.shared.get(namespace).and_then(|shared| shared.i_was_away) else {
+            return Ok(None);
+        };
+        let held = replica.held(namespace, key)?;
+        Ok(held.is_some_and(|held| held.last <= mark).then_some(mark))
+    }
+
+    /// Leaves out of a range of which the peer has nothing what was deleted while this node was away.
+    pub(super) fn not_superseded(
+        &mut self,
+        namespace: &Namespace,
+        mut events: Vec<Event>,
+        replica: &impl Replica,
+    ) -> Result<Vec<Event>, Refusal> {
+        if self.shared.get(namespace).is_none_or(|shared| shared.i_was_away.is_none()) {
+            return Ok(events);
+        }
+        let (mut key, mut last) = (None, None);
+        let mut kept = Vec::with_capacity(events.len());
+        for event in events.drain(..) {
+            if key.as_ref() != Some(&event.key) {
+                last = self.superseded(namespace, &event.key, replica)?;
+                key = Some(event.key.clone());
+                if let Some(last) = last {
+                    let (namespace, key) = (namespace.clone(), event.key.clone());
+                    self.out.push(Output::Bury { namespace, key, last });
+                }
+            }
+            if last.is_none() {
+                kept.push(event);
+            }
+        }
+        Ok(kept)
+    }
+}
+
+/// True if all these versions are known here.
+pub(super) fn knows(
+    replica: &impl Replica,
+    namespace: &Namespace,
+    key: &Key,
+    versions: &[VersionId],
+) -> Result<bool, Refusal> {
+    if versions.is_empty() {
+        return Ok(true);
+    }
+    let history = replica.history(namespace, key)?;
+    Ok(history.is_some_and(|history| versions.iter().all(|id| history.find(id).is_some())))
+}

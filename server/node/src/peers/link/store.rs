@@ -1,0 +1,94 @@
+//! What a session wants of the stores.
+
+use std::sync::Arc;
+
+use keepboth_core::name::{Key, Namespace};
+use keepboth_core::refusal::Refusal;
+use keepboth_core::session::{Input, Received, Ticket};
+use keepboth_core::version::Event;
+use keepboth_core::wire::KeyTips;
+use keepboth_core::write::Condition;
+use keepboth_store::{Incoming, Op, Task};
+
+use super::{End, Link};
+use crate::clock;
+use crate::namespace::Space;
+
+impl Link {
+    fn space(&self, namespace: &Namespace) -> Option<Arc<Space>> {
+        self.spaces.get(namespace).cloned()
+    }
+
+    /// Gives events to the store, each with what the namespace's plugins say of it.
+    pub(super) async fn apply(&mut self, ticket: Ticket, events: Vec<Event>) -> Result<(), End> {
+        let Some(space) = self.space(&ticket.namespace) else { return Ok(()) };
+        let keys = events.iter().map(|event| event.key.clone()).collect();
+        self.applying += 1;
+        let (applied, maker) = (self.applied.clone(), ticket.maker);
+        let done = Box::new(move |outcome: Result<Vec<Received>, Refusal>| {
+            let outcomes = outcome.unwrap_or_else(|refusal| vec![Received::Refused(refusal)]);
+            let _ = applied.send(Input::Applied { ticket, keys, outcomes });
+        });
+        let judged = events.into_iter().map(|event| {
+            let refused = space.admit(&event.key, event.value.as_ref()).err();
+            Incoming { event, refused }
+        });
+        let Some(from) = self.session.node() else { return Ok(()) };
+        let task = Task::Remote { events: judged.collect(), from, maker, now: clock::now(), done };
+        submit(&space, task).await
+    }
+
+    pub(super) async fn forget(
+        &mut self,
+        namespace: &Namespace,
+        keys: Vec<KeyTips>,
+    ) -> Result<(), End> {
+        let Some(space) = self.space(namespace) else { return Ok(()) };
+        let keys = keys.into_iter().map(|key| (key.key, key.tips)).collect();
+        let done = Box::new(|_| {});
+        submit(&space, Task::Forget { keys, local: false, purge: false, done }).await
+    }
+
+    /// Deletes what was deleted elsewhere and forgotten while this node was away.
+    pub(super) async fn bury(
+        &mut self,
+        namespace: &Namespace,
+        key: Key,
+        last: u64,
+    ) -> Result<(), End> {
+        let Some(space) = self.space(namespace) else { return Ok(()) };
+        let Ok(Some(state)) = space.store.snapshot().state(&key) else { return Ok(()) };
+        if state.sequence > last || state.shown.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(
+            namespace = namespace.as_str(),
+            key = key.as_str(),
+            "deleted: it was deleted elsewhere while this node was away; it can be restored from the trash"
+        );
+        let ops = state
+            .shown
+            .into_iter()
+            .map(|shown| Op::Delete { name: shown.name, condition: Condition::Is(shown.version) });
+        let ops = ops.collect();
+        // A write that comes between wins; the next comparison sees it.
+        let done = Box::new(|_| {});
+        submit(&space, Task::Local { ops, now: clock::now(), done }).await
+    }
+
+    /// Drops what was forgotten elsewhere while this node was away; the peer's history follows.
+    pub(super) async fn replace(
+        &mut self,
+        namespace: &Namespace,
+        key: Key,
+        last: u64,
+    ) -> Result<(), End> {
+        let Some(space) = self.space(namespace) else { return Ok(()) };
+        let done = Box::new(|_| {});
+        submit(&space, Task::Replace { key, if_last_at_most: last, done }).await
+    }
+}
+
+async fn submit(space: &Space, task: Task) -> Result<(), End> {
+    space.store.submit(task).await.map_err(|_| End::Stopping)
+}
