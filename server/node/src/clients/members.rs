@@ -10,11 +10,7 @@ use super::Clients;
 use crate::clock;
 use crate::metrics::PeerFigures;
 use crate::namespace::Space;
-use crate::peers::report;
-use crate::protocol::{
-    Ack, Acks, Answer, Estimate, ITEMS_BYTES_MAX, Member, Members, Page, SHARED_MAX, Shared,
-    Stalled,
-};
+use crate::protocol::{Acks, Answer, Estimate, ITEMS_BYTES_MAX, Member, Members, Page, SHARED_MAX};
 
 impl Clients {
     /// True if a copy of this node runs elsewhere.
@@ -31,7 +27,7 @@ impl Clients {
                 connected: member.connected_since.is_some(),
                 stalled: member.stalled.is_some(),
                 behind: member.namespaces.iter().map(|shared| shared.behind).sum(),
-                round_trip_seconds: member.round_trip_ms.map(|ms| ms / 1_000.0),
+                round_trip_seconds: member.round_trip_us.map(|us| us as f64 / 1_000_000.0),
             })
         });
         figures.collect()
@@ -40,7 +36,7 @@ impl Clients {
     /// A page of the other members.
     pub fn peers(&self, after: Option<&str>, limit: Option<usize>) -> Answer {
         let most = limit.unwrap_or(usize::MAX).clamp(1, self.limits.load().page_items_max);
-        let mut members: Vec<Member> = self.mesh.report().into_iter().map(member).collect();
+        let mut members: Vec<Member> = self.mesh.report().into_iter().map(fitting).collect();
         members.sort_by_cached_key(name);
         members.retain(|member| after.is_none_or(|after| name(member).as_str() > after));
         let (mut bytes, mut fitting) = (0, 0);
@@ -108,11 +104,7 @@ impl Clients {
         let (key, version) = which(&space, name, version)?;
         let within = Duration::from_millis(within_ms);
         let members = self.mesh.acks(&space, &key, version, within).await?;
-        let members = members.into_iter().map(|ack| {
-            let (node, held, why) = (ack.node, ack.held, ack.why);
-            Ack { node, held, why }
-        });
-        Ok(Answer::Acks(Acks { key, version, members: members.collect() }))
+        Ok(Answer::Acks(Acks { key, version, members }))
     }
 }
 
@@ -150,40 +142,11 @@ fn name(member: &Member) -> String {
     member.node.map_or_else(url, |node| node.to_string())
 }
 
-fn member(member: report::Member) -> Member {
-    let mut namespaces: Vec<Shared> = member.namespaces.into_iter().map(shared).collect();
+fn fitting(mut member: Member) -> Member {
+    let namespaces = &mut member.namespaces;
     if namespaces.len() > SHARED_MAX {
         namespaces.sort_by_key(|shared| shared.agrees);
         namespaces.truncate(SHARED_MAX);
     }
-    Member {
-        node: member.node,
-        urls: member.urls,
-        agent: member.agent,
-        admitted: member.admitted,
-        granted: member.granted,
-        connected_since: member.connected_since,
-        round_trip_us: member.round_trip_ms.map(|ms| (ms * 1_000.0) as u64),
-        stalled: member.stalled.map(stalled),
-        error: member.error,
-        error_at: member.error_at,
-        namespaces,
-    }
-}
-
-pub(super) fn stalled(stalled: report::Stalled) -> Stalled {
-    let report::Stalled { since, blocked_on, behind } = stalled;
-    Stalled { since, blocked_on: blocked_on.to_owned(), behind }
-}
-
-fn shared(shared: report::Shared) -> Shared {
-    Shared {
-        ns: shared.namespace,
-        agrees: shared.agrees,
-        behind: shared.behind,
-        agreed: shared.agreed,
-        seen: shared.seen,
-        expired: shared.expired,
-        policy_differs: shared.policy_differs,
-    }
+    member
 }

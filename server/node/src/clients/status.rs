@@ -6,7 +6,7 @@ use keepboth_core::refusal::Refusal;
 use super::Clients;
 use crate::clock;
 use crate::namespace::{Space, news};
-use crate::protocol::{NamespaceStatus, PeerStatus, Status};
+use crate::protocol::{Member, NamespaceStatus, PeerStatus, Status};
 
 impl Clients {
     /// The status of the node, with one or all namespaces.
@@ -51,7 +51,8 @@ impl Clients {
             return peers;
         }
         let members = self.mesh.report().into_iter();
-        for member in members.filter(|m| m.connected_since.is_none() && m.may_have(&space.name)) {
+        let out = |m: &Member| m.connected_since.is_none() && self.mesh.may_have(m, &space.name);
+        for member in members.filter(out) {
             peers.push(PeerStatus {
                 node: member.node,
                 url: member.urls.first().cloned(),

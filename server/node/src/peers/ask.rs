@@ -15,6 +15,7 @@ use super::link::Order;
 use super::{Mesh, lock};
 use crate::clock;
 use crate::namespace::Space;
+use crate::protocol::Ack;
 
 /// A question to one peer.
 #[derive(Debug)]
@@ -27,17 +28,6 @@ pub struct Question {
     pub version: VersionId,
     /// Takes the answer.
     pub answer: oneshot::Sender<bool>,
-}
-
-/// Whether one member has a version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ack {
-    /// The member.
-    pub node: NodeId,
-    /// True if it has it, false if it has not, None if that is not known.
-    pub held: Option<bool>,
-    /// How that is known, or why it is not.
-    pub why: String,
 }
 
 impl Mesh {

@@ -8,73 +8,7 @@ use keepboth_core::name::Namespace;
 
 use super::{Mesh, lock};
 use crate::clock;
-
-/// One member, or one URL at which nobody has answered yet.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Member {
-    /// Who it is, once that is known.
-    pub node: Option<NodeId>,
-    /// Where it is dialled, or says it can be.
-    pub urls: Vec<String>,
-    /// Its software and version, as it last said.
-    pub agent: Option<String>,
-    /// False if it was removed from the mesh.
-    pub admitted: bool,
-    /// The namespaces that it may have; None for all.
-    pub granted: Option<Vec<Namespace>>,
-    /// Since when it is connected, in milliseconds since 1970; None if it is not.
-    pub connected_since: Option<u64>,
-    /// The last round trip, in milliseconds.
-    pub round_trip_ms: Option<f64>,
-    /// Why it makes no progress.
-    pub stalled: Option<Stalled>,
-    /// Why the last attempt or link ended.
-    pub error: Option<String>,
-    /// When that was, in milliseconds since 1970.
-    pub error_at: Option<u64>,
-    /// True if it was ever heard of which namespaces it has.
-    pub is_known: bool,
-    /// What it shares with this node.
-    pub namespaces: Vec<Shared>,
-}
-
-impl Member {
-    /// True if it may have this namespace and, as far as is known, has it.
-    pub fn may_have(&self, namespace: &Namespace) -> bool {
-        let has = self.namespaces.iter().any(|shared| shared.namespace == *namespace);
-        self.node.is_none() || (self.admitted && (has || !self.is_known))
-    }
-}
-
-/// A member that makes no progress.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stalled {
-    /// Since when, in milliseconds since 1970.
-    pub since: u64,
-    /// For what the link waits.
-    pub blocked_on: &'static str,
-    /// Events that it has not acknowledged.
-    pub behind: u64,
-}
-
-/// A namespace that a member shares with this node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shared {
-    /// Its name.
-    pub namespace: Namespace,
-    /// Both show the same digest, and nothing is on its way. Always false while it is not connected.
-    pub agrees: bool,
-    /// Events that it has not acknowledged.
-    pub behind: u64,
-    /// It has everything that this node has up to this sequence; None if that was never seen.
-    pub agreed: Option<u64>,
-    /// When it was last there, in milliseconds since 1970.
-    pub seen: Option<u64>,
-    /// True if it was silent for so long that it holds nobody back any more.
-    pub expired: bool,
-    /// The parts of the policy in which it differs from this node: schema, limits, hooks, retention.
-    pub policy_differs: Vec<&'static str>,
-}
+use crate::protocol::{Member, Shared, Stalled};
 
 impl Mesh {
     /// Every member but this node, and every URL at which nobody has answered yet.
@@ -98,6 +32,13 @@ impl Mesh {
         members.into_iter().chain(unknown).collect()
     }
 
+    /// True if a member may have this namespace and, as far as is known, has it.
+    pub fn may_have(&self, member: &Member, namespace: &Namespace) -> bool {
+        let Some(node) = member.node else { return true };
+        let has = member.namespaces.iter().any(|shared| shared.ns == *namespace);
+        member.admitted && (has || self.roster().members.about(&node).is_none())
+    }
+
     fn member(&self, grant: Grant) -> Member {
         let node = grant.node;
         let mut member = Member {
@@ -107,7 +48,6 @@ impl Mesh {
             ..Member::default()
         };
         if let Some(about) = self.roster().members.about(&node) {
-            member.is_known = true;
             member.urls.clone_from(&about.addresses);
             member.agent = Some(about.agent.clone()).filter(|agent| !agent.is_empty());
         }
@@ -118,10 +58,11 @@ impl Mesh {
             member.urls.extend(entry.url.clone().filter(|url| !member.urls.contains(url)));
             member.agent = Some(entry.agent.clone());
             member.connected_since = Some(entry.since);
-            member.round_trip_ms = entry.round_trip.map(|took| took.as_secs_f64() * 1_000.0);
+            member.round_trip_us =
+                entry.round_trip.map(|took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
             member.stalled = entry.stall.map(|stall| Stalled {
                 since: clock::from_steady(stall.since),
-                blocked_on: stall.blocked.words(),
+                blocked_on: stall.blocked.words().to_owned(),
                 behind,
             });
         }
@@ -154,7 +95,7 @@ impl Mesh {
             let mark = space.marks().get(&grant.node);
             let seen = mark.map_or(grant.at, |mark| mark.at);
             Shared {
-                namespace: space.name.clone(),
+                ns: space.name.clone(),
                 agrees: peer.as_ref().is_some_and(|peer| peer.agrees(space.store.root())),
                 behind: peer.as_ref().map_or(0, |peer| peer.standing.behind),
                 agreed: mark.map(|mark| mark.agreed),
