@@ -211,8 +211,10 @@ impl Session {
             }
         }
         match outcome {
-            // The peer left out what it had reason to think was here: it was forgotten here since.
-            Received::Missing(_) if repairs => self.want_whole(namespace, key),
+            // The answer leaves out what the peer had reason to think is here: it was forgotten here.
+            Received::Missing(_) if repairs && self.is_asked(namespace, key) => {
+                self.want_whole(namespace, key);
+            }
             Received::Missing(_) => self.want_once(namespace, key, replica)?,
             // The peer's operator learns of it too.
             Received::Refused(refusal) | Received::Quarantined(refusal) => {
@@ -237,14 +239,14 @@ impl Session {
         self.want(namespace, key, replica)
     }
 
-    /// Asks for all of a key, as if nothing of it were here.
+    fn is_asked(&self, namespace: &Namespace, key: &Key) -> bool {
+        self.shared.get(namespace).is_some_and(|shared| shared.asked.contains_key(key))
+    }
+
+    /// Asks for all of a key that was asked for, as if nothing of it were here.
     fn want_whole(&mut self, namespace: &Namespace, key: &Key) {
-        let Some(shared) = self.shared.get(namespace) else { return };
-        let may = match shared.asked.get(key) {
-            Some(asked) => !asked.whole,
-            None => shared.asked.len() < ASKED_MAX,
-        };
-        if may {
+        let asked = self.shared.get(namespace).and_then(|shared| shared.asked.get(key));
+        if asked.is_some_and(|asked| !asked.whole) {
             self.ask_for(namespace, key, Vec::new(), Vec::new());
         }
     }
