@@ -116,9 +116,8 @@ impl Node {
         Ok(Node { runtime, running: Some(running), url, data: loaded.config.server.data, folder })
     }
 
-    /// Stops the server, and starts it again with what it had.
-    pub fn restart(&mut self) -> Result<(), Failure> {
-        self.stop();
+    /// Starts a server that was stopped, with what it had.
+    pub fn start_again(&mut self) -> Result<(), Failure> {
         *self = Node::start_in(self.folder.clone())?;
         Ok(())
     }

@@ -93,10 +93,12 @@ impl Nodes {
         self.part_ways()
     }
 
-    /// Ends their connection.
+    /// Ends their connection. Each would tell the other where it is now, were that one still there.
     fn part_ways(&mut self) -> Result<(), Failure> {
-        self.a.restart()?;
-        self.b.restart()
+        self.a.stop();
+        self.b.stop();
+        self.a.start_again()?;
+        self.b.start_again()
     }
 
     /// How long it takes to open the database of a node that has stopped, and of one that had no time to
@@ -106,6 +108,7 @@ impl Nodes {
         let (file, folder, node) = (self.a.file()?, self.a.folder(), self.a.mesh()?.node);
         let options = Options { node, ..Options::default() };
         self.a.stop();
+        self.b.stop();
         let (stopped, read) = opened(&file, &options)?;
         let row = format!("opening a store of {} keys", self.keys);
         let all = |bench: &mut Bench, what: &str, read: u64, keys: u64| {
@@ -114,7 +117,7 @@ impl Nodes {
         };
         all(bench, "a stop", read, self.keys);
         for changes in [few, many] {
-            self.a.restart()?;
+            self.a.start_again()?;
             bulk::put(&self.a.store()?, 0..changes, 1_000, &self.value)?;
             // What a power cut leaves is what is in the file now.
             let cut = folder.path().join("cut.redb");

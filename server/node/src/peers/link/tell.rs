@@ -51,16 +51,28 @@ impl Link {
     /// The events of a commit that the peer is to hear of from this node, by who made them.
     fn for_peer(&self, namespace: &Namespace, commit: &Commit) -> Vec<(NodeId, Vec<Event>)> {
         let mut groups: Vec<(NodeId, Vec<Event>)> = Vec::new();
+        // Most commits have one maker. What the peer does not hear from here is not copied either.
+        let mut last: Option<(NodeId, bool)> = None;
         for change in &commit.changes {
             let Some(maker) = self.maker(change) else { continue };
+            if last.is_none_or(|(before, _)| before != maker) {
+                last = Some((maker, self.tells(&maker, namespace)));
+            }
+            if !last.is_some_and(|(_, tells)| tells) {
+                continue;
+            }
             match groups.last_mut().filter(|(last, _)| *last == maker) {
                 Some((_, events)) => events.extend(change.made.iter().cloned()),
                 None => groups.push((maker, change.made.clone())),
             }
         }
-        let me = self.mesh.node;
-        groups.retain(|(maker, _)| *maker == me || self.reaches_by_me(maker, namespace));
         groups
+    }
+
+    /// True if the peer is to hear from here what this node made.
+    fn tells(&self, maker: &NodeId, namespace: &Namespace) -> bool {
+        *maker == self.mesh.node
+            || self.peer != Some(*maker) && self.reaches_by_me(maker, namespace)
     }
 
     /// Who made a change; None for what repair has brought, which repair brings to others too.
