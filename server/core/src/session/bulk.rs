@@ -68,7 +68,7 @@ pub(super) struct Waiting {
     queue: VecDeque<Bulk>,
     /// The number of the first item; the others count on from it.
     first: i64,
-    /// The number of the item that is about a key.
+    /// The number of the last item that is about a key.
     keys: BTreeMap<(Namespace, Key), i64>,
     names: usize,
 }
@@ -85,7 +85,10 @@ impl Waiting {
     fn pop(&mut self) -> Option<Bulk> {
         let bulk = self.queue.pop_front()?;
         if let Bulk::Missing(Missing { namespace, key, .. }) = &bulk {
-            self.keys.remove(&(namespace.clone(), key.clone()));
+            let key = (namespace.clone(), key.clone());
+            if self.keys.get(&key) == Some(&self.first) {
+                self.keys.remove(&key);
+            }
         }
         self.first += 1;
         self.names = self.names.saturating_sub(bulk.names());
@@ -95,32 +98,32 @@ impl Waiting {
     /// Puts the rest of an item back, to be sent next.
     fn put_back(&mut self, bulk: Bulk) {
         self.first -= 1;
-        self.note(&bulk, self.first);
+        self.names += bulk.names();
+        if let Bulk::Missing(Missing { namespace, key, .. }) = &bulk {
+            self.keys.entry((namespace.clone(), key.clone())).or_insert(self.first);
+        }
         self.queue.push_front(bulk);
     }
 
     fn push(&mut self, bulk: Bulk) {
-        self.note(&bulk, self.first + self.queue.len() as i64);
+        self.names += bulk.names();
+        if let Bulk::Missing(Missing { namespace, key, .. }) = &bulk {
+            let number = self.first + self.queue.len() as i64;
+            self.keys.insert((namespace.clone(), key.clone()), number);
+        }
         self.queue.push_back(bulk);
     }
 
-    fn note(&mut self, bulk: &Bulk, number: i64) {
-        if let Bulk::Missing(Missing { namespace, key, .. }) = bulk {
-            self.keys.insert((namespace.clone(), key.clone()), number);
-        }
-        self.names += bulk.names();
-    }
-
     /// Takes up what the peer says of a key that waits already, so that it is not sent twice: what it
-    /// has said last counts. What has begun goes on to the end of the history, unless the peer wants
-    /// all of it. Gives back what is to be queued.
+    /// has said last counts. What has begun goes on to the end of the history; if the peer wants all of
+    /// it, all follows, unless all is what is being sent. Gives back what is to be queued.
     fn renew(&mut self, missing: Missing) -> Option<Missing> {
         let number = self.keys.get(&(missing.namespace.clone(), missing.key.clone()));
         let at = number.and_then(|number| usize::try_from(number - self.first).ok());
         let Some(Bulk::Missing(old)) = at.and_then(|at| self.queue.get_mut(at)) else {
             return Some(missing);
         };
-        if old.after.is_some() && missing.have.is_empty() {
+        if old.after.is_some() && missing.have.is_empty() && !old.have.is_empty() {
             return Some(missing);
         }
         if old.after.is_none() {

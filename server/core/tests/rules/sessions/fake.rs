@@ -109,14 +109,22 @@ impl Replica for Fake {
         key: &Key,
         have: &[VersionId],
         known: &[VersionId],
-        _: Option<u64>,
-        _: usize,
+        after: Option<u64>,
+        room: usize,
     ) -> Result<(Vec<Event>, Option<u64>), Refusal> {
         let Some(kept) = self.keys.get(&key.hash()) else { return Ok((Vec::new(), None)) };
         let known = have.iter().chain(known).filter_map(|id| kept.history.find(id));
         let known = kept.history.with_ancestors(known);
-        let unknown = kept.events.iter().zip(known).filter(|(_, known)| !known);
-        Ok((unknown.map(|(event, _)| event.clone()).collect(), None))
+        let mut unknown = (1..)
+            .zip(kept.events.iter().zip(known))
+            .filter(|(number, (_, known))| !known && Some(*number) > after)
+            .peekable();
+        let (mut events, mut last) = (Vec::new(), after);
+        while let Some((number, (event, _))) = unknown.next_if(|_| 200 * events.len() <= room) {
+            events.push(event.clone());
+            last = Some(number);
+        }
+        Ok((events, unknown.peek().and(last)))
     }
 
     fn page(

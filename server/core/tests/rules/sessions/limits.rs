@@ -227,6 +227,28 @@ fn a_key_that_is_asked_for_again_and_again_waits_once() {
 }
 
 #[test]
+fn a_history_on_its_way_is_sent_once_more_if_all_is_wanted_and_only_once() {
+    let events = chain("k", 40);
+    let mut fake = Fake::default();
+    fake.hold(&events, 1);
+    let mut alone = Alone::open(fake, 0, admitted(0, false), hello(false)).0;
+    let want = |have| Message::Want { namespace: notes(), key: key("k"), have, known: vec![] };
+    let mut outputs = Vec::new();
+    for have in [9, 9, 40, 40, 9, 40].map(|n| events.get(n)) {
+        alone.hear(want(have.iter().map(|event| event.version.id).collect()));
+        alone.session.more(&alone.replica, 1_000);
+        outputs.extend(alone.session.take());
+    }
+    outputs.extend(alone.bulk());
+    let histories = outputs.iter().flat_map(|output| match output {
+        Output::Send(Message::Histories { events, .. }) => events,
+        output => panic!("{output:?}"),
+    });
+    let wanted = events[10..].iter().chain(&events);
+    assert!(histories.eq(wanted), "the rest of what was asked for first, then all, and no more");
+}
+
+#[test]
 fn questions_that_name_very_many_versions_are_bounded_by_their_size() {
     let have = vec![VersionId([7; 32]); 20_000];
     let want = |n: usize| Message::Want {
