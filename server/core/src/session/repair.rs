@@ -25,7 +25,7 @@ const ENTRIES_MAX: usize = 4_096;
 const OFFER_KEYS: usize = 256;
 const OFFER_BYTES: usize = 256 * 1024;
 /// Offers that are not done.
-const OFFERS_AT_ONCE: usize = 8;
+const OFFERS_AT_ONCE: usize = 16;
 /// Offers and ranges that are not done, or wait here to be sent; beyond it nothing further is compared,
 /// so that neither side keeps more ready than it may, however unlike the two stores are.
 const OPEN_MAX: usize = 8_192;

@@ -38,9 +38,9 @@ pub struct Talk {
 }
 
 impl Talk {
-    /// Round trips, greeting included.
-    pub fn rounds(&self) -> u64 {
-        self.turns.div_ceil(2)
+    /// Round trips beyond those of another talk.
+    pub fn rounds_beyond(&self, other: &Talk) -> u64 {
+        self.turns.saturating_sub(other.turns).div_ceil(2)
     }
 }
 

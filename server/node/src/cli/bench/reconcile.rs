@@ -26,10 +26,10 @@ pub fn measure(bench: &mut Bench) -> Result<(), Failure> {
     let keys = bench.plan.many;
     bench.report.talk(&format!("two nodes with {keys} keys: this takes a while"));
     let mut nodes = Nodes::filled(&bench.below, keys)?;
-    nodes.equal(bench)?;
+    let greeting = nodes.equal(bench)?;
     for differing in bench.plan.differing.iter().filter(|count| **count * 2 <= keys) {
         bench.report.talk(&format!("{differing} of {keys} keys differ"));
-        nodes.differ(bench, *differing)?;
+        nodes.differ(bench, *differing, &greeting)?;
     }
     nodes.open(bench)?;
     bench.report.show()
@@ -64,8 +64,8 @@ impl Nodes {
         bulk::put(&self.b.store()?, half..differing, BATCH, &value)
     }
 
-    /// What the sessions of two equal stores say of a namespace.
-    fn equal(&self, bench: &mut Bench) -> Result<(), Failure> {
+    /// What the sessions of two equal stores say of a namespace; gives the greeting without one.
+    fn equal(&self, bench: &mut Bench) -> Result<Talk, Failure> {
         let with = pair::agree(&self.a, &self.b, true)?;
         let without = pair::agree(&self.a, &self.b, false)?;
         let row = |what| format!("two equal stores of {} keys connect, {what}", self.keys);
@@ -75,11 +75,16 @@ impl Nodes {
         };
         add("digests", with.roots);
         add("digests and what the greeting says of the namespace", with.bytes - without.bytes);
-        Ok(())
+        Ok(without)
     }
 
     /// The cost by two sessions in memory, then the time of two nodes over a socket.
-    fn differ(&mut self, bench: &mut Bench, differing: u64) -> Result<(), Failure> {
+    fn differ(
+        &mut self,
+        bench: &mut Bench,
+        differing: u64,
+        greeting: &Talk,
+    ) -> Result<(), Failure> {
         self.part(differing)?;
         let talk = pair::agree(&self.a, &self.b, true)?;
         self.part(differing)?;
@@ -89,7 +94,7 @@ impl Nodes {
         let took = bulk::until_same(&a, &b, started)?;
         drop((a, b));
         let row = format!("{differing} of {} keys differ", self.keys);
-        add(bench, &row, &talk, took);
+        add(bench, &row, (&talk, greeting), took);
         self.part_ways()
     }
 
@@ -149,12 +154,13 @@ fn milliseconds(took: Duration) -> f64 {
     took.as_secs_f64() * 1e3
 }
 
-fn add(bench: &mut Bench, row: &str, talk: &Talk, took: Duration) {
+fn add(bench: &mut Bench, row: &str, (talk, greeting): (&Talk, &Talk), took: Duration) {
     let beyond = talk.bytes.saturating_sub(talk.histories) as f64;
     let mut add = |what: &str, ours, unit, against, baseline| {
         bench.report.add(Row::one(format!("{row}, {what}"), ours, unit, against, baseline));
     };
-    add("greeting included", talk.rounds() as f64, "round trips", "the limit", 10.0);
+    let rounds = talk.rounds_beyond(greeting) as f64;
+    add("after the greeting", rounds, "round trips", "the limit for 1,000", 10.0);
     add("beyond the histories", beyond, "bytes", "bytes of histories", talk.histories as f64);
     let alone = milliseconds(talk.took);
     add("dialled until equal", milliseconds(took), "ms", "two sessions in memory", alone);
