@@ -12,6 +12,9 @@ use crate::version::{Change, Version};
 /// The position of a version in its history; parents stand before their children.
 pub type At = usize;
 
+/// Of so many of the newest versions each that is near a fork or a merge is a landmark.
+const TANGLED_RECENT: usize = 512;
+
 /// What became of a version that was offered to a history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inserted {
@@ -172,6 +175,28 @@ impl History {
     /// A head that is a put.
     pub fn is_live_head(&self, at: At) -> bool {
         self.versions[at].change == Change::Put && self.is_head(at)
+    }
+
+    /// Places by which another node that has some of this history can tell what is here, newest first and
+    /// at most `most`: what has no children, what stands on gaps, ever fewer of the others the older they
+    /// are; and where much was written at once all that is near a fork or a merge, for there no version
+    /// speaks for many.
+    pub fn landmarks(&self, most: usize) -> Vec<At> {
+        let plain = |at: At| self.parents(at).len() < 2 && self.children(at).len() == 1;
+        let is_plain = |at: At| plain(at) && self.children(at).iter().all(|child| plain(*child));
+        let tangled = (self.len().saturating_sub(TANGLED_RECENT)..self.len()).rev();
+        let mut places: Vec<At> = tangled.filter(|at| !is_plain(*at)).collect();
+        let mut back = 1;
+        while back <= self.len() {
+            places.push(self.len() - back);
+            back += 1 + back / 4;
+        }
+        places.extend(self.gaps());
+        places.extend((0..self.len()).filter(|at| self.children(*at).is_empty()));
+        places.sort_unstable_by(|a, b| b.cmp(a));
+        places.dedup();
+        places.truncate(most);
+        places
     }
 
     /// Marks the positions and all that they stand on, through splits too.

@@ -296,6 +296,9 @@ pub enum Message {
         /// The versions.
         #[n(1)]
         events: Vec<Event>,
+        /// Keys of which nothing further comes in answer to [`Message::Want`].
+        #[n(2)]
+        answered: Vec<Key>,
     },
     /// Nobody needs these deleted keys any more: forget them, if they have exactly these tips with you.
     #[n(15)]

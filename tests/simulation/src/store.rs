@@ -391,14 +391,10 @@ impl session::Replica for Stores {
 
     fn known(&self, namespace: &Namespace, key: &Key) -> Result<Vec<VersionId>, Refusal> {
         let entry = self.0[namespace].replica.keys.get(key);
-        let versions = entry.map(|entry| entry.history.versions()).unwrap_or_default();
-        // Ever fewer, the older they are.
-        let (mut known, mut back) = (Vec::new(), 1);
-        while back <= versions.len() {
-            known.push(versions[versions.len() - back].id);
-            back += 1 + back / 4;
-        }
-        Ok(known)
+        let landmarks = |history: &History| {
+            history.landmarks(1_000).into_iter().map(|at| history.at(at).id).collect()
+        };
+        Ok(entry.map(|entry| landmarks(&entry.history)).unwrap_or_default())
     }
 
     fn missing(

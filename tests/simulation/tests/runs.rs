@@ -33,6 +33,12 @@ fn members_of_a_mesh_with_faults_end_alike_and_fall_silent() {
     assert!(failed.is_empty(), "{}\nrun one alone with KEEPBOTH_SEED=n", failed.join("\n"));
 }
 
+/// Nine nodes, of which some merge and do not agree, in a ring of slow links, at one key.
+#[test]
+fn hooks_that_disagree_about_a_hot_key_fall_silent_too() {
+    run_alone(13_427);
+}
+
 #[test]
 fn a_seed_gives_the_same_run_every_time() {
     for seed in 0..5 {

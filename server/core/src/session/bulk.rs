@@ -40,8 +40,18 @@ pub(super) struct Missing {
     /// The peer's tips, and other versions that it has.
     pub have: Vec<VersionId>,
     pub known: Vec<VersionId>,
+    /// True if the peer waits for the end of it.
+    pub asked: bool,
     /// Where the last step has ended.
     pub after: Option<u64>,
+}
+
+impl Missing {
+    /// All of a key beyond these versions, not asked for by the peer.
+    pub fn of(namespace: &Namespace, key: Key, have: Vec<VersionId>) -> Missing {
+        let (namespace, known) = (namespace.clone(), Vec::new());
+        Missing { namespace, key, have, known, asked: false, after: None }
+    }
 }
 
 impl Bulk {
@@ -126,11 +136,13 @@ impl Waiting {
         if old.after.is_some() && missing.have.is_empty() && !old.have.is_empty() {
             return Some(missing);
         }
+        let asked = old.asked || missing.asked;
         if old.after.is_none() {
             self.names += missing.have.len() + missing.known.len();
             self.names = self.names.saturating_sub(old.have.len() + old.known.len());
             *old = missing;
         }
+        old.asked = asked;
         None
     }
 }
@@ -148,9 +160,16 @@ impl Session {
             }
         }
         // Marks come after the histories that were queued before them, and these go together.
-        let histories = load.histories.into_iter().flat_map(|(namespace, events)| {
-            let message = move |events| Message::Histories { namespace: namespace.clone(), events };
-            grouped(events).into_iter().map(message)
+        let histories = load.spaces.into_iter().flat_map(|(namespace, (events, mut answered))| {
+            let mut groups = grouped(events);
+            if groups.is_empty() && !answered.is_empty() {
+                groups.push(Vec::new());
+            }
+            let last = groups.len().saturating_sub(1);
+            groups.into_iter().enumerate().map(move |(n, events)| {
+                let answered = if n == last { std::mem::take(&mut answered) } else { Vec::new() };
+                Message::Histories { namespace: namespace.clone(), events, answered }
+            })
         });
         self.out.extend(histories.chain(marks).map(Output::Send));
     }
@@ -173,9 +192,12 @@ impl Session {
                 marks.push(Message::Forget { namespace, keys: vec![key] });
             }
             Bulk::Missing(missing) => {
-                let Missing { namespace, key, have, known, after } = &missing;
+                let Missing { namespace, key, have, known, asked, after } = &missing;
                 let (events, rest) = replica.missing(namespace, key, have, known, *after, room)?;
                 load.add(namespace, events);
+                if rest.is_none() && *asked {
+                    load.answered(namespace, key);
+                }
                 if rest.is_some() {
                     self.bulk.put_back(Bulk::Missing(Missing { after: rest, ..missing }));
                 }
@@ -214,9 +236,8 @@ impl Session {
         if let Some((key, after)) = rest
             && self.superseded(namespace, &key, replica)?.is_none()
         {
-            let (namespace, have, known) = (namespace.clone(), Vec::new(), Vec::new());
-            let missing = Missing { namespace, key, have, known, after: Some(after) };
-            self.bulk.put_back(Bulk::Missing(missing));
+            let missing = Missing::of(namespace, key, Vec::new());
+            self.bulk.put_back(Bulk::Missing(Missing { after: Some(after), ..missing }));
         }
         Ok(())
     }
@@ -243,16 +264,21 @@ impl Session {
     }
 }
 
-/// Histories that are sent together, by namespace.
+/// Histories that are sent together, by namespace, and the keys of which they are the answer.
 #[derive(Default)]
 struct Load {
-    histories: BTreeMap<Namespace, Vec<Event>>,
+    spaces: BTreeMap<Namespace, (Vec<Event>, Vec<Key>)>,
     bytes: usize,
 }
 
 impl Load {
     fn add(&mut self, namespace: &Namespace, events: Vec<Event>) {
         self.bytes += events.iter().map(size).sum::<usize>();
-        self.histories.entry(namespace.clone()).or_default().extend(events);
+        self.spaces.entry(namespace.clone()).or_default().0.extend(events);
+    }
+
+    fn answered(&mut self, namespace: &Namespace, key: &Key) {
+        self.bytes += key.as_str().len();
+        self.spaces.entry(namespace.clone()).or_default().1.push(key.clone());
     }
 }

@@ -50,7 +50,7 @@ impl Session {
                 None | Some(Held { forgotten: true, .. }) => {}
                 Some(held) if held.tips == key.tips => same.push(key),
                 Some(_) if knows(replica, namespace, &key.key, &key.tips)? => {
-                    self.give(namespace, key.key, key.tips, Vec::new(), replica)?;
+                    self.give(Missing::of(namespace, key.key, key.tips), replica)?;
                 }
                 Some(_) => self.want_once(namespace, &key.key, replica)?,
             }
@@ -87,25 +87,23 @@ impl Session {
     }
 
     /// Queues what the peer lacks of a key, unless it is this node that missed something.
-    pub(super) fn give(
-        &mut self,
-        namespace: &Namespace,
-        key: Key,
-        have: Vec<VersionId>,
-        known: Vec<VersionId>,
-        replica: &impl Replica,
-    ) -> Result<(), Refusal> {
-        match self.superseded(namespace, &key, replica)? {
-            Some(last) if have.is_empty() => {
-                self.out.push(Output::Bury { namespace: namespace.clone(), key, last });
-            }
-            Some(last) if !knows(replica, namespace, &key, &have)? => {
-                self.replace(namespace, key, last);
-            }
-            _ => {
-                let (namespace, after) = (namespace.clone(), None);
-                self.queue(Bulk::Missing(Missing { namespace, key, have, known, after }))?;
-            }
+    pub(super) fn give(&mut self, missing: Missing, replica: &impl Replica) -> Result<(), Refusal> {
+        let Missing { namespace, key, have, .. } = &missing;
+        let Some(last) = self.superseded(namespace, key, replica)? else {
+            return self.queue(Bulk::Missing(missing));
+        };
+        if have.is_empty() {
+            self.out.push(Output::Bury { namespace: namespace.clone(), key: key.clone(), last });
+        } else if knows(replica, namespace, key, have)? {
+            return self.queue(Bulk::Missing(missing));
+        } else {
+            self.replace(namespace, key.clone(), last);
+        }
+        if missing.asked {
+            // Nothing is sent, and that is the answer.
+            let Missing { namespace, key, .. } = missing;
+            let (events, answered) = (Vec::new(), vec![key]);
+            self.send(Message::Histories { namespace, events, answered });
         }
         Ok(())
     }

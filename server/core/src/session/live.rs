@@ -1,7 +1,7 @@
 //! What is made on one side is told to the other, checked and taken there, and acknowledged.
 
 use super::forget::knows;
-use super::{Asked, Output, REFUSALS_MAX, Received, Replica, Session, Ticket, Unacked};
+use super::{Output, REFUSALS_MAX, Received, Replica, Session, Ticket, Unacked};
 use crate::digest::Digest;
 use crate::ids::{NodeId, VersionId};
 use crate::limits::{PARENTS_MAX, VALUE_BYTES_MAX, figure};
@@ -14,12 +14,6 @@ use crate::wire::{ConflictNote, Message};
 pub(super) const EVENTS_BYTES: usize = 256 * 1024;
 /// Most tips of one key in a message. A list as long as this may lack some, and equals no other.
 pub(super) const TIPS_MAX: usize = PARENTS_MAX;
-/// Most versions in a message by which a peer finds where two histories part.
-const KNOWN_MAX: usize = 10_000;
-/// Keys that are being asked for at once; more wait for the next comparison.
-const ASKED_MAX: usize = 1_000;
-/// After this time a key may be asked for once more, in milliseconds.
-pub(super) const ASK_AGAIN: u64 = 5_000;
 
 impl Session {
     pub(super) fn on_made(
@@ -76,7 +70,8 @@ impl Session {
             short |= !knows(replica, &namespace, &event.key, &[event.version.id])?;
         }
         // Only the last message of a commit is acknowledged, and with it the whole.
-        self.apply(namespace, root.map(|_| sequence), Some(maker), short, events);
+        let (live, maker, answered) = (root.map(|_| sequence), Some(maker), Vec::new());
+        self.apply(Ticket { namespace, live, maker, short, answered }, events);
         Ok(())
     }
 
@@ -109,28 +104,24 @@ impl Session {
         shared.see(namespace, replica);
     }
 
-    /// Checks what the peer sent and gives the good part to the store. `live` is the sequence that is to
-    /// be acknowledged, `maker` who made what came live; `short` if some of it is left out already.
-    pub(super) fn apply(
-        &mut self,
-        namespace: Namespace,
-        live: Option<u64>,
-        maker: Option<NodeId>,
-        mut short: bool,
-        mut events: Vec<Event>,
-    ) {
-        let now = self.now;
+    /// Checks what the peer sent and gives the good part to the store.
+    pub(super) fn apply(&mut self, mut ticket: Ticket, mut events: Vec<Event>) {
+        let (now, live) = (self.now, ticket.maker.is_some());
         events.retain(|event| {
-            let checked = checked(event, maker.is_some());
-            short |= checked.is_err();
-            checked.inspect_err(|refusal| self.refuse(&namespace, &event.key, refusal)).is_ok()
+            let Err(refusal) = checked(event, live) else { return true };
+            ticket.short = true;
+            self.on_not_taken(&ticket.namespace, &event.key);
+            self.refuse(&ticket.namespace, &event.key, &refusal);
+            false
         });
-        let Some(shared) = self.shared.get_mut(&namespace) else { return };
+        let Some(shared) = self.shared.get_mut(&ticket.namespace) else { return };
+        if !live && events.is_empty() && shared.applying == 0 {
+            return self.on_answered(&ticket.namespace, &ticket.answered);
+        }
         shared.applying += 1;
-        shared.repairing += usize::from(maker.is_none());
+        shared.repairing += usize::from(!live);
         shared.moved(now);
         if !self.closed {
-            let ticket = Ticket { namespace, live, maker, short };
             self.out.push(Output::Apply { ticket, events });
         }
     }
@@ -184,6 +175,7 @@ impl Session {
             return Ok(());
         }
         if ticket.maker.is_none() {
+            self.on_answered(namespace, &ticket.answered);
             return self.on_repaired(namespace, replica);
         }
         shared.short |= short;
@@ -203,86 +195,18 @@ impl Session {
         repairs: bool,
         replica: &impl Replica,
     ) -> Result<(), Refusal> {
-        let taken = !matches!(outcome, Received::Missing(_) | Received::Refused(_));
-        if taken && let Some(shared) = self.shared.get_mut(namespace) {
-            // All of a history is asked for once in a while only, whatever comes of it.
-            if shared.asked.get(key).is_some_and(|asked| !asked.whole) {
-                shared.asked.remove(key);
-            }
-        }
         match outcome {
-            // The answer leaves out what the peer had reason to think is here: it was forgotten here.
-            Received::Missing(_) if repairs && self.is_asked(namespace, key) => {
-                self.want_whole(namespace, key);
-            }
+            Received::Missing(_) if repairs && self.want_whole(namespace, key) => {}
             Received::Missing(_) => self.want_once(namespace, key, replica)?,
             // The peer's operator learns of it too.
-            Received::Refused(refusal) | Received::Quarantined(refusal) => {
+            Received::Quarantined(refusal) => self.refuse(namespace, key, &refusal),
+            Received::Refused(refusal) => {
+                self.on_not_taken(namespace, key);
                 self.refuse(namespace, key, &refusal);
             }
             Received::New | Received::Known => {}
         }
         Ok(())
-    }
-
-    /// Asks for what is missing of a key, once until it comes.
-    pub(super) fn want_once(
-        &mut self,
-        namespace: &Namespace,
-        key: &Key,
-        replica: &impl Replica,
-    ) -> Result<(), Refusal> {
-        let Some(shared) = self.shared.get(namespace) else { return Ok(()) };
-        if shared.asked.contains_key(key) || shared.asked.len() >= ASKED_MAX {
-            return Ok(());
-        }
-        self.want(namespace, key, replica)
-    }
-
-    fn is_asked(&self, namespace: &Namespace, key: &Key) -> bool {
-        self.shared.get(namespace).is_some_and(|shared| shared.asked.contains_key(key))
-    }
-
-    /// Asks for all of a key that was asked for, as if nothing of it were here.
-    fn want_whole(&mut self, namespace: &Namespace, key: &Key) {
-        let asked = self.shared.get(namespace).and_then(|shared| shared.asked.get(key));
-        if asked.is_some_and(|asked| !asked.whole) {
-            self.ask_for(namespace, key, Vec::new(), Vec::new());
-        }
-    }
-
-    /// Asks for what is missing of a key, naming what is there.
-    pub(super) fn want(
-        &mut self,
-        namespace: &Namespace,
-        key: &Key,
-        replica: &impl Replica,
-    ) -> Result<(), Refusal> {
-        let mut have = replica.held(namespace, key)?.map(|held| held.tips).unwrap_or_default();
-        have.truncate(TIPS_MAX);
-        let mut known = if have.is_empty() { Vec::new() } else { replica.known(namespace, key)? };
-        known.retain(|id| !have.contains(id));
-        known.truncate(KNOWN_MAX);
-        self.ask_for(namespace, key, have, known);
-        Ok(())
-    }
-
-    /// Asks, and keeps in mind that the answer is on its way.
-    pub(super) fn ask_for(
-        &mut self,
-        namespace: &Namespace,
-        key: &Key,
-        have: Vec<VersionId>,
-        known: Vec<VersionId>,
-    ) {
-        let now = self.now;
-        let Some(shared) = self.shared.get_mut(namespace) else { return };
-        if shared.asked.len() < ASKED_MAX {
-            let whole = have.is_empty() && known.is_empty();
-            shared.asked.insert(key.clone(), Asked { at: now, whole });
-        }
-        let (namespace, key) = (namespace.clone(), key.clone());
-        self.send(Message::Want { namespace, key, have, known });
     }
 
     /// Tells the peer of a conflict that this node was the first to find. One that fills a message it

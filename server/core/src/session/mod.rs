@@ -43,6 +43,8 @@ use crate::wire::{ConflictNote, KeyTips, Message, Part, Space};
 mod greet;
 /// What is made on one side is told to the other, and taken there.
 mod live;
+/// Keys that were asked for, and when they may be asked for again.
+mod asked;
 /// Histories on their way, when there is room.
 mod bulk;
 /// Where two nodes differ, and how each gets what it lacks.
@@ -52,6 +54,7 @@ mod forget;
 /// How much a session holds.
 mod burden;
 
+use asked::Questions;
 use bulk::Waiting;
 pub use burden::Burden;
 pub use greet::{Setup, Side};
@@ -238,6 +241,8 @@ pub struct Ticket {
     pub maker: Option<NodeId>,
     /// True if some of what came in the message was not even given to the store.
     pub short: bool,
+    /// The keys of which the message ends the answer.
+    pub answered: Vec<Key>,
 }
 
 /// What a session wants done.
@@ -346,15 +351,6 @@ struct Unacked {
     since: u64,
 }
 
-/// A key that was asked for.
-#[derive(Debug, Clone, Copy)]
-struct Asked {
-    /// When, in milliseconds.
-    at: u64,
-    /// Whether all of it was asked for, as if nothing of it were here.
-    whole: bool,
-}
-
 /// What is known of one namespace on both sides. Times are the caller's, in milliseconds.
 #[derive(Debug, Default)]
 struct Shared {
@@ -380,7 +376,7 @@ struct Shared {
     /// True if something of the live commit of which a part was applied was not taken.
     short: bool,
     /// Keys that were asked for.
-    asked: BTreeMap<Key, Asked>,
+    asked: Questions,
     compare: Compare,
     /// A comparison of the peer that waits until what the last one brought is applied.
     held: Option<Vec<Part>>,
@@ -631,8 +627,10 @@ impl Session {
             Message::Ack { namespace, sequence, root, whole } => {
                 self.on_ack(&namespace, sequence, root, whole, replica);
             }
-            Message::Histories { namespace, events } => {
-                self.apply(namespace, None, None, false, events);
+            Message::Histories { namespace, events, answered } => {
+                let (live, maker, short) = (None, None, false);
+                let ticket = Ticket { namespace, live, maker, short, answered };
+                self.apply(ticket, events);
             }
             Message::Want { namespace, key, have, known } => {
                 self.on_want(&namespace, key, have, known, replica)?;
@@ -677,8 +675,6 @@ impl Session {
         let names: Vec<Namespace> = self.shared.keys().cloned().collect();
         for namespace in names {
             let Some(shared) = self.shared.get_mut(&namespace) else { continue };
-            // A request whose answer did not help may be made again.
-            shared.asked.retain(|_, asked| now.saturating_sub(asked.at) < live::ASK_AGAIN);
             if shared.last_exchange.is_none_or(|at| now.saturating_sub(at) > ANSWER_WITHIN) {
                 shared.compare = Compare::Idle;
             }
@@ -687,6 +683,7 @@ impl Session {
             if shared.repairing == 0 {
                 self.tell_if_new(&namespace, replica);
             }
+            self.want_again(&namespace, replica)?;
             self.go_on_comparing(&namespace, replica)?;
             self.compare_if_due(&namespace, replica)?;
         }

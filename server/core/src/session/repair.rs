@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::bulk::Bulk;
+use super::bulk::{Bulk, Missing};
 use super::forget::knows;
 use super::live::TIPS_MAX;
 use super::{Entry, Held, Replica, Session, Shared};
@@ -441,7 +441,7 @@ impl Session {
                     let (namespace, key) = (namespace.clone(), KeyTips { key, tips });
                     self.queue(Bulk::Forget { namespace, key })?;
                 }
-                Some((key, _)) => self.give(namespace, key, Vec::new(), Vec::new(), replica)?,
+                Some((key, _)) => self.give(Missing::of(namespace, key, Vec::new()), replica)?,
             }
         }
         self.queue(Bulk::Done { namespace: namespace.clone() })
@@ -468,7 +468,7 @@ impl Session {
         }
         let forgotten = mine.forgotten.then(|| KeyTips { key: key.clone(), tips: mine.tips });
         if !same {
-            self.give(namespace, key, theirs, Vec::new(), replica)?;
+            self.give(Missing::of(namespace, key, theirs), replica)?;
         }
         match forgotten {
             Some(key) => self.queue(Bulk::Forget { namespace: namespace.clone(), key }),
@@ -485,7 +485,8 @@ impl Session {
         replica: &impl Replica,
     ) -> Result<(), Refusal> {
         let more_there = !knows(replica, namespace, &key, &have)?;
-        self.give(namespace, key.clone(), have, known, replica)?;
+        let missing = Missing::of(namespace, key.clone(), have);
+        self.give(Missing { known, asked: true, ..missing }, replica)?;
         if more_there { self.want_once(namespace, &key, replica) } else { Ok(()) }
     }
 

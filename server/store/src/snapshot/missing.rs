@@ -14,9 +14,7 @@ use crate::loaded::Loaded;
 use crate::row::KeyRow;
 use crate::snapshot::Snapshot;
 
-/// Versions between those that [`Snapshot::known`] names: ever more, the older they are.
-const KNOWN_RECENT: usize = 16;
-/// Most versions that it names.
+/// Most versions that [`Snapshot::known`] names.
 const KNOWN_MAX: usize = 1_000;
 
 impl Snapshot {
@@ -70,25 +68,15 @@ impl Snapshot {
         }
     }
 
-    /// Versions by which another store can tell what this one has: the tips, those above gaps, and some
-    /// of the others, the fewer the older. All are known here, and with each all that it stands on.
+    /// Versions by which another store can tell what this one has, [`History::landmarks`]. All are known
+    /// here, and with each all that it stands on.
+    ///
+    /// [`History::landmarks`]: keepboth_core::history::History::landmarks
     pub fn known(&self, key: &Key) -> Result<Vec<VersionId>, Refusal> {
         let Some(loaded) = self.tables.loaded(key)? else { return Ok(Vec::new()) };
         let history = &loaded.history;
-        let mut places: Vec<At> = history.gaps().collect();
-        let (mut back, mut step) = (1, 1);
-        while back <= history.len() {
-            places.push(history.len() - back);
-            step = if back < KNOWN_RECENT { 1 } else { step * 2 };
-            back += step;
-        }
-        let heads = (0..history.len()).filter(|at| history.children(*at).is_empty());
-        places.extend(heads);
-        places.sort_unstable_by(|a, b| b.cmp(a));
-        places.dedup();
-        places.truncate(KNOWN_MAX);
         let unsent = self.unsent(key, &loaded)?;
-        let ids = places.into_iter().map(|at| history.at(at).id);
+        let ids = history.landmarks(KNOWN_MAX).into_iter().map(|at| history.at(at).id);
         Ok(ids.filter(|id| !unsent.contains(id)).collect())
     }
 

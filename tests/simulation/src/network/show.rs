@@ -58,8 +58,8 @@ pub(super) fn show_message(message: &Message) -> String {
         Message::Live { namespace, sequence, root, maker, events } => {
             format!("live {namespace} {sequence} {root:?} of {maker:?}: {}", show(events))
         }
-        Message::Histories { namespace, events } => {
-            format!("histories {namespace}: {}", show(events))
+        Message::Histories { namespace, events, answered } => {
+            format!("histories {namespace}: {}; answered {answered:?}", show(events))
         }
         Message::Offer { keys, wanted, .. } => {
             format!("offer {}; wanted {}", offered(keys), wanted.len())

@@ -19,8 +19,8 @@ type Claims = (Option<NodeId>, Vec<(Namespace, Standing)>);
 impl Network {
     /// Takes what no store should.
     pub(super) fn swallow(&mut self, at: usize, message: &Message) {
-        if let Message::Live { namespace, events, .. } | Message::Histories { namespace, events } =
-            message
+        if let Message::Live { namespace, events, .. }
+        | Message::Histories { namespace, events, .. } = message
         {
             for event in events {
                 if self.nodes[at].stores.0.contains_key(namespace) {

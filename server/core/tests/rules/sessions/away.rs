@@ -34,12 +34,17 @@ fn buried(outputs: &[Output]) -> Vec<(Key, u64)> {
     buried.collect()
 }
 
+fn answered(name: &str) -> Output {
+    let (namespace, answered) = (notes(), vec![key(name)]);
+    Output::Send(Message::Histories { namespace, events: Vec::new(), answered })
+}
+
 #[test]
 fn what_is_absent_at_the_peer_and_unchanged_since_the_agreement_is_buried() {
     let mut alone = away(before_and_after(), 0);
     let out = want(&mut alone, "old", vec![]);
     assert_eq!(buried(&out), [(key("old"), 10)]);
-    assert_eq!(out.len(), 1, "{out:?}");
+    assert_eq!(out[1..], [answered("old")], "nothing is sent, and that is the answer");
     assert!(!alone.session.has_bulk());
     assert_eq!(want(&mut alone, "new", vec![]), []);
     assert_eq!(histories(&alone.bulk()), chain("new", 2), "what was changed since is given");
@@ -111,11 +116,13 @@ fn what_is_another_at_the_peer_and_unchanged_since_the_agreement_is_replaced() {
         let [
             Output::Replace { key: k, last: 10, .. },
             Output::Send(Message::Want { key, have, .. }),
+            rest @ ..,
         ] = out
         else {
             panic!("{out:?}")
         };
         assert!(*k == *key && have.is_empty(), "all that the peer has");
+        assert!(rest.iter().all(|output| *output == answered(key.as_str())), "{rest:?}");
         key.clone()
     };
     let strange = theirs(1).version.id;

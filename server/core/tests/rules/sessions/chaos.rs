@@ -240,7 +240,11 @@ impl Chaos {
                 have: self.several(4, Chaos::version),
                 known: self.several(4, Chaos::version),
             },
-            11 => Message::Histories { namespace, events: self.several(4, Chaos::event) },
+            11 => Message::Histories {
+                namespace,
+                events: self.several(4, Chaos::event),
+                answered: Vec::new(),
+            },
             12 => Message::Forget { namespace, keys: self.several(4, Chaos::tips) },
             13 => {
                 let (question, version) = (self.figure(), self.version());
@@ -290,7 +294,13 @@ impl Chaos {
                 Input::Ask { question, namespace, key, version }
             }
             6 => Input::Applied {
-                ticket: Ticket { namespace, live: None, maker: None, short: false },
+                ticket: Ticket {
+                    namespace,
+                    live: None,
+                    maker: None,
+                    short: false,
+                    answered: Vec::new(),
+                },
                 keys: self.several(2, Chaos::key),
                 outcomes: self.several(2, |chaos| match chaos.below(4) {
                     0 => Received::New,

@@ -136,7 +136,8 @@ fn no_message_is_larger_than_a_frame() {
     let children = ranges.iter().map(|range| part(*range, OTHER)).collect();
     let named: Vec<u8> = (0..32u8).flat_map(|n| [n; 24]).collect();
     let orphan = update(&theirs(1), number(2));
-    let ticket = Ticket { namespace: notes(), live: None, maker: None, short: false };
+    let ticket =
+        Ticket { namespace: notes(), live: None, maker: None, short: false, answered: Vec::new() };
     let inputs = [
         Input::Message(differ(1, within(Prefix::WHOLE, Holding::Keys(named)).collect())),
         Input::Message(compare(children)),
@@ -328,7 +329,7 @@ fn histories_that_nobody_asked_for_are_checked_and_taken_as_any() {
     let mut forged = theirs(1);
     forged.version.timestamp += 1;
     let events = vec![forged, theirs(2)];
-    let out = alone.hear(Message::Histories { namespace: notes(), events });
+    let out = alone.hear(Message::Histories { namespace: notes(), events, answered: Vec::new() });
     let [Output::Warn(_), Output::Send(Message::Refused { .. }), Output::Apply { ticket, events }] =
         &out[..]
     else {
@@ -360,7 +361,7 @@ fn a_flood_of_keys_that_nobody_knows_makes_1_000_questions() {
     };
     let orphan = |n: usize| {
         let events = vec![update(&theirs(n), number(n + 1))];
-        vec![Message::Histories { namespace: notes(), events }]
+        vec![Message::Histories { namespace: notes(), events, answered: Vec::new() }]
     };
     let floods: [&dyn Fn(usize) -> Vec<Message>; 2] = [&conflict, &orphan];
     for flood in floods {

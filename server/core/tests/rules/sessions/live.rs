@@ -119,7 +119,7 @@ fn another_namespace_is_ignored() {
         Message::Offer { namespace: name(), keys: vec![tips()], wanted: vec![] },
         Message::Fetch { namespace: name(), prefix: Default::default() },
         Message::Done { namespace: name() },
-        Message::Histories { namespace: name(), events: vec![theirs(1)] },
+        Message::Histories { namespace: name(), events: vec![theirs(1)], answered: Vec::new() },
         Message::Forget { namespace: name(), keys: vec![tips()] },
         Message::Ask { question: 1, namespace: name(), key: key("k"), version },
     ];
@@ -157,7 +157,7 @@ fn missing_parents_are_asked_for_once_and_arrive() {
     let out = alone.live(3, vec![third.clone()]);
     assert!(matches!(alone.settle(out)[..], [Message::Ack { .. }]), "time alone asks nobody again");
     let events = vec![first, second, third.clone()];
-    let out = alone.hear(Message::Histories { namespace: notes(), events });
+    let out = alone.hear(Message::Histories { namespace: notes(), events, answered: Vec::new() });
     assert!(matches!(alone.settle(out)[..], [Message::Root { .. }]));
     assert_eq!(alone.store().tips(&third.key), [third.version.id]);
 }
@@ -202,7 +202,7 @@ fn of_several_commits_on_their_way_the_right_one_is_incomplete() {
     let mut out = alone.live(1, vec![theirs(1)]);
     out.extend(alone.live(2, vec![forged]));
     let events = vec![update(&theirs(8), number(2))];
-    out.extend(alone.hear(Message::Histories { namespace: notes(), events }));
+    out.extend(alone.hear(Message::Histories { namespace: notes(), events, answered: Vec::new() }));
     out.extend(alone.live(3, vec![theirs(3)]));
     assert_eq!(acks(&alone.settle(out)), [(1, true), (2, false), (3, true)]);
 }
@@ -256,7 +256,7 @@ fn who_made_an_event_is_told_and_comes_with_the_work() {
     assert_eq!((ticket.maker, ticket.live, events.len()), (Some(far), Some(1), 1));
     // What repair brings has no maker: it is not passed on.
     let events = vec![theirs(2)];
-    let out = other.hear(Message::Histories { namespace: notes(), events });
+    let out = other.hear(Message::Histories { namespace: notes(), events, answered: Vec::new() });
     let [Output::Apply { ticket, .. }] = &out[..] else { panic!("{out:?}") };
     assert_eq!((ticket.maker, ticket.live), (None, None));
 }

@@ -25,6 +25,8 @@ mod refusals;
 mod repair;
 /// Questions and notes.
 mod asking;
+/// What is missing of a key is asked for once until its answer is whole, and not too often.
+mod wanting;
 /// A store without versions that answers as a test wants.
 mod fake;
 /// Deleted keys that nobody needs any more, and a node that was away.

@@ -36,7 +36,7 @@ fn bad_events() -> Vec<(Event, Code, &'static str)> {
 }
 
 fn repaired() -> Ticket {
-    Ticket { namespace: notes(), live: None, maker: None, short: false }
+    Ticket { namespace: notes(), live: None, maker: None, short: false, answered: Vec::new() }
 }
 
 #[test]

@@ -1,0 +1,190 @@
+//! Keys of which the peer was asked what is missing here.
+//!
+//! A key is asked for once until its answer has come whole: live events without their parents that come
+//! meanwhile are part of the answer. Where many write to one key at once, every answer is soon out of
+//! date again, so between an answer and the next question lies a pause that grows with each question.
+
+use std::collections::BTreeMap;
+
+use super::live::TIPS_MAX;
+use super::{ANSWER_WITHIN, Replica, Session, Shared};
+use crate::ids::VersionId;
+use crate::name::{Key, Namespace};
+use crate::refusal::Refusal;
+use crate::wire::Message;
+
+/// Most versions in a message by which a peer finds where two histories part.
+const KNOWN_MAX: usize = 10_000;
+/// Keys that are being asked for at once; more wait for the next comparison.
+const ASKED_MAX: usize = 1_000;
+/// After this time all of a key may be asked for once more if that was in vain, in milliseconds.
+const WHOLE_AGAIN: u64 = 5_000;
+/// The pause after the first answer, and the longest one, in milliseconds.
+const PAUSE_MIN: u64 = 100;
+const PAUSE_MAX: u64 = 1_600;
+
+/// A key that was asked for. Times are the caller's, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    /// When.
+    at: u64,
+    /// Whether all of it was asked for, as if nothing of it were here.
+    whole: bool,
+    /// All of it came, and something of it was missing still.
+    fruitless: bool,
+    /// Something of the answer was not taken, so what stands on it is missing for that reason.
+    refused: bool,
+    answered: bool,
+    /// Until when it is not asked for again.
+    until: u64,
+    /// How long it rests after the answer.
+    pause: u64,
+    /// Something was missing again while it rested.
+    again: bool,
+}
+
+/// What the peer was asked for and has not answered, or answered a moment ago.
+#[derive(Debug, Default)]
+pub(super) struct Questions(BTreeMap<Key, Asked>);
+
+impl Questions {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.len() >= ASKED_MAX
+    }
+
+    fn ask(&mut self, key: &Key, whole: bool, now: u64) {
+        let before = self.0.get(key);
+        if before.is_none() && self.is_full() {
+            return;
+        }
+        let pause = before.map_or(PAUSE_MIN, |before| (2 * before.pause).min(PAUSE_MAX));
+        let until = now.saturating_add(ANSWER_WITHIN);
+        let (fruitless, refused, answered, again) = (false, false, false, false);
+        let asked = Asked { at: now, whole, fruitless, refused, answered, until, pause, again };
+        self.0.insert(key.clone(), asked);
+    }
+
+    /// The answer has come, and what it brought is applied.
+    fn answered(&mut self, key: &Key, now: u64) {
+        let Some(asked) = self.0.get_mut(key) else { return };
+        let rests = if asked.fruitless { asked.at.saturating_add(WHOLE_AGAIN) } else { now };
+        asked.answered = true;
+        asked.until = rests.max(now.saturating_add(asked.pause));
+    }
+
+    /// True if the key may be asked for now; else it is asked for after its answer or its pause.
+    fn is_free(&mut self, key: &Key) -> bool {
+        match self.0.get_mut(key) {
+            Some(asked) => {
+                asked.again |= asked.answered;
+                false
+            }
+            None => !self.is_full(),
+        }
+    }
+
+    /// Forgets what rested long enough, and gives the keys that are to be asked for again: none if both
+    /// nodes have the `same`. They stay known until they are asked for, so that their pauses grow.
+    fn rested(&mut self, now: u64, same: impl FnOnce() -> bool) -> Vec<Key> {
+        let mut due = self.0.values().filter(|asked| asked.until <= now);
+        let again = due.any(|asked| asked.again) && !same();
+        self.0.retain(|_, asked| asked.until > now || again && asked.again);
+        let due = self.0.iter().filter(|(_, asked)| asked.until <= now);
+        due.map(|(key, _)| key.clone()).collect()
+    }
+}
+
+impl Session {
+    /// Asks for what is missing of a key, once until it comes.
+    pub(super) fn want_once(
+        &mut self,
+        namespace: &Namespace,
+        key: &Key,
+        replica: &impl Replica,
+    ) -> Result<(), Refusal> {
+        match self.questions(namespace).is_some_and(|asked| asked.is_free(key)) {
+            true => self.want(namespace, key, replica),
+            false => Ok(()),
+        }
+    }
+
+    /// Asks again for keys of which something was missing so soon after an answer that it had to wait,
+    /// unless it has come by other ways.
+    pub(super) fn want_again(
+        &mut self,
+        namespace: &Namespace,
+        replica: &impl Replica,
+    ) -> Result<(), Refusal> {
+        let now = self.now;
+        let Some(shared) = self.shared.get_mut(namespace) else { return Ok(()) };
+        let same = || shared.theirs == Some(replica.root(namespace));
+        let due = shared.asked.rested(now, same);
+        due.iter().try_for_each(|key| self.want(namespace, key, replica))
+    }
+
+    /// The peer has answered what it was asked of these keys.
+    pub(super) fn on_answered(&mut self, namespace: &Namespace, keys: &[Key]) {
+        let now = self.now;
+        let Some(asked) = self.questions(namespace) else { return };
+        keys.iter().for_each(|key| asked.answered(key, now));
+    }
+
+    /// Asks for all of a key that was asked for, as if nothing of it were here: the answer leaves out
+    /// what the peer had reason to think is here, and was forgotten here. True if it was asked for.
+    pub(super) fn want_whole(&mut self, namespace: &Namespace, key: &Key) -> bool {
+        let Some(asked) = self.questions(namespace).and_then(|asked| asked.0.get_mut(key)) else {
+            return false;
+        };
+        asked.fruitless = asked.whole;
+        if !asked.whole && !asked.refused {
+            self.ask_for(namespace, key, Vec::new(), Vec::new());
+        }
+        true
+    }
+
+    /// Something that the peer sent of this key is not taken.
+    pub(super) fn on_not_taken(&mut self, namespace: &Namespace, key: &Key) {
+        if let Some(asked) = self.questions(namespace).and_then(|asked| asked.0.get_mut(key)) {
+            asked.refused = true;
+        }
+    }
+
+    /// Asks for what is missing of a key, naming what is there.
+    pub(super) fn want(
+        &mut self,
+        namespace: &Namespace,
+        key: &Key,
+        replica: &impl Replica,
+    ) -> Result<(), Refusal> {
+        let mut have = replica.held(namespace, key)?.map(|held| held.tips).unwrap_or_default();
+        have.truncate(TIPS_MAX);
+        let mut known = if have.is_empty() { Vec::new() } else { replica.known(namespace, key)? };
+        known.retain(|id| !have.contains(id));
+        known.truncate(KNOWN_MAX);
+        self.ask_for(namespace, key, have, known);
+        Ok(())
+    }
+
+    /// Asks, and keeps in mind that the answer is on its way.
+    pub(super) fn ask_for(
+        &mut self,
+        namespace: &Namespace,
+        key: &Key,
+        have: Vec<VersionId>,
+        known: Vec<VersionId>,
+    ) {
+        let now = self.now;
+        let Some(asked) = self.questions(namespace) else { return };
+        asked.ask(key, have.is_empty() && known.is_empty(), now);
+        let (namespace, key) = (namespace.clone(), key.clone());
+        self.send(Message::Want { namespace, key, have, known });
+    }
+
+    fn questions(&mut self, namespace: &Namespace) -> Option<&mut Questions> {
+        self.shared.get_mut(namespace).map(|shared: &mut Shared| &mut shared.asked)
+    }
+}
