@@ -1,7 +1,8 @@
 //! What is made on one side is told to the other, checked and taken there, and acknowledged.
 
 use super::forget::knows;
-use super::{Output, REFUSALS_MAX, Received, Replica, Session, Ticket, Unacked};
+use super::shared::Unacked;
+use super::{Output, REFUSALS_MAX, Received, Replica, Session, Ticket};
 use crate::digest::Digest;
 use crate::ids::{NodeId, VersionId};
 use crate::limits::{PARENTS_MAX, VALUE_BYTES_MAX, figure};

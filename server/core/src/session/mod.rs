@@ -26,19 +26,19 @@
 //!                         <-        Root
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::digest::{Digest, FANOUT, Prefix};
-use crate::handshake::{Claimed, Transcript};
-use crate::history::History;
-use crate::ids::{ConflictId, NodeId, StoreId, VersionId};
+use crate::handshake::Transcript;
+use crate::ids::{NodeId, StoreId};
 use crate::mesh::Notes;
-use crate::name::{Key, Namespace};
-use crate::policy::Policy;
+use crate::name::Namespace;
 use crate::refusal::{Code, Refusal};
-use crate::version::Event;
-use crate::wire::{ConflictNote, KeyTips, Message, Part, Space};
+use crate::wire::{Message, Space};
 
+/// What goes in, what comes out, and what is read.
+mod ports;
+/// What is known of one namespace on both sides.
+mod shared;
 /// Who the two sides are.
 mod greet;
 /// What is made on one side is told to the other, and taken there.
@@ -54,342 +54,18 @@ mod forget;
 /// How much a session holds.
 mod burden;
 
-use asked::Questions;
 use bulk::Waiting;
 pub use burden::Burden;
 pub use greet::{Setup, Side};
+pub use ports::{Admitted, Entry, Held, Histories, Input, Output, Received, Replica, Ticket};
 use repair::Compare;
+use shared::Shared;
+pub use shared::Standing;
 
 /// Forged events after which the connection is closed; as many other refusals are said and logged.
 const REFUSALS_MAX: u32 = 100;
 /// A comparison that the peer does not answer for this long is given up, in milliseconds.
 const ANSWER_WITHIN: u64 = 60_000;
-
-/// What the rules may read of the stores of this node.
-pub trait Replica {
-    /// The digest of a namespace.
-    fn root(&self, namespace: &Namespace) -> Digest;
-    /// The store's last sequence.
-    fn sequence(&self, namespace: &Namespace) -> u64;
-    /// The last sequence at which the namespace had this digest, as far as the store remembers.
-    fn sequence_of(&self, namespace: &Namespace, root: &Digest) -> Option<u64>;
-    /// The digests of the 16 ranges within a range.
-    fn children(&self, namespace: &Namespace, prefix: Prefix) -> Result<[Digest; FANOUT], Refusal>;
-    /// The keys of a range in the order of their hashes; None if there are more than `most`.
-    fn entries(
-        &self,
-        namespace: &Namespace,
-        prefix: Prefix,
-        most: usize,
-    ) -> Result<Option<Vec<Entry>>, Refusal>;
-    /// The key of which this is half of the hash.
-    fn key_of(&self, namespace: &Namespace, hash: &[u8; 16]) -> Result<Option<Key>, Refusal>;
-    /// What this node has of a key; None if it has no history here.
-    fn held(&self, namespace: &Namespace, key: &Key) -> Result<Option<Held>, Refusal>;
-    /// All records of a key; None if it has no history here.
-    fn history(&self, namespace: &Namespace, key: &Key) -> Result<Option<History>, Refusal>;
-    /// Versions by which another node can tell what this one has of a key, besides its tips.
-    fn known(&self, namespace: &Namespace, key: &Key) -> Result<Vec<VersionId>, Refusal>;
-    /// About so many bytes of what this node has of a key beyond these versions and their ancestors,
-    /// parents first, from where the last call has ended; and where the next has to go on, if there is
-    /// more. `have` are the tips of the other node, `known` other versions that it has.
-    fn missing(
-        &self,
-        namespace: &Namespace,
-        key: &Key,
-        have: &[VersionId],
-        known: &[VersionId],
-        after: Option<u64>,
-        bytes: usize,
-    ) -> Result<(Vec<Event>, Option<u64>), Refusal>;
-    /// About so many bytes of the histories of the keys whose hashes lie between these.
-    fn page(
-        &self,
-        namespace: &Namespace,
-        first: [u8; 16],
-        last: [u8; 16],
-        bytes: usize,
-    ) -> Result<Histories, Refusal>;
-}
-
-/// A key of a range.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// The first half of its hash.
-    pub hash: [u8; 16],
-    /// The key.
-    pub key: Key,
-    /// Its heads and open splits, sorted, hidden ones included.
-    pub tips: Vec<VersionId>,
-}
-
-/// What a node has of a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// Its heads and open splits, sorted, hidden ones included; also of a forgotten key.
-    pub tips: Vec<VersionId>,
-    /// The store's sequence of its last version.
-    pub last: u64,
-    /// True if it is forgotten: it counts nowhere, and will be gone for good.
-    pub forgotten: bool,
-}
-
-/// Histories of a range of keys.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Histories {
-    /// Versions, of each key parents first.
-    pub events: Vec<Event>,
-    /// A key whose history is too long and was cut, and from where on the rest of it is missing.
-    pub rest: Option<(Key, u64)>,
-    /// Where the range goes on; None at its end.
-    pub next: Option<[u8; 16]>,
-}
-
-/// What a store made of one event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Received {
-    /// It is new and durable.
-    New,
-    /// It was known.
-    Known,
-    /// These parents are unknown here.
-    Missing(Vec<VersionId>),
-    /// It is durable, but a limit, a schema or a policy keeps it from being shown.
-    Quarantined(Refusal),
-    /// It is not taken.
-    Refused(Refusal),
-}
-
-/// What happens to a session.
-#[derive(Debug)]
-pub enum Input {
-    /// A message of the peer.
-    Message(Message),
-    /// The answer to [`Output::Admit`]: it may stay.
-    Admitted(Box<Admitted>),
-    /// The answer to [`Output::Admit`]: it may not.
-    Rejected(Refusal),
-    /// Notes on the mesh that the peer may not know.
-    Tell(Notes),
-    /// Versions that became durable, in commit order, with the digest after them.
-    Made {
-        /// The namespace.
-        namespace: Namespace,
-        /// The store's sequence of the last version.
-        sequence: u64,
-        /// The digest after the commit.
-        root: Digest,
-        /// The node that made them: this one, or one that does not reach the peer.
-        maker: NodeId,
-        /// The versions.
-        events: Vec<Event>,
-        /// False if the way to the peer is full: the events are left to repair.
-        room: bool,
-    },
-    /// This node was the first to find a conflict.
-    Conflict(ConflictNote),
-    /// This node was the first to forget deleted keys.
-    Forgot {
-        /// The namespace.
-        namespace: Namespace,
-        /// The keys with the tips that they had.
-        keys: Vec<KeyTips>,
-    },
-    /// Somebody wants to know whether the peer holds a version; answered by [`Output::Holds`].
-    Ask {
-        /// Of the caller's choice.
-        question: u64,
-        /// The namespace.
-        namespace: Namespace,
-        /// The key.
-        key: Key,
-        /// The version.
-        version: VersionId,
-    },
-    /// What became of [`Output::Apply`].
-    Applied {
-        /// The ticket of the work.
-        ticket: Ticket,
-        /// The keys of the events, in order.
-        keys: Vec<Key>,
-        /// What became of each.
-        outcomes: Vec<Received>,
-    },
-    /// Time has passed.
-    Tick,
-}
-
-/// What this node shares with a peer that it admits.
-#[derive(Debug, Clone, Default)]
-pub struct Admitted {
-    /// The namespaces that the peer may have.
-    pub spaces: Vec<Space>,
-    /// Of each, the sequence up to which this store once agreed with the peer's.
-    pub marks: BTreeMap<Namespace, u64>,
-    /// What this node knows of the mesh.
-    pub notes: Notes,
-}
-
-/// Which message some work belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ticket {
-    /// The namespace.
-    pub namespace: Namespace,
-    /// The sequence to acknowledge, if the events came live.
-    pub live: Option<u64>,
-    /// Who made them, if they came live.
-    pub maker: Option<NodeId>,
-    /// True if some of what came in the message was not even given to the store.
-    pub short: bool,
-    /// The keys of which the message ends the answer.
-    pub answered: Vec<Key>,
-}
-
-/// What a session wants done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// Send this, in this order.
-    Send(Message),
-    /// The peer has proven who it is. May it stay? Come back with [`Input::Admitted`] or
-    /// [`Input::Rejected`] before anything else.
-    Admit {
-        /// The peer.
-        node: NodeId,
-        /// The invitation that it shows.
-        claimed: Option<Claimed>,
-    },
-    /// The peer knows this of the mesh.
-    Notes(Notes),
-    /// Give these checked events to the store and come back with [`Input::Applied`].
-    Apply {
-        /// To come back with.
-        ticket: Ticket,
-        /// The events.
-        events: Vec<Event>,
-    },
-    /// A conflict was learned of from the peer: this node does not announce it.
-    Heard(ConflictId),
-    /// Forget these deleted keys, if they are in the trash with exactly these tips.
-    Forget {
-        /// The namespace.
-        namespace: Namespace,
-        /// The keys.
-        keys: Vec<KeyTips>,
-    },
-    /// The key was deleted and forgotten while this node was away: delete it here, unless it changed
-    /// after this sequence.
-    Bury {
-        /// The namespace.
-        namespace: Namespace,
-        /// The key.
-        key: Key,
-        /// The sequence.
-        last: u64,
-    },
-    /// What this node has of the key was forgotten elsewhere while it was away: drop it, unless it
-    /// changed after this sequence; the peer's history follows.
-    Replace {
-        /// The namespace.
-        namespace: Namespace,
-        /// The key.
-        key: Key,
-        /// The sequence.
-        last: u64,
-    },
-    /// The answer to [`Input::Ask`].
-    Holds {
-        /// The question.
-        question: u64,
-        /// True if the version is durable there.
-        held: bool,
-    },
-    /// Log this; something is odd, and the conversation goes on.
-    Warn(String),
-    /// Send [`Message::Refused`] with this and close.
-    Close(Refusal),
-}
-
-/// Where one namespace stands with the peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Standing {
-    /// Both show the same digest and nothing is on its way.
-    pub agrees: bool,
-    /// Nothing is on its way.
-    pub settled: bool,
-    /// The digest that the peer last showed.
-    pub theirs: Option<Digest>,
-    /// Events that were sent and not acknowledged, or skipped for want of room.
-    pub behind: u64,
-    /// Since when the oldest of them waits, by the caller's clock in milliseconds.
-    pub waiting_since: Option<u64>,
-    /// When something was last exchanged, by the caller's clock in milliseconds.
-    pub last_exchange: Option<u64>,
-    /// The peer has everything that this store has up to this sequence.
-    pub agreed: u64,
-    /// The peer has acknowledged what was made up to this sequence and after `unsure`.
-    pub acked: u64,
-    /// What was made up to this sequence was not all sent live, or not all taken.
-    pub unsure: u64,
-    /// What the peer does with the values.
-    pub policy: Policy,
-    /// True if the peer was away for so long that things were forgotten meanwhile.
-    pub away: bool,
-}
-
-impl Standing {
-    /// True if the peer is known to have what was made with this sequence.
-    pub fn has(&self, sequence: u64) -> bool {
-        self.agreed >= sequence || (self.unsure < sequence && sequence <= self.acked)
-    }
-}
-
-/// Live events that were sent and not acknowledged.
-#[derive(Debug, Clone, Copy)]
-struct Unacked {
-    sequence: u64,
-    events: u64,
-    since: u64,
-}
-
-/// What is known of one namespace on both sides. Times are the caller's, in milliseconds.
-#[derive(Debug, Default)]
-struct Shared {
-    /// The digest that the peer last showed.
-    theirs: Option<Digest>,
-    /// The digest that the peer was last told.
-    told: Option<Digest>,
-    /// Live messages under way.
-    unacked: VecDeque<Unacked>,
-    /// Live events left to repair.
-    skipped: u64,
-    /// See [`Standing`].
-    agreed: u64,
-    acked: u64,
-    unsure: u64,
-    policy: Policy,
-    /// The peer was away; this node was away, and agreed with the peer last at this sequence.
-    they_were_away: bool,
-    i_was_away: Option<u64>,
-    /// [`Output::Apply`] not yet answered, and how many of them are no end of a live commit.
-    applying: usize,
-    repairing: usize,
-    /// True if something of the live commit of which a part was applied was not taken.
-    short: bool,
-    /// Keys that were asked for.
-    asked: Questions,
-    compare: Compare,
-    /// A comparison of the peer that waits until what the last one brought is applied.
-    held: Option<Vec<Part>>,
-    /// What the digests differed by when the last comparison began, and when the same difference may
-    /// be compared again: it may be one that exchange does not mend.
-    compared: Option<Digest>,
-    not_before: u64,
-    /// Since when the digests differ, seen at every tick.
-    differs_since: Option<u64>,
-    /// When something last moved.
-    moved_at: Option<u64>,
-    last_exchange: Option<u64>,
-}
 
 /// The peer, once it has greeted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -698,28 +374,6 @@ impl Session {
             shared.told = Some(root);
             self.send(Message::Root { namespace: namespace.clone(), root });
         }
-    }
-}
-
-impl Shared {
-    /// Something that may change a digest has come, gone or been applied.
-    fn moved(&mut self, now: u64) {
-        self.moved_at = Some(now);
-        self.last_exchange = Some(now);
-    }
-
-    /// The peer has all that this store had when it showed the digest that the peer shows now.
-    fn see(&mut self, namespace: &Namespace, replica: &impl Replica) {
-        if let Some(theirs) = &self.theirs
-            && let Some(sequence) = replica.sequence_of(namespace, theirs)
-        {
-            self.agreed = self.agreed.max(sequence);
-        }
-    }
-
-    /// Nothing is on its way in either direction that could still change a digest.
-    fn settled(&self) -> bool {
-        self.unacked.is_empty() && self.skipped == 0 && self.applying == 0
     }
 }
 
