@@ -54,11 +54,21 @@ fn no_block_is_left_out() {
         "A conflict, seen and resolved",
         "A mesh of nodes",
         "A hook and a schema",
+        "A plugin in Rust",
         "Deploying",
     ];
     for block in blocks(&page()) {
         assert!(followed.contains(&block.section.as_str()), "nobody runs line {}", block.line);
     }
+}
+
+/// The program of the page is the one that `own_plugin` builds and starts.
+#[test]
+fn the_main_of_the_page_is_that_of_the_server_with_a_plugin_of_its_own() {
+    let main = read(&project().join("tests/fixtures/own-plugin/src/main.rs"));
+    let blocks = blocks(&page());
+    let shown = blocks.iter().find(|block| block.section == "A plugin in Rust").expect("a block");
+    assert!(main.ends_with(&shown.text), "{main}");
 }
 
 /// Both the command of the page and the faster one that it names run all members of the workspace.

@@ -252,11 +252,23 @@ impl Store {
 
     /// What is sent of a key to one who has these versions.
     pub fn beyond(&self, key: &Key, have: &[VersionId]) -> Vec<Event> {
-        let Some(entry) = self.replica.keys.get(key) else { return Vec::new() };
-        let known = entry.history.with_ancestors(have.iter().filter_map(|i| entry.history.find(i)));
-        let versions = entry.history.versions().iter().enumerate();
-        let unknown = versions.filter(|(at, _)| !known[*at]);
-        unknown.map(|(_, version)| self.event(key, version)).collect()
+        self.beyond_from(key, have, 0).map(|(_, event)| event).collect()
+    }
+
+    /// The same from a place in the history on, with the places.
+    fn beyond_from(
+        &self,
+        key: &Key,
+        have: &[VersionId],
+        from: usize,
+    ) -> impl Iterator<Item = (usize, Event)> {
+        let history = self.replica.keys.get(key).map(|entry| &entry.history);
+        let unknown = history.into_iter().flat_map(move |history| {
+            let known = history.with_ancestors(have.iter().filter_map(|id| history.find(id)));
+            let versions = history.versions().iter().enumerate().skip(from);
+            versions.filter(move |(at, _)| !known[*at])
+        });
+        unknown.map(|(at, version)| (at, self.event(key, version)))
     }
 
     /// The note of the conflict in which a key is now.
@@ -406,9 +418,9 @@ impl session::Replica for Stores {
         after: Option<u64>,
         bytes: usize,
     ) -> Result<(Vec<Event>, Option<u64>), Refusal> {
-        let events = self.0[namespace].beyond(key, &[have, known].concat());
+        let (there, from) = ([have, known].concat(), after.unwrap_or(0) as usize);
         let (mut page, mut size) = (Vec::new(), 0);
-        for (at, event) in events.into_iter().enumerate().skip(after.unwrap_or(0) as usize) {
+        for (at, event) in self.0[namespace].beyond_from(key, &there, from) {
             if size > bytes {
                 return Ok((page, Some(at as u64)));
             }

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::live::TIPS_MAX;
-use super::{ANSWER_WITHIN, Replica, Session, Shared};
+use super::shared::Shared;
+use super::{ANSWER_WITHIN, Received, Replica, Session};
 use crate::ids::VersionId;
 use crate::name::{Key, Namespace};
 use crate::refusal::Refusal;
@@ -19,6 +20,8 @@ const KNOWN_MAX: usize = 10_000;
 const ASKED_MAX: usize = 1_000;
 /// After this time all of a key may be asked for once more if that was in vain, in milliseconds.
 const WHOLE_AGAIN: u64 = 5_000;
+/// So many known versions in a row show that an answer is out of date.
+const KNOWN_ENOUGH: usize = 16;
 /// The pause after the first answer, and the longest one, in milliseconds.
 const PAUSE_MIN: u64 = 100;
 const PAUSE_MAX: u64 = 1_600;
@@ -41,6 +44,8 @@ pub(super) struct Asked {
     pause: u64,
     /// Something was missing again while it rested.
     again: bool,
+    /// How many versions in a row the answer brought that were known.
+    known: usize,
 }
 
 /// What the peer was asked for and has not answered, or answered a moment ago.
@@ -64,8 +69,10 @@ impl Questions {
         let pause = before.map_or(PAUSE_MIN, |before| (2 * before.pause).min(PAUSE_MAX));
         let until = now.saturating_add(ANSWER_WITHIN);
         let (fruitless, refused, answered, again) = (false, false, false, false);
-        let asked = Asked { at: now, whole, fruitless, refused, answered, until, pause, again };
-        self.0.insert(key.clone(), asked);
+        self.0.insert(
+            key.clone(),
+            Asked { at: now, whole, fruitless, refused, answered, until, pause, again, known: 0 },
+        );
     }
 
     /// The answer has come, and what it brought is applied.
@@ -74,6 +81,15 @@ impl Questions {
         let rests = if asked.fruitless { asked.at.saturating_add(WHOLE_AGAIN) } else { now };
         asked.answered = true;
         asked.until = rests.max(now.saturating_add(asked.pause));
+    }
+
+    /// A part of the answer is taken. True if so much of it was known that the peer should hear what is
+    /// here by now: this is a long answer to a question that is out of date.
+    fn is_stale(&mut self, key: &Key, outcome: &Received, now: u64) -> bool {
+        let Some(asked) = self.0.get_mut(key) else { return false };
+        asked.known = if *outcome == Received::Known { asked.known + 1 } else { 0 };
+        let asked_long_ago = now >= asked.at.saturating_add(asked.pause);
+        asked.known >= KNOWN_ENOUGH && asked_long_ago && !asked.answered && !asked.whole
     }
 
     /// True if the key may be asked for now; else it is asked for after its answer or its pause.
@@ -124,6 +140,24 @@ impl Session {
         let same = || shared.theirs == Some(replica.root(namespace));
         let due = shared.asked.rested(now, same);
         due.iter().try_for_each(|key| self.want(namespace, key, replica))
+    }
+
+    /// What the peer sent of these keys is taken. Where nearly all was known, it is told what is here now,
+    /// and leaves that out of the rest.
+    pub(super) fn on_part_of_answer(
+        &mut self,
+        namespace: &Namespace,
+        keys: &[Key],
+        outcomes: &[Received],
+        replica: &impl Replica,
+    ) -> Result<(), Refusal> {
+        let now = self.now;
+        for (key, outcome) in keys.iter().zip(outcomes) {
+            if self.questions(namespace).is_some_and(|asked| asked.is_stale(key, outcome, now)) {
+                self.want(namespace, key, replica)?;
+            }
+        }
+        Ok(())
     }
 
     /// The peer has answered what it was asked of these keys.

@@ -52,6 +52,11 @@ impl Missing {
         let (namespace, known) = (namespace.clone(), Vec::new());
         Missing { namespace, key, have, known, asked: false, after: None }
     }
+
+    /// True if all of the key is to be sent.
+    fn is_whole(&self) -> bool {
+        self.have.is_empty() && self.known.is_empty()
+    }
 }
 
 impl Bulk {
@@ -125,22 +130,23 @@ impl Waiting {
     }
 
     /// Takes up what the peer says of a key that waits already, so that it is not sent twice: what it
-    /// has said last counts. What has begun goes on to the end of the history; if the peer wants all of
-    /// it, all follows, unless all is what is being sent. Gives back what is to be queued.
+    /// has said last counts, also for the rest of what has begun. If the peer wants all of a history of
+    /// which a part has begun, all follows; if all is what is being sent, that goes on. Gives back what is
+    /// to be queued.
     fn renew(&mut self, missing: Missing) -> Option<Missing> {
         let number = self.keys.get(&(missing.namespace.clone(), missing.key.clone()));
         let at = number.and_then(|number| usize::try_from(number - self.first).ok());
         let Some(Bulk::Missing(old)) = at.and_then(|at| self.queue.get_mut(at)) else {
             return Some(missing);
         };
-        if old.after.is_some() && missing.have.is_empty() && !old.have.is_empty() {
+        let (begun, asked) = (old.after.is_some(), old.asked || missing.asked);
+        if begun && missing.is_whole() && !old.is_whole() {
             return Some(missing);
         }
-        let asked = old.asked || missing.asked;
-        if old.after.is_none() {
+        if !(begun && old.is_whole()) {
             self.names += missing.have.len() + missing.known.len();
             self.names = self.names.saturating_sub(old.have.len() + old.known.len());
-            *old = missing;
+            *old = Missing { after: old.after, ..missing };
         }
         old.asked = asked;
         None

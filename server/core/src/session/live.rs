@@ -163,6 +163,7 @@ impl Session {
         let (now, namespace, mut short) = (self.now, &ticket.namespace, ticket.short);
         if ticket.maker.is_none() {
             self.on_repeated(namespace, keys, &outcomes, replica)?;
+            self.on_part_of_answer(namespace, keys, &outcomes, replica)?;
         }
         for (key, outcome) in keys.iter().zip(outcomes) {
             short |= matches!(outcome, Received::Missing(_) | Received::Refused(_));

@@ -1,3 +1,5 @@
+//! A key is asked for once until its answer is whole, and with pauses if many write to it.
+
 use keepboth_core::name::Key;
 use keepboth_core::session::Output;
 use keepboth_core::version::Event;
@@ -132,4 +134,46 @@ fn what_stands_on_a_forged_version_does_not_have_all_of_its_key_sent_again() {
     later(&mut alone, 1_000);
     // Without a forged one there is another reason: something was forgotten here.
     assert_eq!(ask_and_answer(&mut alone, vec![chain[3].clone()]), 1);
+}
+
+fn line(length: usize) -> Vec<Event> {
+    std::iter::successors(Some(theirs(1)), |e| Some(update(e, number(2)))).take(length).collect()
+}
+
+#[test]
+fn who_is_sent_mostly_what_it_knows_says_what_it_has_by_now() {
+    let mut alone = Alone::new(0);
+    let line = line(40);
+    super::give(alone.store(), &line[..1]);
+    assert_eq!(asks(&mut alone, orphan(10)), 1);
+    later(&mut alone, 100);
+    super::give(alone.store(), &line[1..]);
+    assert_eq!(answer(&mut alone, line[1..16].to_vec(), vec![]), 0, "15 versions tell nothing");
+    assert_eq!(answer(&mut alone, line[16..18].to_vec(), vec![]), 1);
+    assert_eq!(answer(&mut alone, line[18..40].to_vec(), vec![]), 0, "not again at once");
+}
+
+#[test]
+fn what_the_peer_has_by_now_is_left_out_of_the_rest_of_a_long_answer() {
+    let mut alone = Alone::new(0);
+    let line = line(40);
+    super::give(alone.store(), &line);
+    let want = |have: &Event| {
+        let (have, known) = (vec![have.version.id], vec![]);
+        Message::Want { namespace: notes(), key: key("k1"), have, known }
+    };
+    alone.hear(want(&line[0]));
+    alone.session.more(&alone.replica, 500);
+    let begun = alone.session.take();
+    alone.hear(want(&line[37]));
+    let rest = alone.bulk();
+    let count = |outputs: &[Output]| {
+        let events = outputs.iter().map(|output| match output {
+            Output::Send(Message::Histories { events, .. }) => events.len(),
+            _ => 0,
+        });
+        events.sum::<usize>()
+    };
+    assert!((1..10).contains(&count(&begun)), "{begun:?}");
+    assert_eq!(count(&rest), 2, "{rest:?}");
 }
