@@ -68,10 +68,13 @@ pub fn changed<'d>((key, cell): (&'d Key, &'d Cell)) -> Option<Changed<'d>> {
 }
 
 fn append(transaction: &WriteTransaction, draft: &Draft) -> Result<(), redb::Error> {
-    if draft.drafted.is_empty() && draft.late.is_empty() {
+    if draft.drafted.is_empty() && draft.late.is_empty() && draft.nearer.is_empty() {
         return Ok(());
     }
     let mut records = transaction.open_table(RECORDS)?;
+    for (sequence, record) in &draft.nearer {
+        records.insert(*sequence, &record.encode()[..])?;
+    }
     for (sequence, drafted) in draft.sequenced() {
         match drafted {
             Drafted::Version { record, .. } => {
