@@ -5,7 +5,7 @@ use keepboth_core::version::Event;
 use keepboth_store::Received;
 use tempfile::TempDir;
 
-use crate::harness::{Bench, keep, key};
+use crate::harness::{Bench, key};
 
 /// The versions of a plain line of five, and their ids.
 fn line() -> (Vec<Event>, Vec<VersionId>) {
