@@ -15,6 +15,7 @@ mod namespaces;
 mod net;
 mod operating;
 mod processes;
+mod put_back;
 mod readme;
 mod real_data;
 mod requests;

@@ -1,10 +1,10 @@
 //! Who may talk to a node and what it gets: members, strangers, members with some rights, and removed ones.
 
 use futures_util::{SinkExt, StreamExt};
-use keepboth_core::handshake::{Proof, Role, Transcript};
+use keepboth_core::handshake::{Greet, PROTOCOL, Proof, Role, Transcript};
 use keepboth_core::identity::NodeKey;
 use keepboth_core::name::{Key, Namespace};
-use keepboth_core::wire::{Message as Wire, PROTOCOL, SUBPROTOCOL};
+use keepboth_core::wire::{Message as Wire, SUBPROTOCOL};
 use serde_json::{Value as Json, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -113,7 +113,8 @@ async fn a_stranger_sees_a_greeting_and_a_refusal_and_nothing_else() {
 
     let another = NodeKey::from_seed(&[99; 32]);
     let forged = |answerer| {
-        let transcript = Transcript { dialler: NONCE, answerer, binding: [0; 32] };
+        let (dialler, answerer) = (Greet::new(NONCE), Greet::new(answerer));
+        let transcript = Transcript { dialler, answerer, binding: [0; 32] };
         let proof = Proof::new(&another, [1; 16], &transcript, Role::Dialler, None, None);
         let mut proof = proof;
         proof.who.node = id(2);
@@ -166,8 +167,11 @@ async fn a_stranger_that_is_dialled_learns_who_dials_and_no_more() {
     let mut peer = accept(tcp).await;
     peer.send(Message::binary(greet(PROTOCOL).encode())).await.expect("sent");
     let (greeting, proof) = (binary(&mut peer).await, binary(&mut peer).await);
-    let transcript =
-        Transcript { dialler: first_nonce(&greeting), answerer: NONCE, binding: [0; 32] };
+    let transcript = Transcript {
+        dialler: Greet::new(first_nonce(&greeting)),
+        answerer: Greet::new(NONCE),
+        binding: [0; 32],
+    };
     let Ok(Wire::Prove(theirs)) = Wire::decode(&proof) else { panic!("no proof") };
     assert!(theirs.who.node == id(1) && theirs.holds(&transcript, Role::Dialler, &id(99)));
     let key = NodeKey::from_seed(&[99; 32]);

@@ -11,7 +11,7 @@ use minicbor::encode::{Error as EncodeError, Write};
 use minicbor::{Decode, Decoder, Encode, Encoder};
 
 use crate::digest::{Digest, FANOUT, Prefix};
-use crate::handshake::{Nonce, Proof};
+use crate::handshake::{Greet, Proof};
 use crate::ids::{ConflictId, DataHash, KeyHash, NodeId, StoreId, VersionId};
 use crate::mesh::Notes;
 use crate::name::{Key, Namespace};
@@ -20,26 +20,8 @@ use crate::refusal::{Code, Refusal};
 use crate::value::{Kind, Value};
 use crate::version::{Event, Parents, Version};
 
-/// The newest version of the protocol that this code speaks.
-pub const PROTOCOL: u32 = 2;
-/// The oldest version of the protocol that this code speaks.
-pub const PROTOCOL_MIN: u32 = 2;
 /// The WebSocket subprotocol of connections between nodes.
 pub const SUBPROTOCOL: &str = "keepboth.peer.v1";
-
-/// The first message of each side: it tells nothing of who that is.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Greet {
-    /// The newest protocol version that the sender speaks.
-    #[n(0)]
-    pub protocol: u32,
-    /// The oldest protocol version that the sender speaks.
-    #[n(1)]
-    pub protocol_min: u32,
-    /// Drawn at random for this connection.
-    #[cbor(n(2), with = "minicbor::bytes")]
-    pub nonce: Nonce,
-}
 
 /// What a side tells of itself once both have proven who they are.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -68,6 +50,10 @@ pub struct Space {
     /// receiver may not know.
     #[n(3)]
     pub away: bool,
+    /// How long ago the sender last saw that the receiver had all that the sender had, in seconds; None
+    /// if it never did. Who remembers less of the two was put back from a backup.
+    #[n(4)]
+    pub seen: Option<u64>,
 }
 
 /// A key and its tips.

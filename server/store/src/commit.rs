@@ -16,6 +16,9 @@ use crate::totals::Mark;
 use crate::trash::TrashRow;
 use keepboth_core::digest::bucket;
 
+/// After this time, in milliseconds, what a peer has is written for good even if nothing else is.
+const MARK_STALE: u64 = 5 * 60 * 1_000;
+
 /// What is written besides the draft.
 pub struct Besides {
     /// The epoch from now on.
@@ -28,7 +31,8 @@ pub struct Besides {
 /// until the database is opened again.
 pub fn write(database: &Database, draft: &Draft, besides: &Besides) -> Result<(), redb::Error> {
     let mut transaction = database.begin_write()?;
-    let lazy = draft.is_empty() && besides.epoch.is_none() && besides.mark.is_none();
+    let stale = marks(&transaction, draft)?;
+    let lazy = draft.is_empty() && besides.epoch.is_none() && besides.mark.is_none() && !stale;
     // What peers have may get lost: an older mark is true as well, and the next commit keeps it.
     let durability = if lazy { Durability::None } else { Durability::Immediate };
     transaction.set_durability(durability)?;
@@ -46,7 +50,6 @@ pub fn write(database: &Database, draft: &Draft, besides: &Besides) -> Result<()
     trash(&transaction, &changed, draft)?;
     raised(&transaction, draft)?;
     quarantine(&transaction, draft)?;
-    marks(&transaction, draft)?;
     if let Some(epoch) = besides.epoch {
         transaction.open_table(META)?.insert(META_EPOCH, &epoch.to_be_bytes()[..])?;
     }
@@ -232,17 +235,22 @@ fn quarantine(transaction: &WriteTransaction, draft: &Draft) -> Result<(), redb:
     Ok(())
 }
 
-fn marks(transaction: &WriteTransaction, draft: &Draft) -> Result<(), redb::Error> {
+/// Writes what peers have; true if one of them was last written so long before that it must not get
+/// lost: after a crash, the store would look like one that was put back from a backup.
+fn marks(transaction: &WriteTransaction, draft: &Draft) -> Result<bool, redb::Error> {
     if draft.marks.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
-    let mut peers = transaction.open_table(PEERS)?;
+    let (mut peers, mut stale) = (transaction.open_table(PEERS)?, false);
     for (node, (sequence, at)) in &draft.marks {
         let mut row = Writer::default();
         row.u64(*sequence).u64(*at);
-        peers.insert(&node.0, &row.0[..])?;
+        let before = peers.insert(&node.0, &row.0[..])?;
+        let before = before.and_then(|row| row.value().last_chunk().copied());
+        let before = before.map(u64::from_be_bytes);
+        stale |= before.is_some_and(|before| at.saturating_sub(before) > MARK_STALE);
     }
-    Ok(())
+    Ok(stale)
 }
 
 /// What retention takes away. No new sequence tells of it, so its buckets are noted.

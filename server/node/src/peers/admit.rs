@@ -66,12 +66,14 @@ impl Mesh {
     fn share(&self, grant: &Grant) -> Admitted {
         let (mut spaces, mut marks) = (Vec::new(), BTreeMap::new());
         for space in self.namespaces.shared().values().filter(|s| grant.allows(&s.name)) {
-            let mark = space.marks().agreed(&grant.node);
+            let seen = space.marks().get(&grant.node);
+            let mark = seen.map(|mark| mark.agreed);
             spaces.push(WireSpace {
                 namespace: space.name.clone(),
                 store: space.id(),
                 policy: space.policy(),
                 away: mark.is_some_and(|mark| mark < space.store.forgotten_high()),
+                seen: seen.map(|mark| clock::now().saturating_sub(mark.at) / 1_000),
             });
             marks.insert(space.name.clone(), mark.unwrap_or(0));
         }

@@ -493,7 +493,8 @@ impl Link {
                 tracing::warn!(
                     peer = %self.name(),
                     %namespace,
-                    "the peer was away for longer than mesh.expire: what it changed meanwhile comes back"
+                    "the peer was away for longer than mesh.expire, or put back from a backup: what it \
+                     changed meanwhile comes back"
                 );
             }
             let differs = space.policy().differs(&standing.policy);

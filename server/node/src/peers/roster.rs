@@ -216,7 +216,7 @@ fn about(saved: &SavedAbout) -> Result<About, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use keepboth_core::handshake::{Proof, Role, Transcript};
+    use keepboth_core::handshake::{Greet, Proof, Role, Transcript};
     use keepboth_core::identity::NodeKey;
     use tempfile::TempDir;
 
@@ -236,7 +236,8 @@ mod tests {
 
     fn claim(token: &Token) -> (NodeId, Claimed) {
         let key = NodeKey::from_seed(&[9; 32]);
-        let there = Transcript { dialler: [1; 32], answerer: [2; 32], binding: [0; 32] };
+        let (dialler, answerer) = (Greet::new([1; 32]), Greet::new([2; 32]));
+        let there = Transcript { dialler, answerer, binding: [0; 32] };
         let proof = Proof::new(&key, [3; 16], &there, Role::Dialler, None, Some(token));
         let statement = there.statement(Role::Dialler, &proof.who, None);
         (key.id(), Claimed { claim: proof.claim.expect("a claim"), statement })
