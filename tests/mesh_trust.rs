@@ -14,7 +14,9 @@ use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
 
 use crate::bad_peers::{self, NONCE, Peer, greet, hello, prove};
-use crate::cluster::{NOTES, alike, connected, id, members, mesh, quiet, start, status, until};
+use crate::cluster::{
+    NOTES, alike, connected, id, logged, members, mesh, quiet, start, status, until,
+};
 use crate::harness::{PATIENCE, Server};
 
 /// All that a stranger hears until the end: the bytes of every message, and how it was closed.
@@ -262,7 +264,8 @@ async fn a_node_with_the_right_to_one_namespace_gets_that_one_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_asks_for_a_namespace_it_may_not_have_gets_no_answer() {
     let own = format!("[[mesh.members]]\nnode = \"{}\"\n", bad_peers::key().id());
-    let spaces = format!("namespaces = [\"notes\"]\n[namespaces.other]\n{NOTES}");
+    let third = format!("[[mesh.members]]\nnode = \"{}\"\nnamespaces = [\"other\"]\n", id(3));
+    let spaces = format!("namespaces = [\"notes\"]\n{third}[namespaces.other]\n{NOTES}");
     let server = start(1, &quiet(&format!("{own}{spaces}"))).await;
     server.client().await.put("other", "k", json!("hidden")).await;
     let version = server.client().await.put("notes", "k", json!("seen")).await;
@@ -284,7 +287,10 @@ async fn a_member_that_asks_for_a_namespace_it_may_not_have_gets_no_answer() {
     peer.say(ask(1, other.clone())).await;
     peer.say(ask(2, Namespace::new("notes").expect("a name"))).await;
     loop {
-        match peer.hear().await.expect("an answer") {
+        let message = peer.hear().await.expect("an answer");
+        let words = format!("{message:?}");
+        assert!(!words.contains("\"other\""), "{words}");
+        match message {
             Wire::Holds { question, held } => {
                 assert_eq!((question, held), (2, true));
                 return;
@@ -319,7 +325,10 @@ async fn a_removed_node_gets_nothing_more_from_any_member_until_it_is_taken_back
     let (mut at_a, mut at_b, removed) = (a.client().await, b.client().await, id(3).to_string());
     at_a.put("notes", "before", json!(1)).await;
     alike(&[&a, &b, &c], |objects| objects["before"][1] == 1).await;
+    c.client().await.ok(json!({"peer_invite": {}})).await;
     at_a.ok(json!({"peer_rm": {"node": removed}})).await;
+    // Nobody joins by what it gave out.
+    logged(&c, "open invitations are withdrawn").await;
     // It is out everywhere, also where nobody has asked for it, and after it has started again.
     links(&c, 0).await;
     links(&a, 1).await;

@@ -1,8 +1,9 @@
 //! Which notes hold, of all that a node has heard.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::notes::{About, Grant, MEMBERS_MAX, Notes};
+use super::notes::{About, Grant, MEMBERS_MAX, NAMESPACES_MAX, Notes};
 use crate::ids::NodeId;
 use crate::name::Namespace;
 
@@ -39,7 +40,7 @@ impl Members {
         self.me
     }
 
-    /// All notes, for one who knows nothing yet.
+    /// All notes, for one who knows nothing yet and may know all.
     pub fn notes(&self) -> Notes {
         Notes {
             grants: self.grants.values().cloned().collect(),
@@ -47,45 +48,88 @@ impl Members {
         }
     }
 
-    /// Takes up notes, and gives those that were new: they are to be passed on. What is said of nodes
-    /// that no grant admits is dropped.
+    /// Notes as a node may hear them: they name only namespaces that it may have.
+    pub fn told(&self, notes: Notes, to: &NodeId) -> Notes {
+        match self.grant(to) {
+            Some(grant) => notes.naming_only(grant.namespaces.as_deref()),
+            None => notes.naming_only(Some(&[])),
+        }
+    }
+
+    /// Takes up notes of one who may know all; see [`Members::hear`].
     pub fn learn(&mut self, notes: Notes) -> Notes {
+        let me = self.me;
+        self.hear(notes, &me)
+    }
+
+    /// Takes up notes, and gives those that were new: they are to be passed on. What is said of nodes
+    /// that no grant admits is dropped. Of two copies of one note, each may lack names of namespaces:
+    /// those that somebody on its way may not have.
+    pub fn hear(&mut self, notes: Notes, from: &NodeId) -> Notes {
         let mut new = Notes::default();
         for grant in notes.grants {
-            if self.learn_grant(&grant) {
-                new.grants.push(grant);
-            }
+            new.grants.extend(self.hear_grant(grant));
         }
         for about in notes.abouts {
             if about.node == self.me {
                 new.abouts.extend(self.outdo(&about));
-            } else if self.learn_about(&about) {
-                new.abouts.push(about);
+            } else {
+                new.abouts.extend(self.hear_about(about, from));
             }
         }
         new
     }
 
-    fn learn_grant(&mut self, grant: &Grant) -> bool {
+    fn hear_grant(&mut self, mut grant: Grant) -> Option<Grant> {
+        grant.namespaces = grant.namespaces.map(|names| union(names, Vec::new()));
         match self.grants.get(&grant.node) {
-            Some(known) if known.rank() >= grant.rank() => return false,
-            None if self.grants.len() >= MEMBERS_MAX => return false,
+            Some(known) if known.rank() > grant.rank() => return None,
+            Some(known) if known.rank() == grant.rank() => {
+                grant.namespaces = match (known.namespaces.clone(), grant.namespaces) {
+                    (Some(known), Some(more)) => Some(union(known, more)),
+                    _ => None,
+                };
+                if grant.namespaces == known.namespaces {
+                    return None;
+                }
+            }
+            None if self.grants.len() >= MEMBERS_MAX => return None,
             _ => {}
         }
         self.grants.insert(grant.node, grant.clone());
         if !grant.admitted && grant.node != self.me {
             self.abouts.remove(&grant.node);
         }
-        true
+        Some(grant)
     }
 
-    fn learn_about(&mut self, about: &About) -> bool {
-        let newer = self.abouts.get(&about.node).is_none_or(|a| a.counter < about.counter);
-        if newer && self.speaks(&about.node) {
-            self.abouts.insert(about.node, about.clone());
-            return true;
+    fn hear_about(&mut self, mut about: About, from: &NodeId) -> Option<About> {
+        if !self.speaks(&about.node) {
+            return None;
         }
-        false
+        about.namespaces = union(about.namespaces, Vec::new());
+        if let Some(known) = self.abouts.get(&about.node) {
+            let known_names = known.namespaces.clone();
+            match known.counter.cmp(&about.counter) {
+                Ordering::Greater => return None,
+                Ordering::Equal => about = About { namespaces: about.namespaces, ..known.clone() },
+                Ordering::Less => {}
+            }
+            // That one who may not know of a namespace is silent about it means nothing.
+            let same = known.counter == about.counter;
+            let keeps = |name: &Namespace| same || !self.may_know(from, name);
+            let kept = known_names.into_iter().filter(keeps).collect();
+            about.namespaces = union(kept, about.namespaces);
+            if about == *known {
+                return None;
+            }
+        }
+        self.abouts.insert(about.node, about.clone());
+        Some(about)
+    }
+
+    fn may_know(&self, node: &NodeId, namespace: &Namespace) -> bool {
+        *node == self.me || self.grant(node).is_some_and(|grant| grant.allows(namespace))
     }
 
     fn speaks(&self, node: &NodeId) -> bool {
@@ -97,7 +141,8 @@ impl Members {
     /// this node, and the two would outdo each other for ever.
     fn outdo(&mut self, theirs: &About) -> Option<About> {
         let me = self.abouts.get_mut(&self.me)?;
-        if theirs.counter < me.counter || theirs == me {
+        let own = theirs.counter == me.counter && theirs.instance == me.instance;
+        if theirs.counter < me.counter || own {
             return None;
         }
         if theirs.instance != me.instance && self.outdone == Some(theirs.instance) {
@@ -164,4 +209,13 @@ impl Members {
         let may = *node == self.me || self.grant(node).is_some_and(|g| g.allows(namespace));
         may && self.abouts.get(node).is_some_and(|about| about.namespaces.contains(namespace))
     }
+}
+
+/// The names of both, in their order.
+fn union(mut names: Vec<Namespace>, more: Vec<Namespace>) -> Vec<Namespace> {
+    names.extend(more);
+    names.sort_unstable();
+    names.dedup();
+    names.truncate(NAMESPACES_MAX);
+    names
 }

@@ -1,5 +1,7 @@
 //! Notes on their way: what operators and nodes say, in messages that fit and that are checked.
 
+use std::collections::HashSet;
+
 use minicbor::{Decode, Encode};
 
 use crate::ids::NodeId;
@@ -51,8 +53,9 @@ impl Grant {
         self.admitted && self.namespaces.as_ref().is_none_or(listed)
     }
 
-    pub(super) fn rank(&self) -> (u64, bool, NodeId, &Option<Vec<Namespace>>) {
-        (self.counter, !self.admitted, self.by, &self.namespaces)
+    /// Equal for copies of one word, which may name fewer namespaces, and for nothing else.
+    pub(super) fn rank(&self) -> (u64, bool, NodeId, u64) {
+        (self.counter, !self.admitted, self.by, self.at)
     }
 }
 
@@ -106,6 +109,18 @@ impl Notes {
     /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.grants.is_empty() && self.abouts.is_empty()
+    }
+
+    /// The notes without the names of namespaces that their reader may not have. It may have these, or
+    /// all.
+    #[must_use]
+    pub fn naming_only(mut self, may: Option<&[Namespace]>) -> Notes {
+        let Some(may) = may else { return self };
+        let may: HashSet<&Namespace> = may.iter().collect();
+        let granted = self.grants.iter_mut().filter_map(|grant| grant.namespaces.as_mut());
+        let shared = self.abouts.iter_mut().map(|about| &mut about.namespaces);
+        granted.chain(shared).for_each(|names| names.retain(|name| may.contains(name)));
+        self
     }
 
     /// Cuts the notes into parts that a message can hold.

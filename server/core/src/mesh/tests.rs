@@ -1,3 +1,5 @@
+//! How notes spread: any order, copies of a node, and who hears what.
+
 use super::members::LIFE;
 use super::*;
 use crate::ids::NodeId;
@@ -152,4 +154,84 @@ fn the_largest_counter_keeps_nobody_from_removing_a_node() {
     assert!(!members.decide(node(1), false, None, 7).is_empty());
     assert!(!members.grant(&node(1)).expect("a grant").admitted);
     assert!(members.say(|me| me.links.push(node(2))).is_some());
+}
+
+fn names(texts: &[&str]) -> Vec<Namespace> {
+    texts.iter().map(|text| Namespace::new(text).expect("a name")).collect()
+}
+
+/// Node 0 with what it knows: node 1 may have `a`, node 2 `a` and `b`, node 3 all; each has all three.
+fn restricted(me: u8) -> Members {
+    let mut members = Members::new(About { namespaces: names(&["a", "b", "c"]), ..about(me, &[]) });
+    let some = |n, texts: &[&str]| Grant { namespaces: Some(names(texts)), ..grant(n, 1, true, 0) };
+    let grants = vec![some(1, &["a"]), some(2, &["b", "a"]), grant(3, 1, true, 0)];
+    let says = |n| About { namespaces: names(&["c", "a", "b"]), ..about(n, &[]) };
+    members.learn(Notes { grants, abouts: (1..4).filter(|n| *n != me).map(says).collect() });
+    members
+}
+
+fn told(members: &Members, to: u8) -> Notes {
+    members.told(members.notes(), &node(to))
+}
+
+#[test]
+fn a_node_hears_only_of_namespaces_that_it_may_have() {
+    let members = restricted(0);
+    for (to, may) in [(1, names(&["a"])), (2, names(&["a", "b"])), (9, names(&[]))] {
+        let heard = told(&members, to);
+        assert_eq!((heard.grants.len(), heard.abouts.len()), (3, 4), "of all nodes");
+        let granted = heard.grants.iter().filter_map(|grant| grant.namespaces.as_ref());
+        for named in granted.chain(heard.abouts.iter().map(|about| &about.namespaces)) {
+            assert!(named.iter().all(|name| may.contains(name)), "{to}: {named:?}");
+        }
+        let own = heard.abouts.iter().find(|about| about.node == node(0)).expect("what 0 says");
+        assert_eq!(own.namespaces, may);
+    }
+    assert_eq!(told(&members, 3), members.notes(), "who may have all hears all");
+}
+
+#[test]
+fn what_went_through_a_node_that_may_not_know_all_takes_no_name_and_no_right_away() {
+    let full = restricted(0);
+    // Node 1 passes on what it heard to node 3, before or after 3 hears it from 0.
+    let mut between = Members::new(about(1, &[]));
+    between.learn(told(&full, 1));
+    let (short, long) = (told(&between, 3), told(&full, 3));
+    let after = |notes: &[(&Notes, u8)]| {
+        let mut members = Members::new(about(3, &[]));
+        members.learn(Notes { grants: long.grants.clone(), abouts: Vec::new() });
+        notes.iter().for_each(|(notes, from)| {
+            members.hear((*notes).clone(), &node(*from));
+        });
+        members
+    };
+    for order in [[(&short, 1), (&long, 0)], [(&long, 0), (&short, 1)]] {
+        let members = after(&order);
+        assert_eq!(members.grant(&node(2)).expect("a grant").namespaces, Some(names(&["a", "b"])));
+        assert_eq!(members.about(&node(2)).expect("a note").namespaces, names(&["a", "b", "c"]));
+        assert!(members.clone().hear(long.clone(), &node(0)).is_empty(), "nothing is new any more");
+        assert!(members.clone().hear(short.clone(), &node(1)).is_empty());
+    }
+    // A newer word of node 2 through node 1, which may know of `a` only: it has left `a`, and maybe others.
+    let mut members = after(&[(&long, 0)]);
+    let newer = |counter| About { counter, namespaces: names(&[]), ..about(2, &[3]) };
+    let says = |counter| Notes { grants: Vec::new(), abouts: vec![newer(counter)] };
+    members.hear(says(2), &node(1));
+    let known = members.about(&node(2)).expect("a note");
+    assert_eq!((&known.namespaces, &known.links[..]), (&names(&["b", "c"]), &[node(3)][..]));
+    members.hear(says(3), &node(3));
+    assert!(members.about(&node(2)).expect("a note").namespaces.is_empty(), "3 may know all");
+    // Nor does a node take its own word for that of a copy, when it comes back shortened.
+    let mut own = restricted(0);
+    let heard = own.hear(told(&own, 1), &node(1));
+    assert!(heard.is_empty() && !own.has_twin(), "{heard:?}");
+}
+
+#[test]
+fn a_new_grant_replaces_the_old_one_whoever_brings_it() {
+    let mut members = restricted(0);
+    let less = Grant { counter: 2, namespaces: Some(names(&[])), ..grant(2, 2, true, 0) };
+    members.hear(Notes { grants: vec![less], abouts: Vec::new() }, &node(1));
+    let grant = members.grant(&node(2)).expect("a grant");
+    assert!(!grant.allows(&names(&["b"])[0]), "a right that may have been taken away is gone");
 }

@@ -77,7 +77,13 @@ impl Mesh {
             });
             marks.insert(space.name.clone(), mark.unwrap_or(0));
         }
-        Admitted { spaces, marks, notes: self.roster().members.notes() }
+        Admitted { spaces, marks, notes: self.notes_for(&grant.node) }
+    }
+
+    /// All that is known of the mesh, as far as a node may hear it.
+    pub(super) fn notes_for(&self, node: &NodeId) -> Notes {
+        let roster = self.roster();
+        roster.members.told(roster.members.notes(), node)
     }
 
     /// Makes an invitation for one new node.

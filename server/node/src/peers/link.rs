@@ -475,7 +475,7 @@ impl Link {
         };
         if spreads != self.noted {
             // Something was heard while the two greeted, when this link could not be told.
-            let notes = self.mesh.roster().members.notes();
+            let notes = self.mesh.notes_for(&node);
             self.handle(Input::Tell(notes));
         }
         self.peer = Some(node);
