@@ -8,13 +8,12 @@ use keepboth_core::value::Value;
 use crate::draft::{Cell, Draft, Drafted};
 use crate::format::{
     AGING, CONFLICTS, KEYS, META, META_EPOCH, NAMES, NOTES, PEERS, QUARANTINE, RAISED, RECORDS,
-    STATE, STATE_SEQUENCE, TOUCHED, TRASH, VALUES,
+    STATE, STATE_SEQUENCE, TRASH, VALUES,
 };
 use crate::layout::Writer;
 use crate::row::KeyRow;
-use crate::totals::Mark;
+use crate::totals::{Buckets, Mark};
 use crate::trash::TrashRow;
-use keepboth_core::digest::bucket;
 
 /// After this time, in milliseconds, what a peer has is written for good even if nothing else is.
 const MARK_STALE: u64 = 5 * 60 * 1_000;
@@ -25,6 +24,8 @@ pub struct Besides {
     pub epoch: Option<u64>,
     /// The digests and counters, and how far they tell.
     pub mark: Option<Mark>,
+    /// What the buckets that it changes amount to after it, and the number of the commit.
+    pub buckets: (u64, Buckets),
 }
 
 /// Writes the draft. After an error it is unknown whether it is there, and redb refuses everything
@@ -56,8 +57,9 @@ pub fn write(database: &Database, draft: &Draft, besides: &Besides) -> Result<()
     if let Some(mark) = &besides.mark {
         mark.write(&transaction)?;
     }
-    // It tells of the state before this draft.
-    removal(&transaction, draft, &changed)?;
+    // The mark tells of the state before this draft.
+    besides.buckets.1.write(&transaction, besides.buckets.0)?;
+    removal(&transaction, draft)?;
     transaction.commit()?;
     Ok(())
 }
@@ -253,12 +255,8 @@ fn marks(transaction: &WriteTransaction, draft: &Draft) -> Result<bool, redb::Er
     Ok(stale)
 }
 
-/// What retention takes away. No new sequence tells of it, so its buckets are noted.
-fn removal(
-    transaction: &WriteTransaction,
-    draft: &Draft,
-    changed: &[Changed<'_>],
-) -> Result<(), redb::Error> {
+/// What retention takes away.
+fn removal(transaction: &WriteTransaction, draft: &Draft) -> Result<(), redb::Error> {
     let removal = &draft.removal;
     if removal.is_empty() {
         return Ok(());
@@ -278,10 +276,6 @@ fn removal(
     let mut notes = transaction.open_table(NOTES)?;
     for sequence in &removal.notes {
         notes.remove(*sequence)?;
-    }
-    let mut touched = transaction.open_table(TOUCHED)?;
-    for (key, ..) in changed {
-        touched.insert(bucket(&key.hash()), ())?;
     }
     let mut state = transaction.open_table(STATE)?;
     for (word, number) in &removal.state {
