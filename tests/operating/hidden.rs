@@ -144,6 +144,12 @@ async fn a_purged_key_is_gone_everywhere_at_once() {
         let restore = json!({"restore": {"ns": "notes", "key": "k"}});
         assert_eq!(code(&client.error(restore).await), "not_found");
     }
+    // Each node says in its log who purged what.
+    assert!(a.log().contains("purged by a client"), "{}", a.log());
+    let (log, peer) = (b.log(), id(&a).await);
+    let line = log.lines().find(|line| line.contains("purged at the peer"));
+    let line = line.unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains(&peer[..8]) && line.contains("key=\"k\""), "{line}");
     a.until("notes", "synced").await;
     assert_eq!(run(&url, &["trash", "purge", "notes/k", "--yes"]).await.0, 5, "it is gone");
     at_a.ok(json!({"put": {"ns": "notes", "key": "k", "value": "anew", "wait": "all"}})).await;
