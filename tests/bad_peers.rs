@@ -2,7 +2,7 @@
 
 use futures_util::{SinkExt, StreamExt};
 use keepboth_core::digest::Digest;
-use keepboth_core::handshake::{Proof, Role, Transcript};
+use keepboth_core::handshake::{Greet, PROTOCOL, Proof, Role, Transcript};
 use keepboth_core::hash;
 use keepboth_core::identity::NodeKey;
 use keepboth_core::ids::StoreId;
@@ -10,7 +10,7 @@ use keepboth_core::name::{Key, Namespace};
 use keepboth_core::policy::Policy;
 use keepboth_core::value::Value;
 use keepboth_core::version::{Event, Version};
-use keepboth_core::wire::{Greet, Hello, Message as Wire, PROTOCOL, SUBPROTOCOL, Space};
+use keepboth_core::wire::{Hello, Message as Wire, SUBPROTOCOL, Space};
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -42,7 +42,8 @@ pub fn greet(protocol: u32) -> Wire {
 
 /// The proof of this node on a connection where it has greeted.
 pub fn prove(key: &NodeKey, answerer: [u8; 32]) -> Wire {
-    let transcript = Transcript { dialler: NONCE, answerer, binding: [0; 32] };
+    let (dialler, answerer) = (Greet::new(NONCE), Greet::new(answerer));
+    let transcript = Transcript { dialler, answerer, binding: [0; 32] };
     Wire::Prove(Proof::new(key, [1; 16], &transcript, Role::Dialler, None, None))
 }
 
@@ -54,6 +55,7 @@ pub fn hello() -> Wire {
             store: StoreId([9; 16]),
             policy: Policy::default(),
             away: false,
+            seen: None,
         }],
     })
 }

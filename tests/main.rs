@@ -18,6 +18,7 @@ mod operating;
 mod own_plugin;
 mod plugins;
 mod processes;
+mod put_back;
 mod readme;
 mod real_data;
 mod requests;

@@ -14,8 +14,11 @@ use crate::harness::{Client, PATIENCE, Server};
 /// A mesh that loses its patience soon.
 fn impatient(peers: &[String]) -> String {
     let rest = "dev = true\nping_every = \"100ms\"\nstall_after = \"300ms\"\ncut_after = \"3s\"\n";
-    mesh(peers, &format!("{rest}{NOTES}"))
+    mesh(peers, &format!("outbox_bytes_max = \"1 MiB\"\n{rest}{NOTES}"))
 }
+
+/// What may wait for a peer before live events are left to repair.
+const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
 
 /// The first characters of a node's id, by which reasons and logs name it.
 async fn short_name(server: &Server) -> String {
@@ -31,6 +34,16 @@ fn short_name_of_raw_peer() -> String {
 fn names(peer: &str) -> impl Fn(&Json) -> bool {
     let words = format!("peer {peer} is stalled: ");
     move |status| status["reason"].as_str().is_some_and(|reason| reason.contains(&words))
+}
+
+/// Bytes that waited for this peer when its link ended.
+fn waiting(server: &Server, peer: &str) -> usize {
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("link ended") && line.contains(peer));
+    let line = line.unwrap_or_else(|| panic!("no end of a link: {log}"));
+    let (_, figure) = line.split_once("waiting=").unwrap_or_else(|| panic!("{line}"));
+    let digits = figure.chars().take_while(|c| !c.is_whitespace()).filter(char::is_ascii_digit);
+    digits.collect::<String>().parse().unwrap_or_else(|_| panic!("{line}"))
 }
 
 /// True if this peer is connected no more.
@@ -122,6 +135,10 @@ async fn a_peer_that_reads_nothing_is_named_and_cut_and_others_hear_all_at_once(
         assert!(Instant::now() < end, "{status:#}");
     }
     assert!(named, "it was cut and never named");
+    // While it reads nothing, what waits for it only grows: it is largest when the link ends.
+    let (waits, one) = (waiting(&server, &raw), 64 * 1024 + 1_024);
+    assert!(waits > one, "{waits} bytes waited");
+    assert!(waits <= OUTBOX_BYTES_MAX + one, "{waits} bytes waited");
     alike(&[&server, &other], |_| true).await;
 }
 

@@ -1,10 +1,10 @@
 //! Who may talk to a node and what it gets: members, strangers, members with some rights, and removed ones.
 
 use futures_util::{SinkExt, StreamExt};
-use keepboth_core::handshake::{Proof, Role, Transcript};
+use keepboth_core::handshake::{Greet, PROTOCOL, Proof, Role, Transcript};
 use keepboth_core::identity::NodeKey;
 use keepboth_core::name::{Key, Namespace};
-use keepboth_core::wire::{Message as Wire, PROTOCOL, SUBPROTOCOL};
+use keepboth_core::wire::{Message as Wire, SUBPROTOCOL};
 use serde_json::{Value as Json, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -14,7 +14,9 @@ use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
 
 use crate::bad_peers::{self, NONCE, Peer, greet, hello, prove};
-use crate::cluster::{NOTES, alike, connected, id, members, mesh, quiet, start, status, until};
+use crate::cluster::{
+    NOTES, alike, connected, id, logged, members, mesh, quiet, start, status, until,
+};
 use crate::harness::{PATIENCE, Server};
 
 /// All that a stranger hears until the end: the bytes of every message, and how it was closed.
@@ -113,7 +115,8 @@ async fn a_stranger_sees_a_greeting_and_a_refusal_and_nothing_else() {
 
     let another = NodeKey::from_seed(&[99; 32]);
     let forged = |answerer| {
-        let transcript = Transcript { dialler: NONCE, answerer, binding: [0; 32] };
+        let (dialler, answerer) = (Greet::new(NONCE), Greet::new(answerer));
+        let transcript = Transcript { dialler, answerer, binding: [0; 32] };
         let proof = Proof::new(&another, [1; 16], &transcript, Role::Dialler, None, None);
         let mut proof = proof;
         proof.who.node = id(2);
@@ -166,8 +169,11 @@ async fn a_stranger_that_is_dialled_learns_who_dials_and_no_more() {
     let mut peer = accept(tcp).await;
     peer.send(Message::binary(greet(PROTOCOL).encode())).await.expect("sent");
     let (greeting, proof) = (binary(&mut peer).await, binary(&mut peer).await);
-    let transcript =
-        Transcript { dialler: first_nonce(&greeting), answerer: NONCE, binding: [0; 32] };
+    let transcript = Transcript {
+        dialler: Greet::new(first_nonce(&greeting)),
+        answerer: Greet::new(NONCE),
+        binding: [0; 32],
+    };
     let Ok(Wire::Prove(theirs)) = Wire::decode(&proof) else { panic!("no proof") };
     assert!(theirs.who.node == id(1) && theirs.holds(&transcript, Role::Dialler, &id(99)));
     let key = NodeKey::from_seed(&[99; 32]);
@@ -258,7 +264,8 @@ async fn a_node_with_the_right_to_one_namespace_gets_that_one_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_asks_for_a_namespace_it_may_not_have_gets_no_answer() {
     let own = format!("[[mesh.members]]\nnode = \"{}\"\n", bad_peers::key().id());
-    let spaces = format!("namespaces = [\"notes\"]\n[namespaces.other]\n{NOTES}");
+    let third = format!("[[mesh.members]]\nnode = \"{}\"\nnamespaces = [\"other\"]\n", id(3));
+    let spaces = format!("namespaces = [\"notes\"]\n{third}[namespaces.other]\n{NOTES}");
     let server = start(1, &quiet(&format!("{own}{spaces}"))).await;
     server.client().await.put("other", "k", json!("hidden")).await;
     let version = server.client().await.put("notes", "k", json!("seen")).await;
@@ -280,7 +287,10 @@ async fn a_member_that_asks_for_a_namespace_it_may_not_have_gets_no_answer() {
     peer.say(ask(1, other.clone())).await;
     peer.say(ask(2, Namespace::new("notes").expect("a name"))).await;
     loop {
-        match peer.hear().await.expect("an answer") {
+        let message = peer.hear().await.expect("an answer");
+        let words = format!("{message:?}");
+        assert!(!words.contains("\"other\""), "{words}");
+        match message {
             Wire::Holds { question, held } => {
                 assert_eq!((question, held), (2, true));
                 return;
@@ -315,7 +325,10 @@ async fn a_removed_node_gets_nothing_more_from_any_member_until_it_is_taken_back
     let (mut at_a, mut at_b, removed) = (a.client().await, b.client().await, id(3).to_string());
     at_a.put("notes", "before", json!(1)).await;
     alike(&[&a, &b, &c], |objects| objects["before"][1] == 1).await;
+    c.client().await.ok(json!({"peer_invite": {}})).await;
     at_a.ok(json!({"peer_rm": {"node": removed}})).await;
+    // Nobody joins by what it gave out.
+    logged(&c, "open invitations are withdrawn").await;
     // It is out everywhere, also where nobody has asked for it, and after it has started again.
     links(&c, 0).await;
     links(&a, 1).await;

@@ -235,3 +235,43 @@ async fn messagepack_says_the_same_as_json() {
     let mut other = server.client().await;
     assert_eq!(other.get("notes", "k").await, json!({"a": [1, "x"]}));
 }
+
+#[tokio::test]
+async fn a_page_of_long_keys_is_cut_so_that_its_frame_holds_it() {
+    let (_server, mut client) = client().await;
+    // Each control character takes six bytes in JSON.
+    let keys: Vec<String> = (0..400).map(|n| format!("{}{n:03}", "\u{1}".repeat(1_000))).collect();
+    for keys in keys.chunks(100) {
+        let ops = keys.iter().map(|key| json!({"put": {"key": key, "value": 1}}));
+        client.ok(json!({"batch": {"ns": "notes", "ops": ops.collect::<Vec<_>>()}})).await;
+    }
+    assert_eq!(whole(&mut client, "list").await, keys);
+    for keys in keys.chunks(100) {
+        let ops = keys.iter().map(|key| json!({"delete": {"key": key}}));
+        client.ok(json!({"batch": {"ns": "notes", "ops": ops.collect::<Vec<_>>()}})).await;
+    }
+    assert_eq!(whole(&mut client, "trash").await, keys);
+}
+
+/// The keys of all pages, of which none is larger than a frame may be.
+async fn whole(client: &mut Client, method: &str) -> Vec<String> {
+    let (mut keys, mut after, mut pages) = (Vec::new(), serde_json::Value::Null, 0);
+    loop {
+        let mut frame = json!({"id": 1_000, method: {"ns": "notes", "limit": 1_000}});
+        if !after.is_null() {
+            frame[method]["after"] = after.take();
+        }
+        client.send_text(&frame.to_string()).await;
+        let message = client.message().await.into_text().expect("text");
+        assert!(message.len() <= 1_048_576, "{} bytes", message.len());
+        let answer: serde_json::Value = serde_json::from_str(&message).expect("JSON");
+        let items = answer["ok"]["items"].as_array().unwrap_or_else(|| panic!("{message:.500}"));
+        keys.extend(items.iter().map(|item| item["key"].as_str().expect("a key").to_owned()));
+        after = answer["ok"]["next"].clone();
+        pages += 1;
+        if after.is_null() {
+            assert!(pages > 1, "they fit into one page");
+            return keys;
+        }
+    }
+}

@@ -24,6 +24,18 @@ impl Digest {
         Digest::from_bytes(hasher.finalize().as_bytes())
     }
 
+    /// What is added when a key's tips change; no tips: it is not there.
+    pub fn change(key: &[u8; 16], before: &[VersionId], after: &[VersionId]) -> Digest {
+        let mut change = Digest::default();
+        if !after.is_empty() {
+            change.add(&Digest::entry(key, after));
+        }
+        if !before.is_empty() {
+            change.remove(&Digest::entry(key, before));
+        }
+        change
+    }
+
     /// Adds an entry or a set.
     pub fn add(&mut self, other: &Digest) {
         for (mine, theirs) in self.0.iter_mut().zip(other.0) {
@@ -181,14 +193,7 @@ pub fn bucket(key: &[u8; 16]) -> u16 {
 impl DigestTree {
     /// Replaces a key's tips; no tips means that the key was not there or is not there any more.
     pub fn replace(&mut self, key: &[u8; 16], before: &[VersionId], after: &[VersionId]) {
-        let mut change = Digest::default();
-        if !after.is_empty() {
-            change.add(&Digest::entry(key, after));
-        }
-        if !before.is_empty() {
-            change.remove(&Digest::entry(key, before));
-        }
-        self.add(bucket(key), &change);
+        self.add(bucket(key), &Digest::change(key, before, after));
     }
 
     /// Adds a digest to a bucket, for instance one that was kept.
@@ -201,7 +206,7 @@ impl DigestTree {
         }
     }
 
-    /// Sets a bucket to what a recount of its keys gave.
+    /// Sets a bucket to what its keys give.
     pub fn set(&mut self, bucket: u16, digest: &Digest) {
         let mut change = *digest;
         change.remove(&self.bucket(bucket));

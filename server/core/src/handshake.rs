@@ -1,7 +1,7 @@
 //! What nodes prove to each other before they say anything else, and invitations for new ones.
 //!
-//! Each side sends a nonce. Then each signs both nonces, its own id, whom it means to talk to, and what
-//! binds the connection: the exporter of TLS (RFC 9266), or zeros on a connection without TLS, where
+//! Each side sends the protocol versions that it speaks and a nonce. Then each signs all that both sent, its
+//! own id, whom it means to talk to, and what binds the connection: the exporter of TLS (RFC 9266), or zeros on a connection without TLS, where
 //! nobody can tell a relay from the network. The side that dialled proves itself first, so a stranger
 //! who dials learns nothing, not even whom it has reached.
 
@@ -15,16 +15,42 @@ use minicbor::{Decode, Encode};
 use crate::identity::{NodeKey, SIGNATURE_BYTES, verify};
 use crate::ids::NodeId;
 
+/// The newest version of the protocol that this code speaks.
+pub const PROTOCOL: u32 = 3;
+/// The oldest version of the protocol that this code speaks.
+pub const PROTOCOL_MIN: u32 = 3;
+
 /// Bytes that are drawn at random for one connection.
 pub type Nonce = [u8; 32];
+
+/// The first message of each side: it tells nothing of who that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Greet {
+    /// The newest protocol version that the sender speaks.
+    #[n(0)]
+    pub protocol: u32,
+    /// The oldest protocol version that the sender speaks.
+    #[n(1)]
+    pub protocol_min: u32,
+    /// Drawn at random for this connection.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub nonce: Nonce,
+}
+
+impl Greet {
+    /// The greeting of this code.
+    pub const fn new(nonce: Nonce) -> Greet {
+        Greet { protocol: PROTOCOL, protocol_min: PROTOCOL_MIN, nonce }
+    }
+}
 
 /// What both sides know of their connection before anybody has proven anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transcript {
-    /// The nonce of the side that dialled.
-    pub dialler: Nonce,
-    /// The nonce of the side that answered.
-    pub answerer: Nonce,
+    /// What the side that dialled said.
+    pub dialler: Greet,
+    /// What the side that answered said.
+    pub answerer: Greet,
     /// What binds the connection; zeros without TLS.
     pub binding: [u8; 32],
 }
@@ -43,7 +69,11 @@ impl Transcript {
     pub fn statement(&self, role: Role, who: &Who, to: Option<&NodeId>) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_derive_key("keepboth v1 peer proof");
         hasher.update(&[role as u8]);
-        hasher.update(&self.dialler).update(&self.answerer).update(&self.binding);
+        for greet in [&self.dialler, &self.answerer] {
+            let versions = [greet.protocol.to_be_bytes(), greet.protocol_min.to_be_bytes()];
+            hasher.update(versions.as_flattened()).update(&greet.nonce);
+        }
+        hasher.update(&self.binding);
         hasher.update(&who.node.0).update(&who.instance);
         hasher.update(to.map_or(&[0; 32], |node| &node.0));
         *hasher.finalize().as_bytes()
@@ -204,7 +234,11 @@ impl FromStr for Token {
 mod tests {
     use super::*;
 
-    const THERE: Transcript = Transcript { dialler: [1; 32], answerer: [2; 32], binding: [3; 32] };
+    const THERE: Transcript = Transcript {
+        dialler: Greet::new([1; 32]),
+        answerer: Greet::new([2; 32]),
+        binding: [3; 32],
+    };
 
     fn proof(to: Option<NodeId>, token: Option<&Token>) -> Proof {
         let key = NodeKey::from_seed(&[7; 32]);
@@ -219,8 +253,8 @@ mod tests {
             assert!(proof.holds(&THERE, Role::Dialler, &me));
             assert!(!proof.holds(&THERE, Role::Answerer, &me));
             for other in [
-                Transcript { dialler: [0; 32], ..THERE },
-                Transcript { answerer: [0; 32], ..THERE },
+                Transcript { dialler: Greet::new([0; 32]), ..THERE },
+                Transcript { answerer: Greet::new([0; 32]), ..THERE },
                 Transcript { binding: [0; 32], ..THERE },
             ] {
                 assert!(!proof.holds(&other, Role::Dialler, &me), "a relayed proof");
@@ -230,6 +264,22 @@ mod tests {
             assert!(!forged.holds(&THERE, Role::Dialler, &me));
         }
         assert!(!proof(Some(other), None).holds(&THERE, Role::Dialler, &me));
+    }
+
+    #[test]
+    fn a_proof_holds_for_the_protocol_versions_that_both_have_said() {
+        let me = NodeId([5; 32]);
+        let proof = proof(Some(me), None);
+        let older = |greet: Greet| Greet { protocol: PROTOCOL - 1, ..greet };
+        let older_too = |greet: Greet| Greet { protocol_min: PROTOCOL_MIN - 1, ..greet };
+        for changed in [older, older_too] {
+            for other in [
+                Transcript { dialler: changed(THERE.dialler), ..THERE },
+                Transcript { answerer: changed(THERE.answerer), ..THERE },
+            ] {
+                assert!(!proof.holds(&other, Role::Dialler, &me), "somebody has changed them");
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What a node accepts and keeps, as short hashes by part, so that two nodes can see where they differ.
 
-use minicbor::{Decode, Encode};
+use minicbor::decode::Error as DecodeError;
+use minicbor::encode::{Error as EncodeError, Write};
+use minicbor::{Decode, Decoder, Encode, Encoder};
 
 /// Hashes a part of a policy, or the settings of a plugin: texts and bytes one after another, each with
 /// its length, so that no two lists give the same bytes.
@@ -35,33 +37,46 @@ impl Fingerprint {
         *self.0.finalize().as_bytes()
     }
 
-    /// The first 8 bytes of the hash: enough to tell two configurations apart, not to prove anything.
-    pub fn short(&self) -> [u8; 8] {
-        let mut short = [0; 8];
-        short.copy_from_slice(&self.finish()[..8]);
+    /// The first 4 bytes of the hash: enough to tell two configurations apart, not to prove anything.
+    pub fn short(&self) -> [u8; 4] {
+        let mut short = [0; 4];
+        short.copy_from_slice(&self.finish()[..4]);
         short
     }
 }
 
 /// The policy of one namespace at one node. Equal parts are configured alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Policy {
     /// The schemas that its values obey.
-    #[n(0)]
-    #[cbor(with = "minicbor::bytes")]
-    pub schema: [u8; 8],
+    pub schema: [u8; 4],
     /// What it may hold.
-    #[n(1)]
-    #[cbor(with = "minicbor::bytes")]
-    pub limits: [u8; 8],
+    pub limits: [u8; 4],
     /// All other plugins, in their order.
-    #[n(2)]
-    #[cbor(with = "minicbor::bytes")]
-    pub hooks: [u8; 8],
+    pub hooks: [u8; 4],
     /// How long values, histories and deletes are kept.
-    #[n(3)]
-    #[cbor(with = "minicbor::bytes")]
-    pub retention: [u8; 8],
+    pub retention: [u8; 4],
+}
+
+impl<C> Encode<C> for Policy {
+    fn encode<W: Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), EncodeError<W::Error>> {
+        e.bytes([self.schema, self.limits, self.hooks, self.retention].as_flattened())?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Policy {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, DecodeError> {
+        let at = d.position();
+        match d.bytes()?.as_chunks() {
+            ([schema, limits, hooks, retention], []) => Ok(Policy {
+                schema: *schema,
+                limits: *limits,
+                hooks: *hooks,
+                retention: *retention,
+            }),
+            _ => Err(DecodeError::message("a policy has 16 bytes").at(at)),
+        }
+    }
 }
 
 impl Policy {
@@ -83,15 +98,16 @@ mod tests {
 
     #[test]
     fn a_policy_comes_back_from_its_bytes() {
-        let policy = Policy { schema: [1; 8], limits: [2; 8], hooks: [3; 8], retention: [4; 8] };
+        let policy = Policy { schema: [1; 4], limits: [2; 4], hooks: [3; 4], retention: [4; 4] };
         let bytes = minicbor::to_vec(policy).expect("bytes");
-        assert_eq!(bytes[..2], [0x84, 0x48], "an array of four byte strings");
+        assert_eq!((bytes[0], bytes.len()), (0x50, 17), "a byte string of 16");
         assert_eq!(minicbor::decode::<Policy>(&bytes).expect("a policy"), policy);
+        assert!(minicbor::decode::<Policy>(&[0x43, 1, 2, 3]).is_err());
     }
 
     #[test]
     fn the_parts_that_differ_are_named() {
-        let policy = Policy { hooks: [1; 8], ..Policy::default() };
+        let policy = Policy { hooks: [1; 4], ..Policy::default() };
         assert_eq!(policy.differs(&policy), Vec::<&str>::new());
         assert_eq!(policy.differs(&Policy::default()), ["hooks"]);
     }

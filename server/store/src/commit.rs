@@ -8,13 +8,15 @@ use keepboth_core::value::Value;
 use crate::draft::{Cell, Draft, Drafted};
 use crate::format::{
     AGING, CONFLICTS, KEYS, META, META_EPOCH, NAMES, NOTES, PEERS, QUARANTINE, RAISED, RECORDS,
-    STATE, STATE_SEQUENCE, TOUCHED, TRASH, VALUES,
+    STATE, STATE_SEQUENCE, TRASH, VALUES,
 };
 use crate::layout::Writer;
 use crate::row::KeyRow;
-use crate::totals::Mark;
+use crate::totals::{Buckets, Mark};
 use crate::trash::TrashRow;
-use keepboth_core::digest::bucket;
+
+/// After this time, in milliseconds, what a peer has is written for good even if nothing else is.
+const MARK_STALE: u64 = 5 * 60 * 1_000;
 
 /// What is written besides the draft.
 pub struct Besides {
@@ -22,13 +24,16 @@ pub struct Besides {
     pub epoch: Option<u64>,
     /// The digests and counters, and how far they tell.
     pub mark: Option<Mark>,
+    /// What the buckets that it changes amount to after it, and the number of the commit.
+    pub buckets: (u64, Buckets),
 }
 
 /// Writes the draft. After an error it is unknown whether it is there, and redb refuses everything
 /// until the database is opened again.
 pub fn write(database: &Database, draft: &Draft, besides: &Besides) -> Result<(), redb::Error> {
     let mut transaction = database.begin_write()?;
-    let lazy = draft.is_empty() && besides.epoch.is_none() && besides.mark.is_none();
+    let stale = marks(&transaction, draft)?;
+    let lazy = draft.is_empty() && besides.epoch.is_none() && besides.mark.is_none() && !stale;
     // What peers have may get lost: an older mark is true as well, and the next commit keeps it.
     let durability = if lazy { Durability::None } else { Durability::Immediate };
     transaction.set_durability(durability)?;
@@ -46,15 +51,15 @@ pub fn write(database: &Database, draft: &Draft, besides: &Besides) -> Result<()
     trash(&transaction, &changed, draft)?;
     raised(&transaction, draft)?;
     quarantine(&transaction, draft)?;
-    marks(&transaction, draft)?;
     if let Some(epoch) = besides.epoch {
         transaction.open_table(META)?.insert(META_EPOCH, &epoch.to_be_bytes()[..])?;
     }
     if let Some(mark) = &besides.mark {
         mark.write(&transaction)?;
     }
-    // It tells of the state before this draft.
-    removal(&transaction, draft, &changed)?;
+    // The mark tells of the state before this draft.
+    besides.buckets.1.write(&transaction, besides.buckets.0)?;
+    removal(&transaction, draft)?;
     transaction.commit()?;
     Ok(())
 }
@@ -68,10 +73,13 @@ pub fn changed<'d>((key, cell): (&'d Key, &'d Cell)) -> Option<Changed<'d>> {
 }
 
 fn append(transaction: &WriteTransaction, draft: &Draft) -> Result<(), redb::Error> {
-    if draft.drafted.is_empty() && draft.late.is_empty() {
+    if draft.drafted.is_empty() && draft.late.is_empty() && draft.nearer.is_empty() {
         return Ok(());
     }
     let mut records = transaction.open_table(RECORDS)?;
+    for (sequence, record) in &draft.nearer {
+        records.insert(*sequence, &record.encode()[..])?;
+    }
     for (sequence, drafted) in draft.sequenced() {
         match drafted {
             Drafted::Version { record, .. } => {
@@ -229,25 +237,26 @@ fn quarantine(transaction: &WriteTransaction, draft: &Draft) -> Result<(), redb:
     Ok(())
 }
 
-fn marks(transaction: &WriteTransaction, draft: &Draft) -> Result<(), redb::Error> {
+/// Writes what peers have; true if one of them was last written so long before that it must not get
+/// lost: after a crash, the store would look like one that was put back from a backup.
+fn marks(transaction: &WriteTransaction, draft: &Draft) -> Result<bool, redb::Error> {
     if draft.marks.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
-    let mut peers = transaction.open_table(PEERS)?;
+    let (mut peers, mut stale) = (transaction.open_table(PEERS)?, false);
     for (node, (sequence, at)) in &draft.marks {
         let mut row = Writer::default();
         row.u64(*sequence).u64(*at);
-        peers.insert(&node.0, &row.0[..])?;
+        let before = peers.insert(&node.0, &row.0[..])?;
+        let before = before.and_then(|row| row.value().last_chunk().copied());
+        let before = before.map(u64::from_be_bytes);
+        stale |= before.is_some_and(|before| at.saturating_sub(before) > MARK_STALE);
     }
-    Ok(())
+    Ok(stale)
 }
 
-/// What retention takes away. No new sequence tells of it, so its buckets are noted.
-fn removal(
-    transaction: &WriteTransaction,
-    draft: &Draft,
-    changed: &[Changed<'_>],
-) -> Result<(), redb::Error> {
+/// What retention takes away.
+fn removal(transaction: &WriteTransaction, draft: &Draft) -> Result<(), redb::Error> {
     let removal = &draft.removal;
     if removal.is_empty() {
         return Ok(());
@@ -267,10 +276,6 @@ fn removal(
     let mut notes = transaction.open_table(NOTES)?;
     for sequence in &removal.notes {
         notes.remove(*sequence)?;
-    }
-    let mut touched = transaction.open_table(TOUCHED)?;
-    for (key, ..) in changed {
-        touched.insert(bucket(&key.hash()), ())?;
     }
     let mut state = transaction.open_table(STATE)?;
     for (word, number) in &removal.state {

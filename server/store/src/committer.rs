@@ -24,7 +24,6 @@ use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::tables::Tables;
 use crate::task::{Commit, Task};
-use crate::totals::MARK_EVERY;
 
 /// What comes through the queue.
 pub enum Job {
@@ -158,12 +157,13 @@ impl<F: FnMut(Commit)> Committer<F> {
             return Ok(());
         }
         let epoch = (draft.own_came_back && !self.put_back).then_some(self.identity.epoch + 1);
-        let due = {
+        let changed = || draft.keys.iter().filter_map(commit::changed);
+        let besides = {
             let totals = self.shared.totals();
-            let due = totals.counts.last_sequence >= totals.marked + MARK_EVERY;
-            (due && !draft.is_empty()).then(|| totals.mark())
+            let mark = (totals.is_due() && !draft.is_empty()).then(|| totals.mark());
+            let rows = changed().map(|(key, cell, now)| (key, cell.before.as_ref(), now));
+            Besides { epoch, mark, buckets: (totals.next(), totals.after(rows)) }
         };
-        let besides = Besides { epoch, mark: due };
         commit::write(database, draft, &besides).map_err(Failure::Disk)?;
         let tables = Tables::open(database).map_err(Failure::Disk)?;
         if let Some(epoch) = epoch {
@@ -173,9 +173,7 @@ impl<F: FnMut(Commit)> Committer<F> {
         if let Some(mark) = &besides.mark {
             totals.marked(mark);
         }
-        for (key, cell, now) in draft.keys.iter().filter_map(commit::changed) {
-            totals.replace(key, cell.before.as_ref(), now);
-        }
+        totals.take(&besides.buckets.1);
         let last = draft.next_sequence() - 1;
         totals.counts.last_sequence = totals.counts.last_sequence.max(last);
         totals.counts.quarantined = draft.running.quarantined;
@@ -202,12 +200,13 @@ impl<F: FnMut(Commit)> Committer<F> {
     /// Writes the digests of a store that is closed, so that the next opening has nothing to count.
     fn last_mark(&mut self) {
         let Some(database) = &self.database else { return };
-        let mark = {
+        let (mark, buckets) = {
             let totals = self.shared.totals();
-            totals.is_dirty().then(|| totals.mark())
+            let mark = totals.is_dirty().then(|| totals.mark());
+            (mark, (totals.next(), totals.after(std::iter::empty())))
         };
         let draft = Draft::new(self.shared.snapshot.load_full());
-        let besides = Besides { epoch: None, mark };
+        let besides = Besides { epoch: None, mark, buckets };
         if besides.mark.is_some()
             && let Err(e) = commit::write(database, &draft, &besides)
         {

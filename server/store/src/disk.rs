@@ -15,9 +15,9 @@ use keepboth_core::name::Namespace;
 
 use crate::error::OpenError;
 use crate::format::{
-    AGING, CONFLICTS, DIGESTS, FORMAT, KEYS, META, META_EPOCH, META_FORMAT, META_NAMESPACE,
-    META_NODE, META_STORE, NAMES, NOTES, PEERS, QUARANTINE, RAISED, RECORDS, STATE, TOUCHED, TRASH,
-    VALUES,
+    AGING, CHANGES, CONFLICTS, DIGESTS, FORMAT, KEYS, META, META_EPOCH, META_FORMAT,
+    META_NAMESPACE, META_NODE, META_STORE, NAMES, NOTES, PEERS, QUARANTINE, RAISED, RECORDS, STATE,
+    TRASH, VALUES,
 };
 
 type Opener = Box<dyn FnMut() -> Result<Database, DatabaseError> + Send>;
@@ -199,7 +199,7 @@ fn create(
         transaction.open_table(NOTES)?.len()?;
         transaction.open_table(PEERS)?.len()?;
         transaction.open_table(DIGESTS)?.len()?;
-        transaction.open_table(TOUCHED)?.len()?;
+        transaction.open_table(CHANGES)?.len()?;
         transaction.open_table(STATE)?.len()?;
     }
     transaction.commit()?;

@@ -1,4 +1,4 @@
-//! What stands on disk, FORMAT 2: one redb file for each namespace, with these tables.
+//! What stands on disk, FORMAT 3: one redb file for each namespace, with these tables.
 //!
 //! All integers inside rows are big-endian. A *sequence* counts the versions of a store from 1 in
 //! the order in which it learned them, and the notes about them; it means nothing on another store,
@@ -20,7 +20,7 @@
 //! | `notes` | sequence | what happened to a key without a new version: 0 it was forgotten, 1 a version of it came out of quarantine (1), the key's text |
 //! | `peers` | id of a node | the sequence up to which that node has what is here (8), when that was agreed in milliseconds since 1970 (8) |
 //! | `digests` | first byte of the hashes of a range of keys | for each of its buckets that has keys: [`crate::totals`] |
-//! | `touched` | a bucket: the first two bytes of a key's hash | nothing; it changed without a new sequence since the digests were written |
+//! | `changes` | a number that grows with every commit | what the buckets that it has changed amount to: [`crate::totals`]; since `digests` was written |
 //! | `state` | a word | a number |
 //!
 //! Words in `meta`: `format` (4 bytes), `namespace` (text), `store` (16 bytes, a version 4 UUID: the
@@ -43,13 +43,13 @@
 //! A forgotten key keeps its row and records, without values, until every peer knows; it counts
 //! nowhere. Then both go, and its note.
 //!
-//! The digest and the counters are kept by bucket. When the file is opened, they are read, and the
-//! buckets of all keys that changed since are counted anew.
+//! The digest and the counters are kept by bucket. When the file is opened, they are read, and those that
+//! changed since; no row of a key is.
 
 use redb::TableDefinition;
 
 /// The format of the file. A file of a newer format is not opened.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// Words about the file itself.
 pub const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
@@ -78,8 +78,8 @@ pub const NOTES: TableDefinition<u64, &[u8]> = TableDefinition::new("notes");
 pub const PEERS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("peers");
 /// First byte of a hash to digests and counters.
 pub const DIGESTS: TableDefinition<u8, &[u8]> = TableDefinition::new("digests");
-/// Buckets to count anew.
-pub const TOUCHED: TableDefinition<u16, ()> = TableDefinition::new("touched");
+/// Number of a commit to the digests and counters that it has changed.
+pub const CHANGES: TableDefinition<u64, &[u8]> = TableDefinition::new("changes");
 /// Numbers that the store keeps of its own work.
 pub const STATE: TableDefinition<&str, u64> = TableDefinition::new("state");
 

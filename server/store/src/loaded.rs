@@ -103,11 +103,37 @@ impl Loaded {
         Ok(inserted)
     }
 
+    /// Lets a version stand on this ancestor, if it stands on one below it because what lay between
+    /// was forgotten here; false, and unchanged, if not.
+    pub fn raise(&mut self, id: &VersionId, foot: &VersionId) -> bool {
+        let history = &self.history;
+        let (Some(at), Some(now)) = (history.find(id), history.find(foot)) else { return false };
+        let Some(was) = history.gap(at).and_then(|was| history.find(&was)) else { return false };
+        let below = history.with_ancestors([now]);
+        if was == now || !below[was] || below[at] || history.is_split(now) {
+            return false;
+        }
+        let before = self.clone();
+        let raised = self.build(|version| (version == id).then_some(*foot)).is_ok();
+        if !raised {
+            *self = before;
+        }
+        raised
+    }
+
     /// Builds the history anew, so that parents stand before their children.
     fn reorder(&mut self) -> Result<(), Refusal> {
+        self.build(|_| None)
+    }
+
+    fn build(&mut self, gap: impl Fn(&VersionId) -> Option<VersionId>) -> Result<(), Refusal> {
         let history = &self.history;
         let all = self.sequences.iter().enumerate();
-        let found = all.map(|(at, sequence)| (*sequence, history.at(at).clone(), history.gap(at)));
+        let found = all.map(|(at, sequence)| {
+            let version = history.at(at).clone();
+            let gap = gap(&version.id).or(history.gap(at));
+            (*sequence, version, gap)
+        });
         let mut found: Vec<_> = found.collect();
         found.sort_unstable_by_key(|(sequence, ..)| *sequence);
         (self.history, self.sequences) = rebuild(self.history.key(), found)?;

@@ -64,14 +64,20 @@ impl Judge<'_> {
         let ids: HashSet<VersionId> = group.iter().map(|one| one.event.version.id).collect();
         let before = self.draft.begin(key)?;
         let (mut outcomes, mut batch, mut late) = (Vec::new(), Vec::new(), Vec::new());
+        let mut raised = Vec::new();
         for one in group {
-            outcomes.push(self.one(key, one, &ids, &mut batch, &mut late)?);
+            outcomes.push(self.one(key, one, &ids, &mut batch, &mut late, &mut raised)?);
         }
-        if batch.is_empty() && late.is_empty() {
+        if batch.is_empty() && late.is_empty() && raised.is_empty() {
             return Ok(outcomes);
         }
         let objects = before.as_ref().map_or(0, |row| row.share().objects);
-        self.fill(key, &late, batch.len())?;
+        self.fill(key, &late)?;
+        if !(late.is_empty() && raised.is_empty()) {
+            // A note gives the key a new place in the feed.
+            let noted = self.draft.next_sequence() + batch.len() as u64;
+            self.draft.loaded(key)?.noted = noted;
+        }
         let loaded = self.draft.loaded(key)?;
         // Counting settles what is superseded; if the batch has to be hidden, it supersedes nothing.
         let apart = (loaded.hidden.clone(), loaded.valueless.clone());
@@ -86,7 +92,14 @@ impl Judge<'_> {
         self.draft.own_came_back |= self.lost(key, &batch)?;
         let state = after.is_shown().then(|| after.state(key));
         self.draft.finish(key, before, after, batch, self.source())?;
-        if !late.is_empty() {
+        for (id, foot) in &raised {
+            let loaded = self.draft.loaded(key)?;
+            if let Some(at) = loaded.history.find(id) {
+                let sequence = loaded.sequences[at];
+                self.draft.set_gap(key, sequence, *foot)?;
+            }
+        }
+        if !(late.is_empty() && raised.is_empty()) {
             self.draft.drafted.push(Drafted::Note { key: key.clone(), note: Note::Shown });
             let change =
                 |state| KeyChange { state, made: late, local: false, maker: None, conflict: None };
@@ -113,7 +126,7 @@ impl Judge<'_> {
             Some(row) if row.apart.is_none() => &row.view.tips[..],
             Some(_) => return Ok(Err(one)),
         };
-        if tips.contains(&version.id) {
+        if tips.contains(&version.id) && event.gap.is_none() {
             return Ok(Ok(Received::Known));
         }
         let plain = event.value.is_some() == (version.change == Change::Put);
@@ -156,6 +169,7 @@ impl Judge<'_> {
         ids: &HashSet<VersionId>,
         batch: &mut Vec<New>,
         late: &mut Vec<Event>,
+        raised: &mut Vec<(VersionId, VersionId)>,
     ) -> Result<Received, Refusal> {
         let Incoming { event, refused } = one;
         if let Err(refusal) = check_form(key, &event.version, event.value.is_some()) {
@@ -165,7 +179,15 @@ impl Judge<'_> {
         let id = event.version.id;
         let loaded = self.draft.loaded(key)?;
         if loaded.history.find(&id).is_some() {
+            // The sender remembers more of what this version stands on.
+            if let Some(foot) = event.gap
+                && loaded.forgotten == 0
+                && loaded.raise(&id, &foot)
+            {
+                raised.push((id, foot));
+            }
             // A head whose value was unknown here gets it.
+            let loaded = self.draft.loaded(key)?;
             let lacks = event.value.is_some() && loaded.valueless.contains(&id);
             if lacks && refused.or_else(|| self.verdict(&event)).is_none() {
                 late.push(event);
@@ -263,9 +285,8 @@ impl Judge<'_> {
         Ok(loaded.row())
     }
 
-    /// Values that came after their versions. A note gives the key a new place in the feed.
-    fn fill(&mut self, key: &Key, late: &[Event], batch: usize) -> Result<(), Refusal> {
-        let noted = self.draft.next_sequence() + batch as u64;
+    /// Values that came after their versions.
+    fn fill(&mut self, key: &Key, late: &[Event]) -> Result<(), Refusal> {
         for event in late {
             let loaded = self.draft.loaded(key)?;
             let (id, value) = (event.version.id, event.value.clone());
@@ -273,7 +294,6 @@ impl Judge<'_> {
                 && loaded.valueless.remove(&id)
             {
                 let sequence = loaded.sequences[at];
-                loaded.noted = noted;
                 loaded.bytes += value.as_bytes().len() as u64;
                 let size = value.as_bytes().len();
                 if let Some(mut held) = self.draft.quarantined(key, &id)? {

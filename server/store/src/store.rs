@@ -143,9 +143,10 @@ impl Store {
         self.inner.shared.removed.load(Ordering::SeqCst)
     }
 
-    /// How many rows of keys had to be read when the database was opened last.
-    pub fn rows_read_at_opening(&self) -> u64 {
-        self.inner.shared.totals().rows_read
+    /// How many changes of digests had to be read when the database was opened last: those since the
+    /// digests were written. No row of a key is read.
+    pub fn changes_read_at_opening(&self) -> u64 {
+        self.inner.shared.totals().changes_read
     }
 
     /// The newest durable state. Takes no lock; what it shows never changes.

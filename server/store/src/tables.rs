@@ -10,8 +10,8 @@ use keepboth_core::value::{Kind, Value};
 
 use crate::failure::{corrupt, corrupt_key, failed};
 use crate::format::{
-    AGING, CONFLICTS, DIGESTS, KEYS, NAMES, NOTES, PEERS, QUARANTINE, RAISED, RECORDS, STATE,
-    STATE_SEQUENCE, TOUCHED, TRASH, VALUES,
+    AGING, CHANGES, CONFLICTS, DIGESTS, KEYS, NAMES, NOTES, PEERS, QUARANTINE, RAISED, RECORDS,
+    STATE, STATE_SEQUENCE, TRASH, VALUES,
 };
 use crate::loaded::Loaded;
 use crate::note::Note;
@@ -33,7 +33,7 @@ pub struct Tables {
     pub notes: ReadOnlyTable<u64, &'static [u8]>,
     pub peers: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
     pub digests: ReadOnlyTable<u8, &'static [u8]>,
-    pub touched: ReadOnlyTable<u16, ()>,
+    pub changes: ReadOnlyTable<u64, &'static [u8]>,
     pub state: ReadOnlyTable<&'static str, u64>,
 }
 
@@ -54,7 +54,7 @@ impl Tables {
             notes: transaction.open_table(NOTES)?,
             peers: transaction.open_table(PEERS)?,
             digests: transaction.open_table(DIGESTS)?,
-            touched: transaction.open_table(TOUCHED)?,
+            changes: transaction.open_table(CHANGES)?,
             state: transaction.open_table(STATE)?,
         })
     }

@@ -2,7 +2,9 @@
 //!
 //! A row of the table `digests`, in bytes, for each bucket that has keys: its second byte (1), digest
 //! (32), and the numbers of keys, objects, conflicts and keys in the trash (4 each), and the bytes of
-//! values (8).
+//! values (8). A row of the table `changes` has the same for each bucket that one commit has changed, as
+//! it was after the commit, with both bytes of the bucket: so a store that was not closed is opened
+//! without a look at its keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,16 +16,15 @@ use keepboth_core::refusal::Refusal;
 
 use crate::apart::Share;
 use crate::failure::{corrupt, corrupt_key, failed};
-use crate::format::{DIGESTS, STATE, STATE_DIGESTS, TOUCHED};
+use crate::format::{CHANGES, DIGESTS, STATE, STATE_DIGESTS};
 use crate::layout::{BadRow, Reader, Writer};
-use crate::record::Record;
 use crate::row::KeyRow;
 use crate::state::Counts;
 use crate::tables::{Tables, stored_key};
 
-/// Sequences after which the digests are written again. A store that was not closed counts anew the
-/// buckets of at most so many keys when it is opened.
-pub const MARK_EVERY: u64 = 32_768;
+/// Changes of buckets after which the digests are written again: so many are read at most, and those of
+/// one more commit, when a store is opened that was not closed.
+const MARK_EVERY: u64 = 32_768;
 
 /// What all keys together amount to.
 #[derive(Debug, Clone, Default)]
@@ -34,10 +35,19 @@ pub struct Totals {
     /// First bytes of buckets that changed since the rows were written.
     dirty: BTreeSet<u8>,
     /// The sequence that the rows tell of.
-    pub marked: u64,
-    /// Rows of keys that were read when the store was opened.
-    pub rows_read: u64,
+    marked: u64,
+    /// How many changes were written since, and the number of the next commit's.
+    changes: u64,
+    next: u64,
+    /// Changes that were read when the store was opened.
+    pub changes_read: u64,
 }
+
+/// What buckets amount to after a commit.
+pub struct Buckets(BTreeMap<u16, (Digest, Share)>);
+
+/// A key, and its row before and after.
+pub type Change<'c> = (&'c Key, Option<&'c KeyRow>, Option<&'c KeyRow>);
 
 /// Rows of digests to be written.
 pub struct Mark {
@@ -46,7 +56,7 @@ pub struct Mark {
 }
 
 impl Totals {
-    /// Reads what was written, and counts anew what changed since.
+    /// Reads what was written at the last mark, and what changed since.
     pub fn read(tables: &Tables) -> Result<Totals, Refusal> {
         let mut totals = Totals { marked: tables.state(STATE_DIGESTS)?, ..Totals::default() };
         for entry in tables.digests.iter().map_err(failed)? {
@@ -56,12 +66,22 @@ impl Totals {
                 .read_row(first, row.value())
                 .map_err(|e| corrupt(format_args!("digests {first}: {e}")))?;
         }
-        let stale = stale(tables, totals.marked)?;
-        // Neighbours in the table share pages: where much has to be read, all of it is faster.
-        match stale.len() * 4 > totals.shares.len() && stale.len() > 64 {
-            true => totals.recount_all(tables)?,
-            false => stale.into_iter().try_for_each(|bucket| totals.recount(tables, bucket))?,
+        for entry in tables.changes.iter().map_err(failed)? {
+            let (at, row) = entry.map_err(failed)?;
+            let at = at.value();
+            let mut row = Reader(row.value());
+            while !row.0.is_empty() {
+                let change = row.array().map(u16::from_be_bytes);
+                let change = change.and_then(|bucket| Ok((bucket, read_bucket(&mut row)?)));
+                let (bucket, (digest, share)) =
+                    change.map_err(|e| corrupt(format_args!("changes {at}: {e}")))?;
+                totals.set(bucket, &digest, share);
+                totals.dirty.insert((bucket >> 8) as u8);
+                totals.changes += 1;
+            }
+            totals.next = at + 1;
         }
+        totals.changes_read = totals.changes;
         for entry in tables.quarantine.iter().map_err(failed)? {
             let (at, row) = entry.map_err(failed)?;
             let (key, version) = at.value();
@@ -79,10 +99,7 @@ impl Totals {
         let mut row = Reader(row);
         while !row.0.is_empty() {
             let bucket = u16::from_be_bytes([first, row.u8()?]);
-            let digest = Digest::from_bytes(&row.array()?);
-            let mut number = || row.array().map(|bytes| u64::from(u32::from_be_bytes(bytes)));
-            let (keys, objects, conflicts, trash) = (number()?, number()?, number()?, number()?);
-            let share = Share { keys, objects, conflicts, trash, bytes: row.u64()? };
+            let (digest, share) = read_bucket(&mut row)?;
             self.set(bucket, &digest, share);
         }
         Ok(())
@@ -115,56 +132,41 @@ impl Totals {
         counts.value_bytes = all.bytes;
     }
 
-    /// Counts all keys of a bucket anew.
-    fn recount(&mut self, tables: &Tables, bucket: u16) -> Result<(), Refusal> {
-        let (mut tree, mut share) = (DigestTree::default(), Share::default());
-        let prefix = keepboth_core::digest::Prefix::bucket(bucket);
-        let (from, last) = (prefix.first(), prefix.last());
-        for entry in tables.names.range::<&[u8; 16]>(&from..=&last).map_err(failed)? {
-            let (hash, key) = entry.map_err(failed)?;
-            let key = stored_key(key.value())?;
-            let row = tables.row(&key)?.ok_or_else(|| corrupt_key(&key, "it has no row"))?;
-            tree.replace(hash.value(), &[], row.tips());
-            share.add(row.share());
-            self.rows_read += 1;
+    /// What the buckets of these keys amount to, which were so before and are so after.
+    pub fn after<'c>(&self, changed: impl Iterator<Item = Change<'c>>) -> Buckets {
+        let mut buckets = BTreeMap::new();
+        for (key, before, after) in changed {
+            let hash = key.hash();
+            let bucket = bucket(&hash);
+            let (digest, share) = buckets.entry(bucket).or_insert_with(|| {
+                (self.tree.bucket(bucket), self.shares.get(&bucket).copied().unwrap_or_default())
+            });
+            let tips = |row: Option<&'c KeyRow>| row.map_or(&[][..], KeyRow::tips);
+            digest.add(&Digest::change(&hash, tips(before), tips(after)));
+            share.add(after.map(KeyRow::share).unwrap_or_default());
+            share.remove(before.map(KeyRow::share).unwrap_or_default());
         }
-        self.set(bucket, &tree.root(), share);
-        self.dirty.insert((bucket >> 8) as u8);
-        Ok(())
+        Buckets(buckets)
     }
 
-    /// Counts all keys anew.
-    fn recount_all(&mut self, tables: &Tables) -> Result<(), Refusal> {
-        self.tree = DigestTree::default();
-        self.shares.clear();
-        self.counts = Counts::default();
-        self.dirty = (0..=u8::MAX).collect();
-        for entry in tables.keys.iter().map_err(failed)? {
-            let (key, row) = entry.map_err(failed)?;
-            let key = stored_key(key.value())?;
-            let row = KeyRow::decode(row.value()).map_err(|e| corrupt_key(&key, e))?;
-            self.replace(&key, None, Some(&row));
-            self.rows_read += 1;
-        }
-        Ok(())
+    /// The number under which the next commit's changes are written.
+    pub fn next(&self) -> u64 {
+        self.next
     }
 
-    /// Takes a changed key into account.
-    pub fn replace(&mut self, key: &Key, before: Option<&KeyRow>, after: Option<&KeyRow>) {
-        let hash = key.hash();
-        let bucket = bucket(&hash);
-        let tips = [before, after].map(|row| row.map_or(&[][..], KeyRow::tips));
-        self.tree.replace(&hash, tips[0], tips[1]);
-        let share = |row: Option<&KeyRow>| row.map(KeyRow::share).unwrap_or_default();
-        let (before, after) = (share(before), share(after));
-        let own = self.shares.entry(bucket).or_default();
-        own.add(after);
-        own.remove(before);
-        if *own == Share::default() {
-            self.shares.remove(&bucket);
+    /// Takes up what was written.
+    pub fn take(&mut self, buckets: &Buckets) {
+        for (bucket, (digest, share)) in &buckets.0 {
+            self.set(*bucket, digest, *share);
+            self.dirty.insert((bucket >> 8) as u8);
         }
-        self.count(before, after);
-        self.dirty.insert((bucket >> 8) as u8);
+        self.changes += buckets.0.len() as u64;
+        self.next += 1;
+    }
+
+    /// True if so much has changed that the digests should be written again.
+    pub fn is_due(&self) -> bool {
+        self.changes >= MARK_EVERY
     }
 
     /// The rows that changed since the last mark.
@@ -173,11 +175,8 @@ impl Totals {
             let mut row = Writer::default();
             let range = u16::from_be_bytes([*first, 0])..=u16::from_be_bytes([*first, 255]);
             for (bucket, share) in self.shares.range(range) {
-                row.u8(*bucket as u8).bytes(&self.tree.bucket(*bucket).to_bytes());
-                for number in [share.keys, share.objects, share.conflicts, share.trash] {
-                    row.length(number as usize);
-                }
-                row.u64(share.bytes);
+                row.u8(*bucket as u8);
+                write_bucket(&mut row, &self.tree.bucket(*bucket), share);
             }
             (*first, row.0)
         };
@@ -188,6 +187,7 @@ impl Totals {
     pub fn marked(&mut self, mark: &Mark) {
         self.dirty.clear();
         self.marked = mark.sequence;
+        self.changes = 0;
     }
 
     /// True if there is anything to write.
@@ -206,27 +206,40 @@ impl Mark {
                 false => digests.insert(first, &row[..])?,
             };
         }
-        transaction.open_table(TOUCHED)?.retain(|_, ()| false)?;
+        transaction.delete_table(CHANGES)?;
+        transaction.open_table(CHANGES)?;
         transaction.open_table(STATE)?.insert(STATE_DIGESTS, self.sequence)?;
         Ok(())
     }
 }
 
-/// The buckets of keys that changed after the rows of digests were written.
-fn stale(tables: &Tables, marked: u64) -> Result<BTreeSet<u16>, Refusal> {
-    let mut buckets = BTreeSet::new();
-    for entry in tables.records.range(marked + 1..).map_err(failed)? {
-        let (at, row) = entry.map_err(failed)?;
-        let bad = |e| corrupt(format_args!("record {}: {e}", at.value()));
-        buckets.insert(bucket(&Record::decode(row.value()).map_err(bad)?.key.hash()));
+impl Buckets {
+    /// Writes what they amount to, under the number of the commit.
+    pub fn write(&self, transaction: &WriteTransaction, number: u64) -> Result<(), redb::Error> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let mut row = Writer(Vec::with_capacity(self.0.len() * 58));
+        for (bucket, (digest, share)) in &self.0 {
+            row.bytes(&bucket.to_be_bytes());
+            write_bucket(&mut row, digest, share);
+        }
+        transaction.open_table(CHANGES)?.insert(number, &row.0[..])?;
+        Ok(())
     }
-    for entry in tables.notes.range(marked + 1..).map_err(failed)? {
-        let (at, row) = entry.map_err(failed)?;
-        let bad = |e| corrupt(format_args!("note {}: {e}", at.value()));
-        buckets.insert(bucket(&crate::note::Note::decode(row.value()).map_err(bad)?.1.hash()));
+}
+
+fn write_bucket(row: &mut Writer, digest: &Digest, share: &Share) {
+    row.bytes(&digest.to_bytes());
+    for number in [share.keys, share.objects, share.conflicts, share.trash] {
+        row.length(number as usize);
     }
-    for entry in tables.touched.iter().map_err(failed)? {
-        buckets.insert(entry.map_err(failed)?.0.value());
-    }
-    Ok(buckets)
+    row.u64(share.bytes);
+}
+
+fn read_bucket(row: &mut Reader<'_>) -> Result<(Digest, Share), BadRow> {
+    let digest = Digest::from_bytes(&row.array()?);
+    let mut number = || row.array().map(|bytes| u64::from(u32::from_be_bytes(bytes)));
+    let (keys, objects, conflicts, trash) = (number()?, number()?, number()?, number()?);
+    Ok((digest, Share { keys, objects, conflicts, trash, bytes: row.u64()? }))
 }

@@ -3,12 +3,18 @@
 use std::sync::Arc;
 
 use super::{Admitted, Output, Peer, Phase, Replica, Session, Shared};
-use crate::handshake::{Claimed, Nonce, Proof, Role, Token, Transcript};
+use crate::handshake::{
+    Claimed, Greet, Nonce, PROTOCOL, PROTOCOL_MIN, Proof, Role, Token, Transcript,
+};
 use crate::identity::NodeKey;
 use crate::ids::NodeId;
 use crate::mesh::AGENT_BYTES_MAX;
 use crate::refusal::{Code, Refusal};
-use crate::wire::{Greet, Hello, Message, PROTOCOL, PROTOCOL_MIN, Space};
+use crate::wire::{Hello, Message, Space};
+
+/// Seconds by which two nodes that go on with what they last knew may differ in when they last agreed:
+/// each writes that down every ten minutes at least.
+const SEEN_APART: u64 = 3_600;
 
 /// How a conversation begins.
 #[derive(Debug, Clone)]
@@ -46,7 +52,7 @@ pub enum Side {
 impl Setup {
     /// The first message.
     pub(super) fn greeting(&self) -> Message {
-        Message::Greet(Greet { protocol: PROTOCOL, protocol_min: PROTOCOL_MIN, nonce: self.nonce })
+        Message::Greet(Greet::new(self.nonce))
     }
 
     fn role(&self) -> Role {
@@ -65,10 +71,11 @@ impl Setup {
         }
     }
 
-    fn transcript(&self, theirs: Nonce) -> Transcript {
+    fn transcript(&self, theirs: Greet) -> Transcript {
+        let mine = Greet::new(self.nonce);
         let (dialler, answerer) = match self.role() {
-            Role::Dialler => (self.nonce, theirs),
-            Role::Answerer => (theirs, self.nonce),
+            Role::Dialler => (mine, theirs),
+            Role::Answerer => (theirs, mine),
         };
         Transcript { dialler, answerer, binding: self.binding }
     }
@@ -86,7 +93,7 @@ impl Setup {
 impl Session {
     pub(super) fn on_greet(&mut self, greet: &Greet) -> Result<(), Refusal> {
         self.protocol = common_protocol(greet)?;
-        let transcript = self.setup.transcript(greet.nonce);
+        let transcript = self.setup.transcript(*greet);
         self.phase = Phase::Prove(transcript);
         if self.setup.role() == Role::Dialler {
             self.send(self.setup.proof(&transcript, self.setup.expected()));
@@ -160,7 +167,14 @@ impl Session {
                 )));
             }
             let mark = self.marks.get(&theirs.namespace).copied().unwrap_or(0);
-            if theirs.away {
+            let put_back = is_put_back(mine.seen, theirs.seen);
+            if put_back {
+                self.out.push(Output::Warn(format!(
+                    "namespace {}: this node was put back from a backup; what it holds and did not \
+                     change since goes the way it went elsewhere",
+                    theirs.namespace
+                )));
+            } else if theirs.away {
                 self.out.push(Output::Warn(format!(
                     "namespace {}: this node was away for so long that others have forgotten deletes; \
                      what it holds and did not change since goes the way it went there",
@@ -170,8 +184,8 @@ impl Session {
             let shared = Shared {
                 unsure: replica.sequence(&theirs.namespace),
                 policy: theirs.policy,
-                they_were_away: mine.away,
-                i_was_away: theirs.away.then_some(mark),
+                they_were_away: mine.away || is_put_back(theirs.seen, mine.seen),
+                i_was_away: (theirs.away || put_back).then_some(mark),
                 ..Shared::default()
             };
             let namespace = theirs.namespace;
@@ -184,6 +198,13 @@ impl Session {
     fn my_space(&self, theirs: &Space) -> Option<Space> {
         self.spaces.iter().find(|mine| mine.namespace == theirs.namespace).cloned()
     }
+}
+
+/// True if a node that last saw the other in agreement so long ago has forgotten later agreements, which
+/// the other remembers.
+fn is_put_back(seen: Option<u64>, by_the_other: Option<u64>) -> bool {
+    let (Some(mine), Some(theirs)) = (seen, by_the_other) else { return false };
+    mine.saturating_sub(theirs) > SEEN_APART
 }
 
 fn common_protocol(theirs: &Greet) -> Result<u32, Refusal> {

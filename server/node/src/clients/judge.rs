@@ -88,7 +88,10 @@ impl Clients {
                 let hint = "`keepboth quarantine ls` lists them; admit or discard them first";
                 Err(Refusal::new(Code::NotFound, words).hint(hint))
             }
-            _ => Ok(Answer::Purged { ns, key }),
+            _ => {
+                tracing::info!(namespace = ns.as_str(), key = key.as_str(), "purged by a client");
+                Ok(Answer::Purged { ns, key })
+            }
         }
     }
 }

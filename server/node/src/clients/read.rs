@@ -35,7 +35,8 @@ impl Clients {
                 let page = snapshot.list(&prefix, after.as_ref(), limit, PAGE_BYTES, values)?;
                 let mut items: Vec<Listed> = page.items.into_iter().map(listed).collect();
                 fit(&mut items, |item| item.value = None);
-                Ok(Answer::List(Page { items, next: page.next }))
+                let next = cut(&mut items, |item| &item.key).or(page.next);
+                Ok(Answer::List(Page { items, next }))
             }
             Call::History { ns, key, after, limit } => {
                 let snapshot = self.space(&ns)?.store.snapshot();
@@ -43,14 +44,16 @@ impl Clients {
                 let after = after.map(|(_, past)| past.sequence);
                 let page = snapshot.history(&key, after, self.page(limit))?;
                 let next = page.next.and(page.items.last().map(|past| past.version));
-                let items = page.items.into_iter().map(recorded).collect();
+                let mut items = page.items.into_iter().map(recorded).collect();
+                let next = cut(&mut items, |item: &Recorded| &item.version).or(next);
                 Ok(Answer::History(Page { items, next }))
             }
             Call::Conflicts { ns, after, limit } => {
                 let snapshot = self.space(&ns)?.store.snapshot();
                 let page = snapshot.conflicts(after.as_ref(), self.page(limit))?;
-                let items = page.items.iter().map(conflict_of).collect();
-                Ok(Answer::Conflicts(Page { items, next: page.next }))
+                let mut items = page.items.iter().map(conflict_of).collect();
+                let next = cut(&mut items, |item: &Conflict| &item.key).or(page.next);
+                Ok(Answer::Conflicts(Page { items, next }))
             }
             Call::Conflict { ns, key } => {
                 let snapshot = self.space(&ns)?.store.snapshot();
@@ -59,8 +62,9 @@ impl Clients {
             Call::Trash { ns, after, limit } => {
                 let snapshot = self.space(&ns)?.store.snapshot();
                 let page = snapshot.trash(after.as_ref(), self.page(limit))?;
-                let items = page.items.iter().filter_map(trashed).collect();
-                Ok(Answer::Trash(Page { items, next: page.next }))
+                let mut items = page.items.iter().filter_map(trashed).collect();
+                let next = cut(&mut items, |item: &Trashed| &item.key).or(page.next);
+                Ok(Answer::Trash(Page { items, next }))
             }
             Call::Quarantine { ns, after, limit } => self.quarantine(&ns, after, self.page(limit)),
             Call::Peers { after, limit } => Ok(self.peers(after.as_deref(), limit)),
@@ -156,6 +160,28 @@ fn fit<T: Estimate>(items: &mut [T], leave_out: impl Fn(&mut T)) {
         leave_out(item);
         bytes += item.bytes_estimate();
     }
+}
+
+/// Leaves as many items as one frame holds, at least one, and all with the same name or none; gives the
+/// last of these names if others were left out.
+fn cut<T: Estimate, N: Clone + PartialEq>(
+    items: &mut Vec<T>,
+    name: impl Fn(&T) -> &N,
+) -> Option<N> {
+    let mut bytes = 0;
+    let fits = |item: &&T| {
+        bytes += item.bytes_estimate();
+        bytes <= ITEMS_BYTES_MAX
+    };
+    let held = items.iter().take_while(fits).count().max(1);
+    let beyond = name(items.get(held)?);
+    let whole = items[..held].iter().rposition(|item| name(item) != beyond);
+    // What is too large for a frame alone stands in one all the same.
+    let whole =
+        whole.map_or_else(|| items.iter().take_while(|i| name(i) == beyond).count(), |at| at + 1);
+    let left_out = whole < items.len();
+    items.truncate(whole);
+    items.last().filter(|_| left_out).map(|item| name(item).clone())
 }
 
 fn trashed(state: &KeyState) -> Option<Trashed> {

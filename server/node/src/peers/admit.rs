@@ -66,16 +66,24 @@ impl Mesh {
     fn share(&self, grant: &Grant) -> Admitted {
         let (mut spaces, mut marks) = (Vec::new(), BTreeMap::new());
         for space in self.namespaces.shared().values().filter(|s| grant.allows(&s.name)) {
-            let mark = space.marks().agreed(&grant.node);
+            let seen = space.marks().get(&grant.node);
+            let mark = seen.map(|mark| mark.agreed);
             spaces.push(WireSpace {
                 namespace: space.name.clone(),
                 store: space.id(),
                 policy: space.policy(),
                 away: mark.is_some_and(|mark| mark < space.store.forgotten_high()),
+                seen: seen.map(|mark| clock::now().saturating_sub(mark.at) / 1_000),
             });
             marks.insert(space.name.clone(), mark.unwrap_or(0));
         }
-        Admitted { spaces, marks, notes: self.roster().members.notes() }
+        Admitted { spaces, marks, notes: self.notes_for(&grant.node) }
+    }
+
+    /// All that is known of the mesh, as far as a node may hear it.
+    pub(super) fn notes_for(&self, node: &NodeId) -> Notes {
+        let roster = self.roster();
+        roster.members.told(roster.members.notes(), node)
     }
 
     /// Makes an invitation for one new node.

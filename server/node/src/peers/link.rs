@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use keepboth_core::ids::NodeId;
-use keepboth_core::limits::figure;
 use keepboth_core::mesh::Notes;
 use keepboth_core::name::Namespace;
 use keepboth_core::refusal::{Code, Refusal};
-use keepboth_core::session::{Input, Output, Session, Setup, Side};
+use keepboth_core::session::{Input, Session, Setup, Side};
 use keepboth_core::wire::Message;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, oneshot};
@@ -21,21 +20,29 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::admit::Candidate;
+use super::Mesh;
 use super::ask::Question;
 use super::replica::Stores;
 use super::socket::{Frame, Incoming, Outbox, Outgoing};
-use super::{Mesh, one_line};
 use crate::clock;
 use crate::namespace::Spaces;
 use crate::namespace::news::News;
-use crate::namespace::stall::Progress;
 use crate::namespace::state::PeerStanding;
 
 /// What the store's news become for a peer.
 mod tell;
 /// What a session wants of the stores.
 mod store;
+/// What a session wants of all else.
+mod wants;
+/// A peer that makes no progress.
+mod stalled;
+/// Why a link ends, and what is said then.
+mod end;
+#[cfg(test)]
+mod tests;
+
+pub use end::End;
 
 /// How often the session is told of the time.
 const TICK: Duration = Duration::from_millis(50);
@@ -110,44 +117,6 @@ pub struct Link {
     heard: Instant,
     pinged: Option<Instant>,
     peer: Option<NodeId>,
-}
-
-/// Why a link ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
-    /// This node stops.
-    Stopping,
-    /// Another link to the same node stays.
-    Duplicate,
-    /// Nobody wants it any more: its URL was taken out of the config, or it could not keep up.
-    Ended,
-    /// Both greet anew, as rights or namespaces have changed.
-    Anew,
-    /// The other side is this very process.
-    Itself,
-    /// The peer was removed from the mesh.
-    Removed,
-    /// The other side closed, or the connection broke.
-    Lost(String),
-    /// The other side closed it for good: to try again soon is of no use.
-    Rejected(String),
-    /// This node closed it for what the other side sent.
-    Refused(Refusal),
-}
-
-impl std::fmt::Display for End {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            End::Stopping => f.write_str("this node is stopping"),
-            End::Duplicate => f.write_str("another connection to the same node stays"),
-            End::Ended => f.write_str("this node has ended it"),
-            End::Anew => f.write_str("both greet anew, as what they share has changed"),
-            End::Itself => f.write_str("this node has dialled itself"),
-            End::Removed => f.write_str("the peer was removed from the mesh"),
-            End::Lost(why) | End::Rejected(why) => f.write_str(why),
-            End::Refused(refusal) => refusal.fmt(f),
-        }
-    }
 }
 
 /// Runs a link until it ends; tells who was there and why it ended.
@@ -363,157 +332,8 @@ impl Link {
         End::Refused(refusal.clone())
     }
 
-    /// Notices a peer that makes no progress, and ends the link if that lasts.
-    fn look_for_stalls(&mut self) -> Result<(), End> {
-        let (Some(node), now) = (self.peer, clock::steady()) else { return Ok(()) };
-        let heard =
-            now.saturating_sub(u64::try_from(self.heard.elapsed().as_millis()).unwrap_or(u64::MAX));
-        let standings = self.session.standings(&Stores(&self.spaces));
-        let progress = Progress {
-            writing_since: self.outbox.stuck_since(),
-            heard: self.may_read().then_some(heard),
-            unacked_since: standings.iter().filter_map(|(_, s)| s.waiting_since).min(),
-        };
-        let stall = progress.stall(now, self.mesh.rules.stall_after);
-        let mut told = false;
-        self.mesh.if_current(node, self.number, |entry| {
-            told = entry.stall.map(|stall| stall.blocked) != stall.map(|stall| stall.blocked);
-            entry.stall = stall;
-        });
-        if told {
-            match stall {
-                Some(stall) => {
-                    self.mesh.metrics.stalls.inc();
-                    let behind: u64 = standings.iter().map(|(_, s)| s.behind).sum();
-                    let waits_for = stall.blocked.words();
-                    tracing::warn!(peer = %self.name(), behind, "stalled: it waits for {waits_for}");
-                }
-                None => tracing::info!(peer = %self.name(), "makes progress again"),
-            }
-            self.publish(true);
-        }
-        match progress.stall(now, self.mesh.rules.cut_after) {
-            Some(stall) => {
-                let (after, words) =
-                    (now.saturating_sub(stall.since) / 1000, stall.blocked.words());
-                Err(End::Lost(format!("no progress for {after} s: it waited for {words}")))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Does what the session wants, until it wants nothing more.
-    async fn carry_out(&mut self) -> Result<(), End> {
-        loop {
-            let outputs = self.session.take();
-            if outputs.is_empty() {
-                if !self.session.has_bulk() || self.outbox.bytes() > BULK_WAITING_MAX {
-                    break;
-                }
-                self.session.more(&Stores(&self.spaces), BULK_BYTES);
-                continue;
-            }
-            for output in outputs {
-                self.carry_out_one(output).await?;
-            }
-        }
-        self.greet()?;
-        self.publish(true);
-        Ok(())
-    }
-
-    async fn carry_out_one(&mut self, output: Output) -> Result<(), End> {
-        match output {
-            Output::Send(message) => {
-                if !self.outbox.send(Frame::Message(message.encode().into())) {
-                    return Err(End::Lost("the connection ended".into()));
-                }
-            }
-            Output::Admit { node, claimed } => {
-                let (inviter, address) = (self.inviter, self.address);
-                let candidate = Candidate { node, claimed, inviter, address };
-                self.noted = self.mesh.spreads();
-                let input = match self.mesh.admit(&candidate) {
-                    Ok(admitted) => Input::Admitted(Box::new(admitted)),
-                    Err(refusal) => Input::Rejected(refusal),
-                };
-                self.handle(input);
-            }
-            Output::Notes(notes) => {
-                if let Some(node) = self.session.node() {
-                    self.mesh.learn(notes, node);
-                }
-            }
-            Output::Apply { ticket, events } => self.apply(ticket, events).await?,
-            Output::Forget { namespace, keys } => self.forget(&namespace, keys).await?,
-            Output::Bury { namespace, key, last } => self.bury(&namespace, key, last).await?,
-            Output::Replace { namespace, key, last } => self.replace(&namespace, key, last).await?,
-            Output::Holds { question, held } => {
-                if let Some(answer) = self.questions.remove(&question) {
-                    // Who asked may have gone.
-                    let _ = answer.send(held);
-                }
-            }
-            Output::Heard(conflict) => {
-                self.spaces.values().for_each(|space| space.hear(conflict));
-            }
-            Output::Warn(words) => {
-                self.mesh.metrics.peer_warnings.inc();
-                tracing::warn!(peer = %self.name(), "{}", one_line(&words));
-            }
-            Output::Close(refusal) => return Err(self.refuse(&refusal)),
-        }
-        Ok(())
-    }
-
-    /// Enters the mesh once the peer has greeted.
-    fn greet(&mut self) -> Result<(), End> {
-        let (None, Some(peer)) = (self.peer, self.session.peer()) else { return Ok(()) };
-        let (node, agent) = (peer.node, peer.agent.clone());
-        let Some(spreads) = self.mesh.enter(node, &agent, self) else {
-            return Err(End::Duplicate);
-        };
-        if spreads != self.noted {
-            // Something was heard while the two greeted, when this link could not be told.
-            let notes = self.mesh.roster().members.notes();
-            self.handle(Input::Tell(notes));
-        }
-        self.peer = Some(node);
-        tracing::info!(peer = %self.name(), agent, "connected");
-        self.publish(true);
-        for (namespace, standing) in self.session.standings(&Stores(&self.spaces)) {
-            let Some(space) = self.spaces.get(&namespace) else { continue };
-            let agreed = space.marks().agreed(&node);
-            if !standing.away && agreed.is_some_and(|at| at < space.store.forgotten_high()) {
-                // Something was forgotten while the two greeted: the peer has to be told that it was
-                // away. From now on it holds back what is forgotten.
-                return Err(End::Anew);
-            }
-            if standing.away {
-                tracing::warn!(
-                    peer = %self.name(),
-                    %namespace,
-                    "the peer was away for longer than mesh.expire: what it changed meanwhile comes back"
-                );
-            }
-            let differs = space.policy().differs(&standing.policy);
-            if !differs.is_empty() {
-                tracing::warn!(
-                    peer = %self.name(),
-                    %namespace,
-                    "the two nodes are configured differently here: {}",
-                    differs.join(", ")
-                );
-            }
-        }
-        if let Some(url) = &self.url {
-            self.mesh.note(url, |dialled| (dialled.node, dialled.error) = (Some(node), None));
-        }
-        Ok(())
-    }
-
     /// Shows every namespace where this peer stands, or that it is gone.
-    fn publish(&self, connected: bool) {
+    pub(super) fn publish(&self, connected: bool) {
         let Some(node) = self.peer else { return };
         let standings = self.session.standings(&Stores(&self.spaces));
         self.mesh.if_current(node, self.number, |entry| {
@@ -527,35 +347,7 @@ impl Link {
         });
     }
 
-    fn say_goodbye(&mut self, end: &End) {
-        let (code, reason) = match end {
-            End::Stopping => (4000, "shutting down"),
-            End::Ended => (4002, "this node has ended the link"),
-            End::Anew => (4001, "what is shared has changed; greet anew"),
-            End::Duplicate => (DUPLICATE, "another connection to this node stays"),
-            End::Removed => (4503, "removed from the mesh"),
-            End::Itself => (4504, "a node does not talk to itself"),
-            End::Refused(refusal) => match refusal.code {
-                Code::Unsupported => {
-                    (4500, "no common protocol version; the last message says more")
-                }
-                Code::NotAMember => (4501, "not a member of this mesh"),
-                Code::SameNode => (4504, "a copy of this node"),
-                _ => (4502, "refused; the last message says why"),
-            },
-            End::Lost(_) | End::Rejected(_) => (1000, ""),
-        };
-        self.outbox.send(Frame::Close(code, reason.into()));
-        self.publish(false);
-        let why = one_line(&end.to_string());
-        if let Some(node) = self.peer {
-            self.mesh.leave(node, self.number, Some(why.clone()));
-        }
-        let waiting = figure(self.outbox.bytes());
-        tracing::info!(peer = %self.name(), waiting, "link ended: {why}");
-    }
-
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         match (self.session.node(), &self.url) {
             (Some(node), _) => node.to_string()[..8].to_owned(),
             (None, Some(url)) => url.clone(),
@@ -584,52 +376,4 @@ fn listen(spaces: &Spaces, commits: &mpsc::Sender<(Namespace, Option<Arc<News>>)
         });
     }
     listeners
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::{SinkExt, sink, stream};
-    use tempfile::TempDir;
-
-    use super::*;
-    use crate::peers::testing;
-
-    fn opening() -> Opening {
-        let (side, stop) = (Side::Answered, CancellationToken::new());
-        Opening { url: None, side, address: None, binding: None, stop }
-    }
-
-    #[tokio::test]
-    async fn a_link_to_a_peer_that_takes_nothing_more_ends_although_the_peer_goes_on_living() {
-        let folder = TempDir::new().expect("a folder");
-        let outgoing = sink::unfold((), |(), _: Frame| async { Err("broken".to_owned()) });
-        let incoming = Box::pin(stream::pending());
-        let link = run(testing::mesh(folder.path()), opening(), (incoming, Box::pin(outgoing)));
-        let ended = timeout(Duration::from_secs(10), link).await;
-        let (peer, end) = ended.expect("an end in time");
-        assert!(matches!(end, End::Lost(_)), "{end} {peer:?}");
-    }
-
-    #[tokio::test]
-    async fn a_link_that_was_replaced_says_no_more_where_the_peer_stands() {
-        let folder = TempDir::new().expect("a folder");
-        let (mesh, peer) = (testing::mesh(folder.path()), NodeId([2; 32]));
-        let link = || {
-            let outgoing = sink::drain().sink_map_err(|never| match never {});
-            let (applied, orders) = (mpsc::unbounded_channel().0, mpsc::channel(1).0);
-            let link = Link::new(mesh.clone(), opening(), Box::pin(outgoing), applied, orders);
-            link.expect("a link")
-        };
-        let (old, new) = (link(), link());
-        assert!(mesh.enter(peer, "old", &old).is_some());
-        assert!(mesh.enter(peer, "new", &new).is_some());
-        assert!(old.stop.is_cancelled() && !new.stop.is_cancelled());
-        mesh.leave(peer, old.number, None);
-        let (mut by_old, mut by_new) = (false, false);
-        mesh.if_current(peer, old.number, |_| by_old = true);
-        mesh.if_current(peer, new.number, |_| by_new = true);
-        assert!(!by_old && by_new);
-        mesh.leave(peer, new.number, None);
-        assert!(!mesh.is_connected(&peer));
-    }
 }

@@ -320,8 +320,8 @@ impl Mesh {
         // Counted before it is sent: a link that enters between the two gets the note twice, not never.
         self.spreads.fetch_add(1, Ordering::SeqCst);
         for (node, entry) in lock(&self.links).iter() {
-            let full =
-                Some(*node) != from && entry.orders.try_send(Order::Tell(notes.clone())).is_err();
+            let told = || notes.clone().naming_only(entry.granted.as_deref());
+            let full = Some(*node) != from && entry.orders.try_send(Order::Tell(told())).is_err();
             if full {
                 entry.stop.cancel();
             }
@@ -332,7 +332,7 @@ impl Mesh {
     fn learn(&self, notes: Notes, from: NodeId) {
         let mut roster = self.roster();
         let had_twin = roster.members.has_twin();
-        let new = roster.members.learn(notes);
+        let new = roster.hear(notes, &from);
         if let Err(error) = roster.save() {
             tracing::error!("what is new of the mesh cannot be written down: {error}");
         }

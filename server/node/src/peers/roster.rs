@@ -134,6 +134,25 @@ impl Roster {
         }
     }
 
+    /// Takes up what a node knows of the mesh, and gives what is new. If this node was removed from the
+    /// mesh, or may have been while it heard nothing, its open invitations are withdrawn.
+    pub fn hear(&mut self, notes: Notes, from: &NodeId) -> Notes {
+        let word = |members: &Members| {
+            members.grant(&members.me()).map_or((0, true), |grant| (grant.counter, grant.admitted))
+        };
+        let (before, _) = word(&self.members);
+        let new = self.members.hear(notes, from);
+        let (now, admitted) = word(&self.members);
+        // Every word on a node counts one up: where one is missing, that may have been a removal.
+        let removed = now != before && (!admitted || now > before.saturating_add(1));
+        if removed && !self.invites.is_empty() {
+            let count = self.invites.len();
+            tracing::warn!(count, "removed from the mesh: open invitations are withdrawn");
+            self.invites.clear();
+        }
+        new
+    }
+
     /// Keeps an invitation for a token. Invitations that have ended are dropped.
     pub fn invite(
         &mut self,
@@ -216,7 +235,7 @@ fn about(saved: &SavedAbout) -> Result<About, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use keepboth_core::handshake::{Proof, Role, Transcript};
+    use keepboth_core::handshake::{Greet, Proof, Role, Transcript};
     use keepboth_core::identity::NodeKey;
     use tempfile::TempDir;
 
@@ -236,7 +255,8 @@ mod tests {
 
     fn claim(token: &Token) -> (NodeId, Claimed) {
         let key = NodeKey::from_seed(&[9; 32]);
-        let there = Transcript { dialler: [1; 32], answerer: [2; 32], binding: [0; 32] };
+        let (dialler, answerer) = (Greet::new([1; 32]), Greet::new([2; 32]));
+        let there = Transcript { dialler, answerer, binding: [0; 32] };
         let proof = Proof::new(&key, [3; 16], &there, Role::Dialler, None, Some(token));
         let statement = there.statement(Role::Dialler, &proof.who, None);
         (key.id(), Claimed { claim: proof.claim.expect("a claim"), statement })
@@ -264,6 +284,35 @@ mod tests {
         assert_eq!(again.members.grant(&node), roster.members.grant(&node));
         let counter = |roster: &Roster| roster.members.about(&NodeId([1; 32])).map(|a| a.counter);
         assert!(counter(&again) > counter(&roster));
+    }
+
+    #[test]
+    fn the_invitations_of_a_node_that_was_removed_are_withdrawn() {
+        let (me, other) = (NodeId([1; 32]), NodeId([2; 32]));
+        let word = |counter, admitted| {
+            let grant = Grant { node: me, counter, admitted, namespaces: None, by: other, at: 0 };
+            Notes { grants: vec![grant], abouts: Vec::new() }
+        };
+        // What is heard after an invitation was made, and whether that still admits.
+        for (heard, holds) in [
+            (vec![word(1, true)], true),
+            (vec![word(1, true), word(2, true)], true),
+            (vec![word(1, true), word(2, false)], false),
+            (vec![word(1, true), word(2, false), word(3, true)], false),
+            (vec![word(1, true), word(3, true)], false),
+        ] {
+            let folder = TempDir::new().expect("a folder");
+            let mut roster = Roster::load(folder.path(), self::me()).expect("a roster");
+            let token = Token::new(me, [7; 32]);
+            roster.invite(&token, None, 1_000, 9_000).expect("an invitation");
+            for notes in heard.clone() {
+                roster.hear(notes, &other);
+            }
+            roster.save().expect("saved");
+            let mut roster = Roster::load(folder.path(), self::me()).expect("a roster");
+            let (node, claimed) = claim(&token);
+            assert_eq!(roster.redeem(node, &claimed, 2_000).is_ok(), holds, "{heard:?}");
+        }
     }
 
     #[test]

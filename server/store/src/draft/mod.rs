@@ -97,6 +97,8 @@ pub struct Draft {
     pub quarantine: HashMap<Place, Option<Quarantined>>,
     /// Values that came after their versions, by sequence.
     pub late: Vec<(u64, Value)>,
+    /// Stored records that stand on a nearer ancestor than before, by sequence.
+    pub nearer: HashMap<u64, Record>,
     /// What peers have.
     pub marks: HashMap<NodeId, (u64, u64)>,
     /// Milliseconds since 1970, of the latest task.
@@ -116,6 +118,7 @@ struct Undo {
     drafted: usize,
     changes: usize,
     late: usize,
+    nearer: Vec<(u64, Option<Record>)>,
     running: Running,
     rows: Vec<(Key, Option<KeyRow>)>,
     raised: Vec<ConflictId>,
@@ -141,6 +144,7 @@ impl Draft {
             value_bytes: 0,
             quarantine: HashMap::new(),
             late: Vec::new(),
+            nearer: HashMap::new(),
             marks: HashMap::new(),
             now: 0,
             own_came_back: false,
@@ -155,6 +159,7 @@ impl Draft {
     pub fn is_empty(&self) -> bool {
         self.drafted.is_empty()
             && self.late.is_empty()
+            && self.nearer.is_empty()
             && self.quarantine.is_empty()
             && self.removal.is_empty()
     }
@@ -192,6 +197,12 @@ impl Draft {
         self.changes.truncate(undo.changes);
         self.late.truncate(undo.late);
         self.running = undo.running;
+        for (sequence, before) in undo.nearer.into_iter().rev() {
+            match before {
+                Some(before) => self.nearer.insert(sequence, before),
+                None => self.nearer.remove(&sequence),
+            };
+        }
         for id in undo.raised {
             self.raised.remove(&id);
         }
@@ -246,11 +257,27 @@ impl Draft {
 
     /// The record with this sequence, drafted or stored.
     fn record(&self, key: &Key, at: u64) -> Result<Record, Refusal> {
-        let Some(index) = at.checked_sub(self.first) else { return self.base.tables.record(at) };
+        let Some(index) = at.checked_sub(self.first) else {
+            return match self.nearer.get(&at) {
+                Some(record) => Ok(record.clone()),
+                None => self.base.tables.record(at),
+            };
+        };
         match self.drafted.get(index as usize) {
             Some(Drafted::Version { record, .. }) => Ok(Record::clone(record)),
             _ => Err(corrupt_key(key, format_args!("its list names sequence {at}"))),
         }
+    }
+
+    /// The record with this sequence stands on this ancestor from now on.
+    pub fn set_gap(&mut self, key: &Key, at: u64, foot: VersionId) -> Result<(), Refusal> {
+        let record = Record { gap: Some(foot), ..self.record(key, at)? };
+        let drafted = at.checked_sub(self.first).and_then(|i| self.drafted.get_mut(i as usize));
+        match drafted {
+            Some(Drafted::Version { record: drafted, .. }) => **drafted = record,
+            _ => self.undo.nearer.push((at, self.nearer.insert(at, record))),
+        }
+        Ok(())
     }
 
     /// The value of a put of this key. Refused: `value_forgotten` if it is not kept any more.

@@ -15,6 +15,7 @@ use crate::loaded::Loaded;
 use crate::snapshot::Snapshot;
 use crate::state::KeyState;
 use crate::tables::stored_key;
+use crate::trash::TrashRow;
 
 /// Some keys, and where to go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +69,14 @@ impl Snapshot {
     /// The keys in the trash, in order, behind `after`.
     pub fn trash(&self, after: Option<&Key>, limit: usize) -> Result<Keys, Refusal> {
         self.keys_of(&self.tables.trash, after, limit)
+    }
+
+    /// When this store learned that a key was deleted, in milliseconds since 1970; None if it is not in
+    /// the trash.
+    pub fn deleted_since(&self, key: &Key) -> Result<Option<u64>, Refusal> {
+        let row = self.tables.trash.get(key.as_str()).map_err(failed)?;
+        let row = row.map(|row| TrashRow::decode(row.value())).transpose();
+        Ok(row.map_err(|e| corrupt_key(key, e))?.map(|row| row.since))
     }
 
     /// A conflict with its values. Refused: `no_conflict` if the key is not in conflict.

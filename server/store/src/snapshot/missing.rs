@@ -148,7 +148,8 @@ impl Snapshot {
     }
 }
 
-/// Versions that stand on one of these and below another.
+/// Versions that stand on one of these and below another, and of these those that stand on a gap above
+/// another: the other store does not know that they do.
 fn between(history: &History, tips: &[At]) -> Vec<At> {
     let covered = |tip: &&At| !history.children(**tip).is_empty();
     if tips.len() < 2 || !tips.iter().any(|tip| covered(&tip)) {
@@ -159,7 +160,8 @@ fn between(history: &History, tips: &[At]) -> Vec<At> {
         above[at] = history.parents(at).iter().any(|p| above[*p] || tips.contains(p));
     }
     let below = history.with_ancestors(tips.iter().copied());
-    (0..history.len()).filter(|at| above[*at] && below[*at] && !tips.contains(at)).collect()
+    let tells = |at: &At| !tips.contains(at) || history.gap(*at).is_some();
+    (0..history.len()).filter(|at| above[*at] && below[*at] && tells(at)).collect()
 }
 
 /// About how many bytes an event takes in a message.

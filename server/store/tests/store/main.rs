@@ -16,6 +16,7 @@ mod forgetting;
 mod histories;
 mod identity;
 mod keeping;
+mod nearer;
 mod opening;
 mod paging;
 mod past;

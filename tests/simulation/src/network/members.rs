@@ -50,6 +50,7 @@ impl Network {
             store: s.replica.id,
             policy: Policy::default(),
             away: s.dropped > mark(n),
+            seen: None,
         };
         me.stores.0.iter().map(space).collect()
     }

@@ -1,14 +1,15 @@
 //! A node that was away when others forgot deleted keys.
 
 use keepboth_core::digest::Prefix;
-use keepboth_core::ids::KeyHash;
+use keepboth_core::ids::{KeyHash, StoreId};
 use keepboth_core::name::Key;
-use keepboth_core::session::{Output, Replica};
-use keepboth_core::wire::{Differing, Holding, KeyTips, Message};
+use keepboth_core::session::{Admitted, Input, Output, Replica};
+use keepboth_core::wire::{Differing, Hello, Holding, KeyTips, Message, Space};
 
 use super::fake::Fake;
 use super::forget::{histories, offer, theirs_root, want};
-use super::{Alone, admitted, chain, hello, keys_of, notes, sent, theirs};
+use super::{Alone, ME, admitted, chain, hello, keys_of, notes, sent, space, theirs};
+use keepboth_simulation::network::store_id;
 use keepboth_simulation::replica::key;
 
 /// This node was away, and agreed with the peer at sequence 10 last.
@@ -179,4 +180,48 @@ fn a_node_that_was_not_away_buries_and_replaces_nothing() {
     assert_eq!(want(&mut alone, "old", vec![]), []);
     assert_eq!(keys_of(&histories(&alone.bulk())), [key("old"), key("old")]);
     assert!(alone.replica.held(&notes(), &key("old")).is_ok());
+}
+
+/// This node and the peer, as they remember when they last agreed, seconds ago; sequence 10 then.
+fn remembering(mine: Option<u64>, theirs: Option<u64>) -> (Alone<Fake>, Vec<Output>) {
+    let spaces = |store, seen| vec![Space { seen, ..space(store, false) }];
+    let admitted = Input::Admitted(Box::new(Admitted {
+        spaces: spaces(store_id(ME, &notes()), mine),
+        marks: [(notes(), 10)].into(),
+        notes: Default::default(),
+    }));
+    let spaces = spaces(StoreId([9; 16]), theirs);
+    let hello = Message::Hello(Hello { agent: "peer".into(), spaces });
+    Alone::open(before_and_after(), 0, admitted, hello)
+}
+
+const HOUR: u64 = 3_600;
+
+#[test]
+fn who_remembers_less_of_when_both_last_agreed_was_put_back_and_judges_like_one_who_was_away() {
+    for theirs in [0, 40 * HOUR] {
+        let (mut alone, out) = remembering(Some(theirs + HOUR + 1), Some(theirs));
+        assert!(matches!(&out[0], Output::Warn(words) if words.contains("backup")), "{out:?}");
+        assert_eq!(buried(&want(&mut alone, "old", vec![])), [(key("old"), 10)]);
+        assert_eq!(want(&mut alone, "new", vec![]), []);
+        assert_eq!(histories(&alone.bulk()), chain("new", 2), "what was changed since is given");
+        assert!(!alone.standing().away, "it is not the peer that was put back");
+    }
+}
+
+#[test]
+fn who_remembers_more_than_the_other_or_alone_buries_nothing() {
+    let hours = |n: u64| Some(n * HOUR);
+    for (mine, theirs, they) in [
+        (hours(2), hours(1), false),
+        (hours(1), hours(100), true),
+        (hours(100), None, false),
+        (None, hours(1), false),
+        (None, None, false),
+    ] {
+        let (mut alone, _) = remembering(mine, theirs);
+        assert_eq!(alone.standing().away, they, "{mine:?} {theirs:?}");
+        assert_eq!(want(&mut alone, "old", vec![]), []);
+        assert_eq!(histories(&alone.bulk()), chain("old", 2));
+    }
 }

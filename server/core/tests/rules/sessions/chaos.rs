@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use keepboth_core::digest::{Digest, FANOUT, Prefix};
+use keepboth_core::handshake::Greet;
 use keepboth_core::handshake::{Proof, Role, Token};
 use keepboth_core::ids::{ConflictId, KeyHash, NodeId, StoreId, VersionId};
 use keepboth_core::mesh::{About, Grant, Notes};
@@ -11,7 +12,7 @@ use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::session::{Input, Received, Side, Ticket};
 use keepboth_core::version::Event;
 use keepboth_core::wire::{
-    ConflictNote, ConflictSide, Differing, Greet, Hello, Holding, KeyTips, Message, Part, Space,
+    ConflictNote, ConflictSide, Differing, Hello, Holding, KeyTips, Message, Part, Space,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt};

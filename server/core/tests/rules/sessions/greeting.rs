@@ -1,12 +1,12 @@
 //! Both sides prove who they are before either says what it has; strangers learn nothing.
 
-use keepboth_core::handshake::{Claimed, Proof, Role, Token, Transcript};
+use keepboth_core::handshake::{Claimed, Greet, Proof, Role, Token, Transcript};
 use keepboth_core::ids::{NodeId, StoreId};
 use keepboth_core::limits::FRAME_BYTES_MAX;
 use keepboth_core::mesh::{About, Notes};
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::session::{Admitted, Input, Output, Side};
-use keepboth_core::wire::{Greet, Hello, KeyTips, Message, PROTOCOL, PROTOCOL_MIN};
+use keepboth_core::wire::{Hello, KeyTips, Message};
 
 use super::{
     ANSWERED, Alone, DIALLED, ME, PEERS_NONCE, admitted, closed, dialled, event, greet, hello,
@@ -44,7 +44,7 @@ fn attempts() -> Vec<Vec<Message>> {
         let proof = Proof::new(&node_key(0), [0; 16], transcript, Role::Dialler, to, None);
         vec![greet(), Message::Prove(proof)]
     };
-    let other = Transcript { answerer: [7; 32], ..ANSWERED };
+    let other = Transcript { answerer: Greet::new([7; 32]), ..ANSWERED };
     vec![
         forged(&|proof| proof.who.node = node_id(2)),
         forged(&|proof| proof.who.node = node_id(ME)),
@@ -54,7 +54,7 @@ fn attempts() -> Vec<Vec<Message>> {
         forged(&|proof| proof.to = None),
         own(Some(node_id(2)), &ANSWERED),
         own(Some(node_id(ME)), &other),
-        own(None, &Transcript { dialler: [7; 32], ..ANSWERED }),
+        own(None, &Transcript { dialler: Greet::new([7; 32]), ..ANSWERED }),
         own(None, &Transcript { binding: [0; 32], ..ANSWERED }),
     ]
 }
@@ -120,8 +120,7 @@ fn a_proof_from_another_connection_proves_nothing_here() {
     alone.hear(greet());
     assert!(matches!(alone.hear(Message::Prove(heard.clone()))[..], [Output::Admit { .. }]));
     let mut alone = Alone::before_greeting(Side::Answered);
-    let nonce = [9; 32];
-    alone.hear(Message::Greet(Greet { protocol: PROTOCOL, protocol_min: PROTOCOL_MIN, nonce }));
+    alone.hear(Message::Greet(Greet::new([9; 32])));
     assert_eq!(closed(&alone.hear(Message::Prove(heard))).code, Code::NotAMember);
     // Or sends a node's own proof back to it.
     let mut alone = Alone::before_greeting(dialled(None));
@@ -313,17 +312,21 @@ fn another_protocol_version_is_refused_naming_both_ranges() {
         Message::Greet(Greet { protocol, protocol_min, nonce: PEERS_NONCE })
     };
     for side in [Side::Answered, dialled(None)] {
-        let out = Alone::before_greeting(side).hear(greet(7, 3));
+        let out = Alone::before_greeting(side).hear(greet(7, 4));
         assert_eq!((out.len(), closed(&out).code), (1, Code::Unsupported));
-        let words = "no common protocol version: this node speaks 2 to 2, the other 3 to 7";
+        let words = "no common protocol version: this node speaks 3 to 3, the other 4 to 7";
         assert_eq!(closed(&out).message, words);
     }
     let mut alone = Alone::before_greeting(Side::Answered);
+    let theirs = Greet { protocol: 7, protocol_min: 1, nonce: PEERS_NONCE };
     alone.hear(greet(7, 1));
-    alone.hear(Message::Prove(proof(0)));
+    let there = Transcript { dialler: theirs, ..ANSWERED };
+    let (key, me) = (node_key(0), Some(node_id(ME)));
+    let proof = Proof::new(&key, [0; 16], &there, Role::Dialler, me, None);
+    alone.hear(Message::Prove(proof));
     alone.input(admitted(0, false));
     alone.hear(hello(false));
-    assert_eq!(alone.session.peer().expect("greeted").protocol, 2);
+    assert_eq!(alone.session.peer().expect("greeted").protocol, 3);
 }
 
 #[test]

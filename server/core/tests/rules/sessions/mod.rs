@@ -1,7 +1,7 @@
 //! What one session says and refuses, and what a conversation costs.
 
 use keepboth_core::digest::Digest;
-use keepboth_core::handshake::{Proof, Role, Transcript};
+use keepboth_core::handshake::{Greet, Proof, Role, Transcript};
 use keepboth_core::hash;
 use keepboth_core::ids::{NodeId, StoreId};
 use keepboth_core::name::{Key, Namespace};
@@ -9,7 +9,7 @@ use keepboth_core::refusal::Refusal;
 use keepboth_core::session::{Admitted, Input, Output, Received, Replica, Session, Setup, Side};
 use keepboth_core::value::Value;
 use keepboth_core::version::{Event, Version};
-use keepboth_core::wire::{Greet, Hello, Message, PROTOCOL, PROTOCOL_MIN, Space};
+use keepboth_core::wire::{Hello, Message, Space};
 
 use keepboth_simulation::network::{Network, Settings, namespace, node_id, node_key, store_id};
 use keepboth_simulation::replica::key;
@@ -161,19 +161,25 @@ fn dialled(expected: Option<NodeId>) -> Side {
 }
 
 fn space(store: StoreId, away: bool) -> Space {
-    Space { namespace: notes(), store, policy: Default::default(), away }
+    Space { namespace: notes(), store, policy: Default::default(), away, seen: None }
 }
 
 fn greet() -> Message {
-    Message::Greet(Greet { protocol: PROTOCOL, protocol_min: PROTOCOL_MIN, nonce: PEERS_NONCE })
+    Message::Greet(Greet::new(PEERS_NONCE))
 }
 
 /// What both sides know when this node answered.
-const ANSWERED: Transcript =
-    Transcript { dialler: PEERS_NONCE, answerer: MY_NONCE, binding: BINDING };
+const ANSWERED: Transcript = Transcript {
+    dialler: Greet::new(PEERS_NONCE),
+    answerer: Greet::new(MY_NONCE),
+    binding: BINDING,
+};
 /// What both sides know when this node dialled.
-const DIALLED: Transcript =
-    Transcript { dialler: MY_NONCE, answerer: PEERS_NONCE, binding: BINDING };
+const DIALLED: Transcript = Transcript {
+    dialler: Greet::new(MY_NONCE),
+    answerer: Greet::new(PEERS_NONCE),
+    binding: BINDING,
+};
 
 /// The proof of the peer that dialled this node.
 fn proof(peer: usize) -> Proof {

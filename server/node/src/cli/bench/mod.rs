@@ -223,7 +223,7 @@ mod tests {
         let single = 2 * 4 * 4 + 2 * 3 + 3 * 2;
         assert_eq!(rows.len(), single + 2 + 3 * 2 + 2 + 2 + 3 + 1 + 2 * 2);
         for row in rows {
-            let none = row.unit == "rows";
+            let none = row.unit == "changes";
             assert!(row.ours > 0.0 || none, "{row:?}");
             assert!(row.baseline > 0.0 && row.ratio().is_finite(), "{row:?}");
             assert!(row.p50_us.is_none_or(|us| us > 0.0), "{row:?}");

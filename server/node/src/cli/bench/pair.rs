@@ -166,6 +166,7 @@ impl End {
             store: space.id(),
             policy: space.policy(),
             away: false,
+            seen: None,
         };
         self.spaces.values().map(share).collect()
     }

@@ -117,8 +117,8 @@ impl Nodes {
         let (stopped, read) = opened(&file, &options)?;
         let row = format!("opening a store of {} keys", self.keys);
         let all = |bench: &mut Bench, what: &str, read: u64, keys: u64| {
-            let row = format!("{row}, rows of keys read after {what}");
-            bench.report.add(Row::one(row, read as f64, "rows", "all keys", keys as f64));
+            let row = format!("{row}, changes of digests read after {what}");
+            bench.report.add(Row::one(row, read as f64, "changes", "all keys", keys as f64));
         };
         all(bench, "a stop", read, self.keys);
         for changes in [few, many] {
@@ -139,13 +139,13 @@ impl Nodes {
     }
 }
 
-/// Opens a database; how long that took and how many rows of keys were read.
+/// Opens a database; how long that took and how many changes were read.
 fn opened(file: &Path, options: &Options) -> Result<(Duration, u64), Failure> {
     let name = Namespace::new(data::NAMESPACE).map_err(bulk::failed)?;
     let started = Instant::now();
     let store = Store::open(file, &name, options.clone(), |_| {}).map_err(bulk::failed)?;
     let took = started.elapsed();
-    let read = store.rows_read_at_opening();
+    let read = store.changes_read_at_opening();
     store.close();
     Ok((took, read))
 }

@@ -51,6 +51,14 @@ impl Link {
         keys: Vec<KeyTips>,
     ) -> Result<(), End> {
         let Some(space) = self.space(namespace) else { return Ok(()) };
+        for key in keys.iter().filter(|key| is_early(&space, &key.key)) {
+            tracing::info!(
+                peer = %self.name(),
+                namespace = namespace.as_str(),
+                key = key.key.as_str(),
+                "purged at the peer: it has dropped this from the trash before its time"
+            );
+        }
         let keys = keys.into_iter().map(|key| (key.key, key.tips)).collect();
         let done = Box::new(|_| {});
         submit(&space, Task::Forget { keys, local: false, purge: false, done }).await
@@ -104,6 +112,17 @@ fn tell_held(space: &Space, names: Vec<(Key, VersionId)>, outcomes: &[Received],
         Some(Quarantined { namespace, key, version, from, reason })
     });
     space.tell_held(held.collect());
+}
+
+/// Nodes that keep the trash for the same time forget a key within this time of each other, unless one of
+/// them had heard much later of the delete. Milliseconds.
+const APART: u64 = 60 * 60 * 1_000;
+
+/// True if this node itself would keep a deleted key for longer.
+fn is_early(space: &Space, key: &Key) -> bool {
+    let since = space.store.snapshot().deleted_since(key).ok().flatten();
+    let forget = space.setup().bounds.keep().trash_forget;
+    since.is_some_and(|since| since.saturating_add(forget) > clock::now().saturating_add(APART))
 }
 
 async fn submit(space: &Space, task: Task) -> Result<(), End> {

@@ -1,0 +1,122 @@
+//! What a session wants, done in its order: frames, work for the stores, and a place in the mesh.
+
+use keepboth_core::session::{Input, Output};
+
+use super::{BULK_BYTES, BULK_WAITING_MAX, End, Link};
+use crate::peers::admit::Candidate;
+use crate::peers::one_line;
+use crate::peers::replica::Stores;
+use crate::peers::socket::Frame;
+
+impl Link {
+    /// Does what the session wants, until it wants nothing more.
+    pub(super) async fn carry_out(&mut self) -> Result<(), End> {
+        loop {
+            let outputs = self.session.take();
+            if outputs.is_empty() {
+                if !self.session.has_bulk() || self.outbox.bytes() > BULK_WAITING_MAX {
+                    break;
+                }
+                self.session.more(&Stores(&self.spaces), BULK_BYTES);
+                continue;
+            }
+            for output in outputs {
+                self.carry_out_one(output).await?;
+            }
+        }
+        self.greet()?;
+        self.publish(true);
+        Ok(())
+    }
+
+    async fn carry_out_one(&mut self, output: Output) -> Result<(), End> {
+        match output {
+            Output::Send(message) => {
+                if !self.outbox.send(Frame::Message(message.encode().into())) {
+                    return Err(End::Lost("the connection ended".into()));
+                }
+            }
+            Output::Admit { node, claimed } => {
+                let (inviter, address) = (self.inviter, self.address);
+                let candidate = Candidate { node, claimed, inviter, address };
+                self.noted = self.mesh.spreads();
+                let input = match self.mesh.admit(&candidate) {
+                    Ok(admitted) => Input::Admitted(Box::new(admitted)),
+                    Err(refusal) => Input::Rejected(refusal),
+                };
+                self.handle(input);
+            }
+            Output::Notes(notes) => {
+                if let Some(node) = self.session.node() {
+                    self.mesh.learn(notes, node);
+                }
+            }
+            Output::Apply { ticket, events } => self.apply(ticket, events).await?,
+            Output::Forget { namespace, keys } => self.forget(&namespace, keys).await?,
+            Output::Bury { namespace, key, last } => self.bury(&namespace, key, last).await?,
+            Output::Replace { namespace, key, last } => self.replace(&namespace, key, last).await?,
+            Output::Holds { question, held } => {
+                if let Some(answer) = self.questions.remove(&question) {
+                    // Who asked may have gone.
+                    let _ = answer.send(held);
+                }
+            }
+            Output::Heard(conflict) => {
+                self.spaces.values().for_each(|space| space.hear(conflict));
+            }
+            Output::Warn(words) => {
+                self.mesh.metrics.peer_warnings.inc();
+                tracing::warn!(peer = %self.name(), "{}", one_line(&words));
+            }
+            Output::Close(refusal) => return Err(self.refuse(&refusal)),
+        }
+        Ok(())
+    }
+
+    /// Enters the mesh once the peer has greeted.
+    fn greet(&mut self) -> Result<(), End> {
+        let (None, Some(peer)) = (self.peer, self.session.peer()) else { return Ok(()) };
+        let (node, agent) = (peer.node, peer.agent.clone());
+        let Some(spreads) = self.mesh.enter(node, &agent, self) else {
+            return Err(End::Duplicate);
+        };
+        if spreads != self.noted {
+            // Something was heard while the two greeted, when this link could not be told.
+            let notes = self.mesh.notes_for(&node);
+            self.handle(Input::Tell(notes));
+        }
+        self.peer = Some(node);
+        tracing::info!(peer = %self.name(), agent, "connected");
+        self.publish(true);
+        for (namespace, standing) in self.session.standings(&Stores(&self.spaces)) {
+            let Some(space) = self.spaces.get(&namespace) else { continue };
+            let agreed = space.marks().agreed(&node);
+            if !standing.away && agreed.is_some_and(|at| at < space.store.forgotten_high()) {
+                // Something was forgotten while the two greeted: the peer has to be told that it was
+                // away. From now on it holds back what is forgotten.
+                return Err(End::Anew);
+            }
+            if standing.away {
+                tracing::warn!(
+                    peer = %self.name(),
+                    %namespace,
+                    "the peer was away for longer than mesh.expire, or put back from a backup: what it \
+                     changed meanwhile comes back"
+                );
+            }
+            let differs = space.policy().differs(&standing.policy);
+            if !differs.is_empty() {
+                tracing::warn!(
+                    peer = %self.name(),
+                    %namespace,
+                    "the two nodes are configured differently here: {}",
+                    differs.join(", ")
+                );
+            }
+        }
+        if let Some(url) = &self.url {
+            self.mesh.note(url, |dialled| (dialled.node, dialled.error) = (Some(node), None));
+        }
+        Ok(())
+    }
+}
