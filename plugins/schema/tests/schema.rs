@@ -186,26 +186,29 @@ fn what_no_schema_can_see_passes_only_if_it_is_named() {
 #[test]
 fn a_faulty_schema_is_told_with_file_and_place() {
     for (text, said) in [
-        ("{\"type\": ", "a.json: EOF while parsing a value at line 1 column 9"),
-        ("{\"type\": \"object\", \"type\": \"object\"}", "a.json: "),
-        ("[]", "a.json: a schema is an object, true or false"),
-        (r#"{"type": "strng"}"#, "a.json: /type: unknown type \"strng\"; did you mean \"string\"?"),
+        ("{\"type\": ", "a.json:1:9: EOF while parsing a value\n"),
+        ("{\"type\": \"object\", \"type\": \"object\"}", "a.json:1:25: duplicate key"),
+        ("[]", "a.json:1:1: a schema is an object, true or false"),
+        (
+            r#"{"type": "strng"}"#,
+            "a.json:1:2: /type: unknown type \"strng\"; did you mean \"string\"?",
+        ),
         (
             r#"{"properties": {"a": {"minLenght": 1}}}"#,
-            "a.json: /properties/a/minLenght: unknown keyword \"minLenght\"; did you mean \"minLength\"?",
+            "a.json:1:23: /properties/a/minLenght: unknown keyword \"minLenght\"; did you mean \"minLength\"?",
         ),
         (
             r#"{"$defs": {"a/b": {"foo": 1}}}"#,
-            "a.json: /$defs/a~1b/foo: unknown keyword \"foo\"; begin it with x-",
+            "a.json:1:20: /$defs/a~1b/foo: unknown keyword \"foo\"; begin it with x-",
         ),
         (
             r#"{"anyOf": [true, {"Type": "string"}]}"#,
-            "a.json: /anyOf/1/Type: unknown keyword \"Type\"; did you mean \"type\"?",
+            "a.json:1:19: /anyOf/1/Type: unknown keyword \"Type\"; did you mean \"type\"?",
         ),
         (r#"{"dependencies": {}}"#, "write dependentRequired or dependentSchemas"),
         (
             r#"{"format": "emial"}"#,
-            "a.json: /format: unknown format \"emial\"; did you mean \"email\"?",
+            "a.json:1:2: /format: unknown format \"emial\"; did you mean \"email\"?",
         ),
         (
             r#"{"$schema": "http://json-schema.org/draft-07/schema#"}"#,
@@ -213,17 +216,43 @@ fn a_faulty_schema_is_told_with_file_and_place() {
         ),
         (
             r#"{"properties": {"a": {"minLength": "1"}}}"#,
-            "a.json: /properties/a/minLength: \"1\" is not of type \"integer\"",
+            "a.json:1:23: /properties/a/minLength: \"1\" is not of type \"integer\"",
         ),
-        (r#"{"required": "title"}"#, "a.json: /required: \"title\" is not of type \"array\""),
-        (r#"{"properties": {"a": 5}}"#, "a.json: /properties/a: a schema is an object"),
-        (r#"{"pattern": "("}"#, "a.json: /pattern: "),
+        (r#"{"required": "title"}"#, "a.json:1:2: /required: \"title\" is not of type \"array\""),
+        (r#"{"properties": {"a": 5}}"#, "a.json:1:17: /properties/a: a schema is an object"),
+        (r#"{"pattern": "("}"#, "a.json:1:2: /pattern: "),
         (r#"{"pattern": "(?=a)b"}"#, "no pattern that can be matched in linear time"),
-        (r##"{"$ref": "#/$defs/none"}"##, "a.json: $ref: "),
-        (r#"{"$ref": "none.json"}"#, "a.json: $ref: none.json: cannot read it in "),
+        (
+            r##"{"$ref": "#/$defs/none"}"##,
+            "a.json:1:2: /$ref: there is nothing at /$defs/none in a.json",
+        ),
+        (r##"{"$ref": "#none"}"##, "a.json:1:1: $ref: "),
+        (
+            r#"{"pattern": "((a{999}){999}){999}"}"#,
+            "a.json:1:2: /pattern: \"((a{999}){999}){999}\" is no pattern that can be matched in linear time \
+             and little memory",
+        ),
+        (r#"{"patternProperties": {"(a+)+\\1$": true}}"#, "no back-references"),
+        (
+            r#"{"anyOf": [{"x-keepboth-kind": ["json"]}]}"#,
+            "x-keepboth-kind stands at the top of a file",
+        ),
+        (
+            r#"{"x-keepboth-refused": [{"new": 1}]}"#,
+            "a.json:1:2: /x-keepboth-refused: a list of {\"old\": …, \"new\": …, \"because\":",
+        ),
+        (
+            r#"{"x-keepboth-transitoin": true}"#,
+            "unknown keyword \"x-keepboth-transitoin\"; did you mean \"x-keepboth-transition\"?",
+        ),
+        (
+            r#"{"x-keepboth-transition": {"tpye": "object"}}"#,
+            "a.json:1:28: /x-keepboth-transition/tpye: unknown keyword",
+        ),
+        (r#"{"$ref": "none.json"}"#, "a.json:1:2: /$ref: $ref: none.json: cannot read it in "),
         (
             r#"{"x-keepboth-kind": ["blob"]}"#,
-            "a.json: /x-keepboth-kind: a list of kinds is expected",
+            "a.json:1:2: /x-keepboth-kind: a list of kinds is expected",
         ),
     ] {
         let words = faults(text);
@@ -268,7 +297,7 @@ fn a_reference_reaches_files_of_the_folder_only() {
         "sub/../../b.json",
     ] {
         let words = faults(&json!({"properties": {"a": {"$ref": reference}}}).to_string());
-        let said = "a.json: /properties/a/$ref: remote $ref is refused";
+        let said = "a.json:1:21: /properties/a/$ref: remote $ref is refused";
         assert!(words.contains(said), "{reference}: {words}");
     }
     // A base of its own makes a plain reference a remote one.
@@ -276,7 +305,7 @@ fn a_reference_reaches_files_of_the_folder_only() {
     assert!(words.contains("remote $ref is refused"), "{words}");
     for reference in ["%2e%2e/b.json", "b.json?x=1", "%2Fetc%2Fpasswd"] {
         let words = faults(&json!({"$ref": reference}).to_string());
-        assert!(words.contains("a.json: $ref: "), "{reference}: {words}");
+        assert!(words.contains("a.json:1:2: /$ref: "), "{reference}: {words}");
     }
 }
 
@@ -298,7 +327,7 @@ fn a_reference_to_a_file_of_the_folder_holds() {
     );
     let errors = build_in(folder.path(), json!({"bind": {"*": "bad.json"}})).map(|_| ());
     let errors = errors.expect_err("refused");
-    assert!(errors[0].message.contains("sub/typo.json: /tpye: unknown keyword"), "{errors:?}");
+    assert!(errors[0].message.contains("sub/typo.json:1:2: /tpye: unknown keyword"), "{errors:?}");
 }
 
 #[test]
@@ -335,6 +364,13 @@ fn a_schema_too_large_or_too_deep_is_an_error_and_no_crash() {
     assert!(faults(&deep).contains("levels"), "{}", faults(&deep));
     let large = json!({"description": "x".repeat(256 << 10)}).to_string();
     assert!(faults(&large).contains("is over the limit of 262,144 bytes"));
+    let drawn = |n: usize| (format!("f{n}.json"), json!({"$ref": format!("f{}.json", n + 1)}));
+    let chain: Vec<(String, Json)> = (0..101).map(drawn).collect();
+    let chain: Vec<(&str, Json)> = chain.iter().map(|(n, j)| (n.as_str(), j.clone())).collect();
+    let built = build_in(folder(&chain).path(), json!({"bind": {"*": "f0.json"}}));
+    let errors = built.map(|_| ()).expect_err("refused");
+    let said = "f99.json:1:2: /$ref: $ref: f100.json: is over the limit of 100 files";
+    assert!(errors[0].message.contains(said), "{errors:?}");
 }
 
 #[test]
@@ -357,12 +393,37 @@ fn a_long_chain_of_references_is_compiled_or_refused_but_never_crashes() {
 }
 
 #[test]
-fn a_schema_that_refers_to_itself_ends() {
-    for schema in [json!({"$ref": "#"}), json!({"allOf": [{"$ref": "#"}]})] {
-        let folder = folder(&[("a.json", schema)]);
+fn a_reference_that_leads_back_to_itself_is_refused_and_one_into_a_part_is_not() {
+    for (files, said) in [
+        (vec![("a.json", json!({"$ref": "#"}))], "a.json:1:2: /$ref: $ref leads back to itself"),
+        (
+            vec![("a.json", json!({"allOf": [true, {"$ref": "#"}]}))],
+            "a.json:1:17: /allOf/1/$ref: $ref leads back to itself",
+        ),
+        (
+            vec![
+                ("a.json", json!({"$ref": "b.json"})),
+                ("b.json", json!({"not": {"$ref": "a.json"}})),
+            ],
+            "/$ref: $ref leads back to itself without looking at any part of the value; it would never end",
+        ),
+        (
+            vec![("a.json", json!({"x-keepboth-transition": {"$ref": "#/x-keepboth-transition"}}))],
+            "a.json:1:27: /x-keepboth-transition/$ref: $ref leads back to itself",
+        ),
+    ] {
+        let folder = folder(&files);
         let built = build_in(folder.path(), json!({"bind": {"*": "a.json"}}));
-        let _ = built.map(|plugin| put_at(&plugin, "k", json!({"a": 1})));
+        let errors = built.map(|_| ()).expect_err(said);
+        assert!(errors[0].message.contains(said), "{errors:?}\nlacks\n{said}");
     }
+    let tree = json!({"required": ["n"], "properties": {"n": {"type": "number"}, "list": {
+        "items": {"$ref": "#"}}, "next": {"$ref": "b.json"}}});
+    let folder = folder(&[("a.json", tree), ("b.json", json!({"$ref": "a.json"}))]);
+    let plugin = build_in(folder.path(), json!({"bind": {"*": "a.json"}})).expect("built");
+    put_at(&plugin, "k", json!({"n": 1, "next": {"n": 2, "list": [{"n": 3}]}})).expect("passes");
+    let words = words(put_at(&plugin, "k", json!({"n": 1, "next": {"n": 2, "list": [{}]}})));
+    assert!(words.starts_with("a.json: /next/list/0: \"n\" is a required property"), "{words}");
 }
 
 #[test]
