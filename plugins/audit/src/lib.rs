@@ -15,7 +15,7 @@ use std::sync::Arc;
 use keepboth_core::ids::hex;
 use keepboth_core::name::{Key, Name, Namespace};
 use keepboth_core::plugin::{
-    Done, Effect, Factory, Failure, Plugin, Points, SettingsError, Site, Worker,
+    Done, Effect, Factory, Failure, Make, Plugin, Points, SettingsError, Site, Worker,
 };
 use keepboth_core::policy::Fingerprint;
 use keepboth_core::refusal::Refusal;
@@ -31,8 +31,9 @@ pub const FACTORY: Factory = Factory {
     about: "Writes down in another namespace who wrote what and when.",
     // The server checks the settings against this schema first, so that mistakes have their line,
     // their column and a "did you mean" without any work here.
+    several: true,
     schema: || schemars::schema_for!(Settings).to_value(),
-    build,
+    make: Make::Plugin(build),
 };
 
 /// Second, the settings: a struct. Its comments are the help that editors show.

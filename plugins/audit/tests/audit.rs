@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keepboth_audit::FACTORY;
 use keepboth_core::ids::VersionId;
 use keepboth_core::name::{Key, Name, Namespace};
-use keepboth_core::plugin::{Done, Effect, Origin, Plugin, SettingsError, Site};
+use keepboth_core::plugin::{Before, Done, Effect, Origin, Plugin, SettingsError, Site, Source};
 use keepboth_core::value::Value;
 use keepboth_core::version::Change;
 use serde_json::{Value as Json, json};
@@ -13,11 +13,12 @@ use serde_json::{Value as Json, json};
 fn build(settings: Json) -> Result<Arc<dyn Plugin>, Vec<SettingsError>> {
     let site = Site {
         namespace: Namespace::new("notes").expect("namespace"),
+        folder: ".".into(),
         schemas: "schemas".into(),
         scripts: "scripts".into(),
         value_bytes_max: 65_536,
     };
-    (FACTORY.build)(&site, settings)
+    FACTORY.build(&site, settings)
 }
 
 fn done(key: &str, value: Option<Value>) -> Done {
@@ -29,7 +30,8 @@ fn done(key: &str, value: Option<Value>) -> Done {
         version: VersionId([7; 32]),
         change: if value.is_some() { Change::Put } else { Change::Delete },
         value,
-        origin: Origin { actor: "ada".into(), depth: 0, now: 1_790_000_000_000 },
+        origin: Origin::new(Source::Client, "ada", 1_790_000_000_000),
+        before: Before::nothing(),
     }
 }
 

@@ -1,10 +1,9 @@
 //! Prints what one call of a hook costs: `cargo run --release -p keepboth-lua --example cost`.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use keepboth_core::name::{Key, Name, Namespace};
-use keepboth_core::plugin::{Draft, Origin, Put, Site, Worker};
+use keepboth_core::plugin::{Before, Draft, Origin, Put, Site, Source, Worker};
 use keepboth_core::value::Value;
 use serde_json::json;
 
@@ -39,7 +38,7 @@ fn measure(body: &str) -> Result<f64, Box<dyn std::error::Error>> {
     }
     let value = Value::json(&tree);
     let key = Key::new("some/key")?;
-    let origin = Origin { actor: Arc::from("ada"), depth: 0, now: 1_700_000_000_000 };
+    let origin = Origin::new(Source::Client, "ada", 1_700_000_000_000);
     let mut best = f64::INFINITY;
     for _ in 0..5 {
         let namespace = Namespace::new("notes")?;
@@ -49,6 +48,7 @@ fn measure(body: &str) -> Result<f64, Box<dyn std::error::Error>> {
             key: key.clone(),
             origin: origin.clone(),
             draft: Draft::new(value.clone(), Some(tree.clone())),
+            before: Before::nothing(),
         };
         let started = Instant::now();
         for _ in 0..ROUNDS {
@@ -65,11 +65,12 @@ fn worker(body: &str) -> Result<Box<dyn Worker>, Box<dyn std::error::Error>> {
     std::fs::write(folder.path().join("a.luau"), source)?;
     let site = Site {
         namespace: Namespace::new("notes")?,
+        folder: ".".into(),
         schemas: folder.path().into(),
         scripts: folder.path().into(),
         value_bytes_max: 65_536,
     };
-    let plugin = (keepboth_lua::FACTORY.build)(&site, json!({"scripts": ["a.luau"]}));
+    let plugin = keepboth_lua::FACTORY.build(&site, json!({"scripts": ["a.luau"]}));
     let plugin = plugin.map_err(|mistakes| format!("{mistakes:?}"))?;
     Ok(plugin.worker()?)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keepboth_core::json;
-use keepboth_core::plugin::{Built, Factory, Plugin, Points, Site, Worker};
+use keepboth_core::plugin::{Built, Factory, Make, Plugin, Points, Site, Worker};
 use keepboth_core::policy::Fingerprint;
 use serde_json::Value as Json;
 
@@ -18,8 +18,9 @@ use crate::worker::{Bound, LuaWorker};
 pub const FACTORY: Factory = Factory {
     name: "lua",
     about: "Runs scripts in Lua before and after writes and at conflicts.",
+    several: true,
     schema: Settings::schema,
-    build,
+    make: Make::Plugin(build),
 };
 
 struct LuaPlugin(Arc<Bound>);
@@ -67,6 +68,7 @@ impl Plugin for LuaPlugin {
             conflict: any(Hook::OnConflict),
             after: any(Hook::AfterPut) || any(Hook::AfterDelete),
             state: any(Hook::OnState),
+            ..Points::default()
         }
     }
 

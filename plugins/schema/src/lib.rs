@@ -1,6 +1,6 @@
 //! JSON Schema for Keepboth: values are checked by their key before they are written, and events by their form.
 
-use keepboth_core::plugin::Factory;
+use keepboth_core::plugin::{Factory, Make};
 
 /// Patterns of keys, and which of several holds.
 mod pattern;
@@ -38,6 +38,7 @@ pub use schema::Schema;
 pub const FACTORY: Factory = Factory {
     name: "schema",
     about: "Refuses values that break the JSON Schema bound to their key.",
+    several: true,
     schema: plugin::settings_schema,
-    build: plugin::build,
+    make: Make::Plugin(plugin::build),
 };

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keepboth_core::name::{Address, Key, Name, Namespace};
-use keepboth_core::plugin::{Draft, Origin, Plugin, Put, SettingsError, Site};
+use keepboth_core::plugin::{Before, Draft, Origin, Plugin, Put, SettingsError, Site, Source};
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
 use keepboth_schema::FACTORY;
@@ -15,11 +15,12 @@ use tempfile::TempDir;
 fn build_in(folder: &Path, settings: Json) -> Result<Arc<dyn Plugin>, Vec<SettingsError>> {
     let site = Site {
         namespace: Namespace::new("notes").expect("namespace"),
+        folder: ".".into(),
         schemas: folder.to_owned(),
         scripts: "scripts".into(),
         value_bytes_max: 65_536,
     };
-    (FACTORY.build)(&site, settings)
+    FACTORY.build(&site, settings)
 }
 
 /// A folder with these files.
@@ -49,7 +50,8 @@ fn at_key(key: &str, value: Value) -> Put {
         namespace: Namespace::new("notes").expect("namespace"),
         name: Name::Key(key.clone()),
         key,
-        origin: Origin { actor: "ada".into(), depth: 0, now: 0 },
+        origin: Origin::new(Source::Client, "ada", 0),
+        before: Before::nothing(),
         draft: Draft::new(value, None),
     }
 }

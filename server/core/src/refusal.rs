@@ -33,6 +33,8 @@ codes! {
     UnknownMethod "unknown_method" false "The frame asks for something that this server does not have; the message lists the methods.";
     BadRequest "bad_request" false "The method's arguments have a wrong type, a missing or an unknown field; the message names it.";
     FrameTooLarge "frame_too_large" false "One WebSocket message is larger than the limit; send less at once.";
+    Unauthenticated "unauthenticated" false "The server does not know who you are: it wants a token in `hello`, in `Authorization: Bearer`, or in --token-file and KEEPBOTH_TOKEN.";
+    Forbidden "forbidden" false "You may not do this; the message names the right that would be needed. An operator grants it.";
     UnknownNamespace "unknown_namespace" false "This server hosts no namespace of that name, or you may not see it.";
     BadKey "bad_key" false "A key is 1 to 1,024 bytes of UTF-8 without NUL.";
     ReservedKey "reserved_key" false "64 lower-case hex characters are always an address; put a prefix before it to use it as a key.";

@@ -213,7 +213,7 @@ impl Running {
 
 /// What the namespaces of the configuration get, and what those that are made by command get.
 pub fn setups(config: &Config, plugins: config::Bound) -> (Vec<(Namespace, Setup)>, Setup) {
-    let wanted = plugins.into_iter().map(|(name, plugins)| {
+    let wanted = plugins.namespaces.into_iter().map(|(name, plugins)| {
         let own = config.namespaces.get(name.as_str()).cloned().unwrap_or_default();
         let names = own.plugins.iter().map(|plugin| plugin.use_.clone());
         let bound = names.zip(plugins).map(|(name, plugin)| Bound { name, plugin }).collect();

@@ -1,12 +1,12 @@
 //! Builds the plugin from a script in a folder of its own and calls its hooks.
 
 use std::fs;
-use std::sync::Arc;
 
 use keepboth_core::ids::VersionId;
 use keepboth_core::name::{Address, Key, Name, Namespace};
 use keepboth_core::plugin::{
-    Built, Conflict, Delete, Done, Draft, Effect, Failure, Origin, Put, Side, Site, Worker,
+    Before, Built, Conflict, Delete, Done, Draft, Effect, Failure, Origin, Put, Side, Site, Source,
+    Worker,
 };
 use keepboth_core::refusal::Refusal;
 use keepboth_core::value::Value;
@@ -37,11 +37,12 @@ impl Scripts {
 pub fn build_in(folder: &std::path::Path, settings: Json) -> Built {
     let site = Site {
         namespace: Namespace::new("notes").expect("namespace"),
+        folder: ".".into(),
         schemas: folder.into(),
         scripts: folder.into(),
         value_bytes_max: 65_536,
     };
-    (keepboth_lua::FACTORY.build)(&site, settings)
+    keepboth_lua::FACTORY.build(&site, settings)
 }
 
 /// The worker of one script called `a.luau`.
@@ -87,13 +88,20 @@ pub fn key(text: &str) -> Key {
 }
 
 pub fn origin() -> Origin {
-    Origin { actor: Arc::from("ada"), depth: 0, now: NOW }
+    Origin::new(Source::Client, "ada", NOW)
 }
 
 pub fn a_put(name: &str, value: Value) -> Put {
     let key = key(name);
     let draft = Draft::new(value, None);
-    Put { namespace: namespace(), name: Name::Key(key.clone()), key, origin: origin(), draft }
+    Put {
+        namespace: namespace(),
+        name: Name::Key(key.clone()),
+        key,
+        origin: origin(),
+        draft,
+        before: Before::nothing(),
+    }
 }
 
 /// Puts a value under the key `a`; what the value is afterwards.
@@ -138,7 +146,13 @@ pub fn fails(body: &str, tree: Json) -> String {
 pub fn delete(worker: &mut dyn Worker, name: &str) -> Result<(), Refusal> {
     let key = key(name);
     let name = Name::Key(key.clone());
-    worker.before_delete(&Delete { namespace: namespace(), name, key, origin: origin() })
+    worker.before_delete(&Delete {
+        namespace: namespace(),
+        name,
+        key,
+        origin: origin(),
+        before: Before::nothing(),
+    })
 }
 
 pub fn version(n: u8) -> VersionId {
@@ -154,7 +168,16 @@ pub fn after(
     let name = Name::Key(key.clone());
     let (version, origin) = (version(7), origin());
     let change = if value.is_some() { Change::Put } else { Change::Delete };
-    let done = Done { namespace: namespace(), name, key, version, change, value, origin };
+    let done = Done {
+        namespace: namespace(),
+        name,
+        key,
+        version,
+        change,
+        value,
+        origin,
+        before: Before::nothing(),
+    };
     let mut writes = Vec::new();
     let result = worker.after(&done, &mut writes);
     (writes, result)

@@ -48,6 +48,8 @@ impl Exit {
             | Code::SchemaRefused
             | Code::HookRefused
             | Code::HookFailed
+            | Code::Unauthenticated
+            | Code::Forbidden
             | Code::InConfig => Exit::Refused,
             Code::FrameTooLarge
             | Code::ValueTooLarge

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keepboth_core::limits::figure;
 use keepboth_core::name::Namespace;
-use keepboth_core::plugin::Origin;
+use keepboth_core::plugin::{Origin, Source};
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_store::{Op, Resolution as StoreResolution};
 use tokio::sync::oneshot;
@@ -58,7 +58,7 @@ impl Connection {
                 })
             }
         };
-        let origin = Origin { actor: self.actor.clone(), depth: 0, now: clock::now() };
+        let origin = Origin::new(Source::Client, self.actor.clone(), clock::now());
         let write = Write { items, origin, reply, room: None };
         space.write(write, self.lane).await;
     }

@@ -1,70 +1,147 @@
-//! The plugins of each namespace, made from their settings.
+//! The plugins of the server and of each namespace, made from their settings.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use keepboth_core::name::Namespace;
-use keepboth_core::plugin::{Factory, Plugin, Site};
+use keepboth_core::plugin::{Factory, Gate, Plugin, ServerSite, SettingsError, Site};
 
 use super::mistake::{Mistake, did_you_mean, find};
 use super::shape::{Config, NamespaceConfig, PluginConfig};
 use super::tree::join;
 
-/// The namespaces of this node, each with its plugins in the order of the file.
-pub type Bound = Vec<(Namespace, Vec<Arc<dyn Plugin>>)>;
-
-/// Makes all plugins, or finds all mistakes in their settings and in the files that these name.
-pub(super) fn bind(config: &Config, factories: &[Factory]) -> Result<Bound, Vec<Mistake>> {
-    let mut bound = Vec::new();
-    let mut found = Vec::new();
-    for (name, namespace) in &config.namespaces {
-        // A name that is no namespace was told of when the file was read.
-        let Ok(namespace_name) = Namespace::new(name) else { continue };
-        let site = site(config, namespace, namespace_name.clone());
-        let pointer = join(&join("/namespaces", name), "plugins");
-        let mut plugins = Vec::new();
-        for (i, plugin) in namespace.plugins.iter().enumerate() {
-            match build(plugin, &format!("{pointer}/{i}"), &site, factories) {
-                Ok(plugin) => plugins.push(plugin),
-                Err(mistakes) => found.extend(mistakes),
-            }
-        }
-        bound.push((namespace_name, plugins));
-    }
-    if found.is_empty() { Ok(bound) } else { Err(found) }
+/// What the configuration binds, in the order of the file.
+#[derive(Clone, Default)]
+pub struct Bound {
+    /// The namespaces of this node, each with its plugins.
+    pub namespaces: Vec<(Namespace, Vec<Arc<dyn Plugin>>)>,
+    /// The plugins of the server as a whole, each with its name.
+    pub gates: Vec<(String, Arc<dyn Gate>)>,
 }
 
-fn site(config: &Config, namespace: &NamespaceConfig, name: Namespace) -> Site {
+impl Bound {
+    /// True if a plugin says who clients are.
+    pub fn authenticates(&self) -> bool {
+        self.gates.iter().any(|(_, gate)| gate.authenticates())
+    }
+}
+
+/// The JSON pointer of the `use` of a plugin: of a namespace, or None for one of the server.
+pub(super) fn pointer_of_use(namespace: Option<&Namespace>, at: usize) -> String {
+    format!("{}/{at}/use", list(namespace))
+}
+
+/// The JSON pointer of a list of plugins.
+fn list(namespace: Option<&Namespace>) -> String {
+    match namespace {
+        Some(name) => join(&join("/namespaces", name.as_str()), "plugins"),
+        None => "/plugins".to_owned(),
+    }
+}
+
+/// Makes all plugins, or finds all mistakes in their settings and in the files that these name.
+pub(super) fn bind(
+    config: &Config,
+    folder: &Path,
+    factories: &[Factory],
+) -> Result<Bound, Vec<Mistake>> {
+    let mut found = twins(factories);
+    let server = ServerSite {
+        folder: folder.to_owned(),
+        schemas: config.server.schemas.clone(),
+        scripts: config.server.scripts.clone(),
+    };
+    let gates = all(&config.plugins, &list(None), factories, &mut found, |factory, settings| {
+        Ok((factory.name.to_owned(), factory.build_gate(&server, settings)?))
+    });
+    let mut namespaces = Vec::new();
+    for (name, namespace) in &config.namespaces {
+        // A name that is no namespace was told of when the file was read.
+        let Ok(name) = Namespace::new(name) else { continue };
+        let (site, pointer) = (site(config, folder, namespace, name.clone()), list(Some(&name)));
+        let plugins =
+            all(&namespace.plugins, &pointer, factories, &mut found, |factory, settings| {
+                factory.build(&site, settings)
+            });
+        namespaces.push((name, plugins));
+    }
+    if found.is_empty() { Ok(Bound { namespaces, gates }) } else { Err(found) }
+}
+
+/// Two factories of one name: nobody could say which is meant. No text shows it.
+fn twins(factories: &[Factory]) -> Vec<Mistake> {
+    let is_twin = |(at, factory): &(usize, &Factory)| {
+        factories[..*at].iter().any(|other| other.name == factory.name)
+    };
+    let twins = factories.iter().enumerate().filter(is_twin);
+    let told = twins.map(|(_, factory)| {
+        let words =
+            format!("this server was built with two plugins of the name {:?}", factory.name);
+        Mistake::new("", words).hint("each name in the list of factories stands once")
+    });
+    told.collect()
+}
+
+fn site(config: &Config, folder: &Path, namespace: &NamespaceConfig, name: Namespace) -> Site {
     Site {
         namespace: name,
+        folder: folder.to_owned(),
         schemas: config.server.schemas.clone(),
         scripts: config.server.scripts.clone(),
         value_bytes_max: config.value_bytes_max(namespace),
     }
 }
 
-fn build(
-    plugin: &PluginConfig,
+/// Makes the plugins of a list, and collects the mistakes.
+fn all<T>(
+    list: &[PluginConfig],
     pointer: &str,
-    site: &Site,
     factories: &[Factory],
-) -> Result<Arc<dyn Plugin>, Vec<Mistake>> {
-    if plugin.use_.is_empty() {
-        // Stands for a plugin whose `use` is faulty, which was told of when the file was read.
-        return Err(Vec::new());
+    found: &mut Vec<Mistake>,
+    make: impl Fn(&Factory, serde_json::Value) -> Result<T, Vec<SettingsError>>,
+) -> Vec<T> {
+    let mut made = Vec::new();
+    for (at, plugin) in list.iter().enumerate() {
+        // One without a name stands for a plugin whose `use` is faulty, which was told of when the file
+        // was read.
+        if plugin.use_.is_empty() {
+            continue;
+        }
+        let pointer = format!("{pointer}/{at}");
+        let Some(factory) = factories.iter().find(|factory| factory.name == plugin.use_) else {
+            found.push(unknown(plugin, &pointer, factories));
+            continue;
+        };
+        found.extend(again(list, at, factory, &pointer));
+        let mistakes = find(&(factory.schema)(), &plugin.settings, &pointer);
+        if !mistakes.is_empty() {
+            found.extend(mistakes);
+            continue;
+        }
+        match make(factory, plugin.settings.clone()) {
+            Ok(plugin) => made.push(plugin),
+            Err(errors) => found.extend(
+                errors
+                    .into_iter()
+                    .map(|e| Mistake::new(format!("{pointer}{}", e.pointer), e.message)),
+            ),
+        }
     }
-    let Some(factory) = factories.iter().find(|factory| factory.name == plugin.use_) else {
-        return Err(vec![unknown(plugin, pointer, factories)]);
+    made
+}
+
+/// The same plugin stands there before, and a second one makes no sense.
+fn again(list: &[PluginConfig], at: usize, factory: &Factory, pointer: &str) -> Option<Mistake> {
+    let (here, name) = (&list[at], factory.name);
+    let same = |other: &PluginConfig| other.use_ == name;
+    let (words, hint) = if !factory.several && list[..at].iter().any(same) {
+        (format!("{name:?} is used twice here"), "it can be used once only: make one of both")
+    } else if list[..at].contains(here) {
+        (format!("{name:?} is used twice here with the same settings"), "leave out one of both")
+    } else {
+        return None;
     };
-    let mistakes = find(&(factory.schema)(), &plugin.settings, pointer);
-    if !mistakes.is_empty() {
-        return Err(mistakes);
-    }
-    (factory.build)(site, plugin.settings.clone()).map_err(|errors| {
-        errors
-            .into_iter()
-            .map(|e| Mistake::new(format!("{pointer}{}", e.pointer), e.message))
-            .collect()
-    })
+    Some(Mistake::new(format!("{pointer}/use"), words).hint(hint))
 }
 
 fn unknown(plugin: &PluginConfig, pointer: &str, factories: &[Factory]) -> Mistake {

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use keepboth_core::name::Namespace;
 use keepboth_core::plugin::Factory;
 use serde_json::{Value as Json, json};
 
-use super::bind::{Bound, bind};
+use super::bind::{Bound, bind, pointer_of_use};
 use super::certificates;
 use super::error::{ConfigError, ConfigErrors};
 use super::mistake::{Mistake, find};
@@ -26,6 +27,24 @@ pub struct Loaded {
     /// The file that was read, if there was one.
     pub file: Option<PathBuf>,
     tree: Tree,
+}
+
+impl Loaded {
+    /// The folder from which relative paths hold.
+    pub fn folder(&self) -> &Path {
+        self.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""))
+    }
+
+    /// What is wrong with a plugin of a namespace, or of the server, at this place of its list.
+    pub fn plugin_mistake(
+        &self,
+        namespace: Option<&Namespace>,
+        at: usize,
+        words: String,
+    ) -> ConfigErrors {
+        let mistake = Mistake::new(pointer_of_use(namespace, at), words);
+        ConfigErrors::new(placed(&self.tree, vec![mistake]))
+    }
 }
 
 impl Config {
@@ -69,9 +88,15 @@ impl Config {
 /// name, and certificates and keys; opens no port and no database.
 pub fn check(loaded: &Loaded, factories: &[Factory]) -> Result<Bound, ConfigErrors> {
     let mut found = certificates::find(&loaded.config);
-    match bind(&loaded.config, factories) {
-        Ok(bound) if found.is_empty() => return Ok(bound),
-        Ok(_) => {}
+    match bind(&loaded.config, loaded.folder(), factories) {
+        Ok(bound) => {
+            if !bound.gates.is_empty() && !bound.authenticates() {
+                found.extend(rules::open_to_all(&loaded.config.server));
+            }
+            if found.is_empty() {
+                return Ok(bound);
+            }
+        }
         Err(more) => found.extend(more),
     }
     Err(ConfigErrors::new(placed(&loaded.tree, found)))
@@ -154,8 +179,13 @@ fn typed(tree: &Tree) -> Result<(Config, Vec<Mistake>), ConfigError> {
 /// or the pointers behind it would name their neighbours.
 fn neutralize(root: &mut Json, pointer: &str) {
     let keys = parts(pointer);
-    let is_plugin = keys.len() >= 4 && keys[0] == "namespaces" && keys[2] == "plugins";
-    let keys = if is_plugin { &keys[..4] } else { &keys[..] };
+    let plugin = match keys.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["namespaces", _, "plugins", _, ..] => Some(4),
+        ["plugins", _, ..] => Some(2),
+        _ => None,
+    };
+    let is_plugin = plugin.is_some();
+    let keys = plugin.map_or(&keys[..], |depth| &keys[..depth]);
     let Some((last, above)) = keys.split_last() else {
         *root = json!({});
         return;

@@ -26,7 +26,8 @@ pub(super) fn find(config: &Config, faulty: &BTreeSet<String>) -> Vec<Mistake> {
     mesh(&config.mesh, &mut found);
     namespaces(config, &mut found);
     let sound = |a: &str, b: &str| !faulty.contains(a) && !faulty.contains(b);
-    if sound("/server/listen", "/server/insecure") {
+    // With plugins of the server it depends on whether one of them says who clients are.
+    if sound("/server/listen", "/server/insecure") && config.plugins.is_empty() {
         found.extend(open_to_all(&config.server));
     }
     if sound("/mesh/reconnect_min", "/mesh/reconnect_max") {
@@ -62,15 +63,17 @@ fn is_origin(text: &str) -> bool {
     !scheme.is_empty() && !host.is_empty() && host.chars().all(plain)
 }
 
-fn open_to_all(server: &Server) -> Option<Mistake> {
+/// Nobody keeps strangers out.
+pub(super) fn open_to_all(server: &Server) -> Option<Mistake> {
     if server.listen.ip().is_loopback() || server.insecure {
         return None;
     }
     let words = format!(
-        "listening on {} would let everyone who reaches it read and write everything: there are no accounts yet",
+        "listening on {} would let everyone who reaches it read and write everything: no plugin says who clients are",
         server.listen
     );
-    let hint = "listen on 127.0.0.1, or set insecure = true in [server] if that network is trusted";
+    let hint = "listen on 127.0.0.1, use a plugin in [[plugins]] that does, or set insecure = true in \
+                [server] if that network is trusted";
     Some(Mistake::new("/server/listen", words).hint(hint))
 }
 

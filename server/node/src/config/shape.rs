@@ -22,6 +22,8 @@ pub struct Config {
     pub limits: Limits,
     /// The other nodes.
     pub mesh: Mesh,
+    /// The plugins of the server as a whole, asked in this order: who may connect, and do what.
+    pub plugins: Vec<PluginConfig>,
     /// The namespaces that this node hosts, by name: 1 to 64 of `a-z 0-9 . _ -`.
     #[schemars(extend("minProperties" = 1))]
     pub namespaces: BTreeMap<String, NamespaceConfig>,
@@ -33,6 +35,7 @@ impl Default for Config {
             server: Server::default(),
             limits: Limits::default(),
             mesh: Mesh::default(),
+            plugins: Vec::new(),
             namespaces: BTreeMap::from([("default".to_owned(), NamespaceConfig::default())]),
         }
     }
@@ -368,7 +371,7 @@ impl Default for Trash {
     }
 }
 
-/// A plugin bound to a namespace. All keys but `use` are the plugin's own settings.
+/// A plugin bound to a namespace or to the server. All keys but `use` are the plugin's own settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PluginConfig {
     /// The plugin's name.

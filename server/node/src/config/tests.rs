@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keepboth_core::name::{Key, Name};
-use keepboth_core::plugin::{Draft, Factory, Origin, Plugin, Points, Put, SettingsError, Worker};
+use keepboth_core::plugin::{
+    Before, Draft, Factory, Make, Origin, Plugin, Points, Put, SettingsError, Source, Worker,
+};
 use keepboth_core::value::Value;
 use serde_json::{Value as Json, json};
 
@@ -36,12 +38,13 @@ const PLAIN: Factory = Factory {
             "additionalProperties": false
         })
     },
-    build: |_, settings| match settings["word"].as_str() {
+    several: false,
+    make: Make::Plugin(|_, settings| match settings["word"].as_str() {
         Some("bad") => {
             Err(vec![SettingsError { pointer: "/word".into(), message: "the word is bad".into() }])
         }
         _ => Ok(Arc::new(Plain)),
-    },
+    }),
 };
 
 struct Plain;
@@ -105,7 +108,7 @@ fn a_file_sets_what_it_names_and_leaves_the_rest() {
     assert!(!notes.replicate && !config.namespaces.contains_key("default"));
     assert_eq!(notes.plugins[0].settings, json!({"word": "x"}));
     assert_eq!(config.value_bytes_max(notes), 2048);
-    let bound = check(&loaded, &[PLAIN]).expect("bound");
+    let bound = check(&loaded, &[PLAIN]).expect("bound").namespaces;
     assert_eq!((bound.len(), bound[0].0.as_str(), bound[0].1.len()), (1, "notes", 1));
 }
 
@@ -400,13 +403,14 @@ fn note(value: Json) -> Result<Json, String> {
     let factories = [keepboth_lua::FACTORY, keepboth_schema::FACTORY, keepboth_audit::FACTORY];
     let bound = check(&loaded, &factories).unwrap_or_else(|e| panic!("{e}"));
     let (namespace, plugins) =
-        bound.iter().find(|(name, _)| name.as_str() == "notes").expect("notes");
+        bound.namespaces.iter().find(|(name, _)| name.as_str() == "notes").expect("notes");
     let key = Key::new("note/1").expect("key");
     let mut put = Put {
         namespace: namespace.clone(),
         name: Name::Key(key.clone()),
         key,
-        origin: Origin { actor: "ada".into(), depth: 0, now: 1_790_000_000_000 },
+        origin: Origin::new(Source::Client, "ada", 1_790_000_000_000),
+        before: Before::nothing(),
         draft: Draft::new(Value::json(&value), None),
     };
     for plugin in plugins.iter().filter(|plugin| plugin.points().before_put) {

@@ -4,13 +4,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use keepboth_core::name::Namespace;
-use keepboth_core::plugin::{Done, Origin, StateChange};
+use keepboth_core::plugin::{Before, Done, Origin, Source, StateChange};
 use keepboth_core::version::Change;
 use keepboth_store::{Op, Resolution, Store, Written};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::door::{Item, Write};
 use super::{Current, Setup};
+use crate::clock;
 use crate::hooks::{Chain, Workers};
 
 /// The way to the after-hooks. Clones share the queue and its bound.
@@ -131,6 +132,7 @@ pub fn done(namespace: &Namespace, ops: &[Op], written: &[Written], origin: &Ori
             _ => None,
         },
         origin: origin.clone(),
+        before: Before::nothing(),
     };
     ops.iter().zip(written).map(done).collect()
 }
@@ -151,7 +153,8 @@ impl Thread {
             match what {
                 What::State(change) => workers.state(&change),
                 What::Done(done) => {
-                    let Some(done) = self.whole(*done) else { continue };
+                    let Some(mut done) = self.whole(*done) else { continue };
+                    done.before = Before::of(self.store.snapshot());
                     if self.tell(&mut workers, &done, &setup, &room).is_none() {
                         return;
                     }
@@ -182,9 +185,9 @@ impl Thread {
     fn tell(&self, workers: &mut Workers, done: &Done, setup: &Setup, room: &Room) -> Option<()> {
         let depth_max = setup.bounds.hook_depth_max;
         for effect in workers.after(done) {
-            let depth = done.origin.depth + 1;
+            let origin = done.origin.caused_by(Source::Hook, clock::now());
             let target = format!("{}/{}", effect.namespace, effect.name);
-            if depth > depth_max {
+            if origin.depth > depth_max {
                 let from = format!("{}/{}", done.namespace, done.key);
                 tracing::warn!(
                     "hook of {from} may not write {target}: hooks answered each other {depth_max} deep"
@@ -196,7 +199,6 @@ impl Thread {
                     tracing::warn!("a hook's write to {target} was refused: {refusal}");
                 }
             };
-            let origin = Origin { depth, ..done.origin.clone() };
             let item = Item::of(effect.name, effect.value);
             let room = room.clone();
             let write = Write { items: vec![item], origin, reply: Box::new(report), room };

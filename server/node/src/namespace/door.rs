@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use keepboth_core::limits::Stage;
 use keepboth_core::name::{Key, Name, Namespace};
-use keepboth_core::plugin::{Delete, Draft, Origin, Put};
+use keepboth_core::plugin::{Before, Delete, Draft, Origin, Put};
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
 use keepboth_core::write::Condition;
@@ -205,7 +205,8 @@ impl Passage {
             Op::Delete { name, .. } => {
                 let (name, key) = (name.clone(), key_of(&snapshot, name)?);
                 let origin = origin.clone();
-                return workers.before_delete(&Delete { namespace, name, key, origin });
+                let before = Before::of(snapshot);
+                return workers.before_delete(&Delete { namespace, name, key, origin, before });
             }
             Op::Put { name, value, .. } => (name.clone(), value),
             Op::Resolve { key, with: Resolution::Value(value), .. } => {
@@ -215,7 +216,8 @@ impl Passage {
         };
         let key = key_of(&snapshot, &name)?;
         let draft = Draft::new(value.clone(), item.tree.take());
-        let mut put = Put { namespace, name, key, origin: origin.clone(), draft };
+        let (origin, before) = (origin.clone(), Before::of(snapshot));
+        let mut put = Put { namespace, name, key, origin, draft, before };
         workers.before_put(&mut put, value_bytes_max)?;
         *value = put.draft.into_value();
         Ok(())

@@ -2,6 +2,7 @@
 
 use keepboth_core::ids::{DataHash, StoreId, VersionId};
 use keepboth_core::name::{Key, Name};
+use keepboth_core::plugin::Earlier;
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::{Kind, Value};
 use keepboth_core::version::{Change, Parents};
@@ -47,6 +48,28 @@ pub struct PastPage {
     pub items: Vec<Past>,
     /// Pass it as `after` for the next page; None when there is nothing more.
     pub next: Option<u64>,
+}
+
+impl Earlier for Snapshot {
+    fn value(&self, name: &Name) -> Result<Option<Value>, Refusal> {
+        found(self.get(name).map(|found| found.value))
+    }
+
+    fn replaced_by(&self, key: &Key, version: &VersionId) -> Result<Option<Value>, Refusal> {
+        let name = Name::Key(key.clone());
+        let Some((_, past)) = found(self.version(&name, version))? else { return Ok(None) };
+        let [parent] = &past.parents[..] else { return Ok(None) };
+        found(self.value_of(&name, parent))
+    }
+}
+
+/// None for what is not there, or not kept any more.
+fn found<T>(outcome: Result<T, Refusal>) -> Result<Option<T>, Refusal> {
+    match outcome {
+        Ok(found) => Ok(Some(found)),
+        Err(refusal) if matches!(refusal.code, Code::NotFound | Code::ValueForgotten) => Ok(None),
+        Err(refusal) => Err(refusal),
+    }
 }
 
 impl Snapshot {
