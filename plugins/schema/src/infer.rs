@@ -153,20 +153,15 @@ impl Shape {
 
     fn number(&mut self, n: &Number) {
         let Some(n) = n.as_f64() else { return };
-        let empty = || Numbers { whole: true, least: n, most: n };
-        let numbers = self.numbers.get_or_insert_with(empty);
-        numbers.whole &= n.fract() == 0.0;
-        (numbers.least, numbers.most) = (numbers.least.min(n), numbers.most.max(n));
+        let seen = Numbers { whole: n.fract() == 0.0, least: n, most: n };
+        merge(&mut self.numbers, Some(seen), Numbers::merge);
     }
 
     fn merge(&mut self, other: Shape) {
         self.anything |= other.anything;
         self.null |= other.null;
         self.boolean |= other.boolean;
-        merge(&mut self.numbers, other.numbers, |own, other| {
-            own.whole &= other.whole;
-            (own.least, own.most) = (own.least.min(other.least), own.most.max(other.most));
-        });
+        merge(&mut self.numbers, other.numbers, Numbers::merge);
         merge(&mut self.texts, other.texts, |own, other| {
             own.count += other.count;
             own.shortest = own.shortest.min(other.shortest);
@@ -215,10 +210,9 @@ impl Shape {
         types.extend(self.null.then_some("null"));
         types.extend(self.boolean.then_some("boolean"));
         let mut say = |keyword: &str, value: Json| drop(schema.insert(keyword.to_owned(), value));
-        if let Some(Numbers { whole, least, most }) = self.numbers {
-            types.push(if whole { "integer" } else { "number" });
-            say("minimum", plain(least));
-            say("maximum", plain(most));
+        if let Some(numbers) = &self.numbers {
+            types.push(if numbers.whole { "integer" } else { "number" });
+            numbers.say(&mut say);
         }
         if let Some(lists) = &self.lists {
             types.push("array");
@@ -243,6 +237,29 @@ impl Shape {
             several => say("type", several.into()),
         }
         schema
+    }
+}
+
+impl Numbers {
+    fn merge(&mut self, other: Numbers) {
+        self.whole &= other.whole;
+        (self.least, self.most) = (self.least.min(other.least), self.most.max(other.most));
+    }
+
+    fn say(&self, say: &mut impl FnMut(&str, Json)) {
+        /// From here on a whole number has several spellings, which readers take for different ones.
+        const LARGE: f64 = 9_007_199_254_740_992.0;
+        let bound = |n: f64, outward: f64| match n {
+            n if n.abs() >= LARGE => Number::from_f64(outward).map(Json::Number),
+            n if n.fract() == 0.0 => Some(json!(n as i64)),
+            n => Some(json!(n)),
+        };
+        if let Some(least) = bound(self.least, self.least.next_down()) {
+            say("minimum", least);
+        }
+        if let Some(most) = bound(self.most, self.most.next_up()) {
+            say("maximum", most);
+        }
     }
 }
 
@@ -347,10 +364,4 @@ fn merge<T>(own: &mut Option<T>, other: Option<T>, both: impl FnOnce(&mut T, T))
         (None, other) => *own = other,
         (Some(_), None) => {}
     }
-}
-
-/// A number as people write it.
-fn plain(n: f64) -> Json {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    if n.fract() == 0.0 && n.abs() <= EXACT { json!(n as i64) } else { json!(n) }
 }

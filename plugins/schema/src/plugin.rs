@@ -122,10 +122,21 @@ struct Checker {
 impl Worker for Checker {
     fn before_put(&mut self, put: &mut Put) -> Result<(), Refusal> {
         // A side of a conflict, named by its address, obeys the schema of its key.
-        match self.bindings.of(&put.key, &mut put.draft)? {
-            Some(schema) => schema.check(&mut put.draft),
-            None => Ok(()),
+        let Some(schema) = self.bindings.of(&put.key, &mut put.draft)? else { return Ok(()) };
+        schema.check(&mut put.draft)?;
+        if !schema.looks_back() {
+            return Ok(());
         }
+        let mut old = earlier(put)?.map(|value| Draft::new(value, None));
+        schema.check_step(old.as_mut(), &mut put.draft)
+    }
+}
+
+/// What stood there before; None if nothing did, or several objects that are in conflict.
+fn earlier(put: &Put) -> Result<Option<Value>, Refusal> {
+    match put.old() {
+        Err(refusal) if refusal.code == Code::InConflict => Ok(None),
+        outcome => outcome,
     }
 }
 

@@ -4,8 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use keepboth_core::ids::VersionId;
 use keepboth_core::name::{Address, Key, Name, Namespace};
-use keepboth_core::plugin::{Before, Draft, Origin, Plugin, Put, SettingsError, Site, Source};
+use keepboth_core::plugin::{
+    Before, Draft, Earlier, Origin, Plugin, Put, SettingsError, Site, Source,
+};
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
 use keepboth_schema::FACTORY;
@@ -183,6 +186,138 @@ fn what_no_schema_can_see_passes_only_if_it_is_named() {
     assert_eq!(words, "seen.json: the value is of kind bytes, allowed here: json, number, string");
     put(&plugin, "seen/1", Value::number(5.0)).expect("number");
     assert!(put(&plugin, "seen/1", Value::number(f64::NAN)).is_err());
+}
+
+#[test]
+fn each_kind_of_value_may_have_a_schema_of_its_own() {
+    let folder = folder(&[
+        ("doc.json", json!({"type": "object"})),
+        ("title.json", json!({"type": "string", "maxLength": 3})),
+        ("blob.json", json!({"x-keepboth-kind": ["bytes"]})),
+    ]);
+    let kinds = json!({"json": "doc.json", "string": "title.json", "bytes": "blob.json",
+        "cbor": true, "number": false});
+    let plugin = build_in(folder.path(), json!({"bind": {"a/*": kinds}})).expect("built");
+    put_at(&plugin, "a/1", json!({})).expect("an object");
+    put_at(&plugin, "a/1", json!("abc")).expect("a short text");
+    put(&plugin, "a/1", Value::bytes(vec![1])).expect("named bytes");
+    put(&plugin, "a/1", Value::cbor(&[0x05]).expect("cbor")).expect("all cbor");
+    put_at(&plugin, "b", json!(5)).expect("a free key");
+    assert!(words(put_at(&plugin, "a/1", json!([]))).starts_with("doc.json: "));
+    assert!(words(put_at(&plugin, "a/1", json!("abcd"))).starts_with("title.json: "));
+    let refusal = put_at(&plugin, "a/1", json!(5)).expect_err("refused");
+    assert_eq!(refusal.message, "values of kind number are not allowed at this key");
+    assert_eq!(refusal.hint.as_deref(), Some("allowed here: bytes, cbor, json, string"));
+    let key = Key::new("a/1").expect("key");
+    assert!(plugin.admit(&key, Some(&Value::number(5.0))).is_err(), "of a peer too");
+}
+
+#[test]
+fn what_is_wrong_with_the_schema_of_a_kind_is_told_at_that_kind() {
+    let folder = folder(&[("a.json", json!({"type": "object"})), ("b.json", json!({"tpye": 1}))]);
+    let bind = json!({"a/*": {"bytes": "a.json", "json": "b.json", "string": "none.json"}});
+    let errors = build_in(folder.path(), json!({"bind": bind})).map(|_| ()).expect_err("refused");
+    let told: Vec<_> = errors.iter().map(|e| (e.pointer.as_str(), e.message.as_str())).collect();
+    let [(bytes, not_named), (json, typo), (string, missing)] = told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!([bytes, json, string], ["/bind/a~1*/bytes", "/bind/a~1*/json", "/bind/a~1*/string"]);
+    assert_eq!(not_named, "a.json: its x-keepboth-kind does not name bytes, to which it is bound");
+    assert!(typo.starts_with("b.json:1:2: /tpye: unknown keyword"), "{typo}");
+    assert!(missing.starts_with("none.json: cannot read it in "), "{missing}");
+}
+
+/// The one value that was there before.
+struct Was(Result<Option<Value>, Refusal>);
+
+impl Earlier for Was {
+    fn value(&self, _: &Name) -> Result<Option<Value>, Refusal> {
+        self.0.clone()
+    }
+
+    fn replaced_by(&self, _: &Key, _: &VersionId) -> Result<Option<Value>, Refusal> {
+        Ok(None)
+    }
+}
+
+#[test]
+fn a_rule_for_steps_sees_what_was_there_and_what_comes() {
+    let state_stays = json!({
+        "$ref": "#/$defs/task",
+        "$defs": {
+            "task": {"type": ["object", "string"]},
+            "done": {"properties": {"state": {"const": "done"}}, "required": ["state"]},
+        },
+        "x-keepboth-transition": {
+            "if": {"required": ["old"], "properties": {"old": {"$ref": "#/$defs/done"}}},
+            "then": {"properties": {"new": {"$ref": "#/$defs/done"}}},
+            "properties": {"old": {"properties": {"$kind": false}}},
+        },
+    });
+    let folder = folder(&[("task.json", state_stays)]);
+    let plugin = build_in(folder.path(), json!({"bind": {"*": "task.json"}})).expect("built");
+    let step = |old: Result<Option<Value>, Refusal>, new: Json| {
+        let before = Before::of(Arc::new(Was(old)));
+        let mut put = Put { before, ..at_key("k", Value::json(&new)) };
+        plugin.worker().expect("worker").before_put(&mut put)
+    };
+    let (open, done) = (json!({"state": "open"}), json!({"state": "done"}));
+    let was = |tree: &Json| Ok(Some(Value::json(tree)));
+    step(Ok(None), done.clone()).expect("nothing was there");
+    step(was(&open), done.clone()).expect("forward");
+    step(was(&done), done.clone()).expect("it stays");
+    let words = words(step(was(&done), open.clone()));
+    assert_eq!(
+        words,
+        "task.json: /new/state: \"done\" was expected (rule /$defs/done/properties/state/const)"
+    );
+    assert!(step(was(&done), json!({})).is_err(), "left out");
+    let bytes = step(Ok(Some(Value::bytes(vec![1]))), open.clone()).expect_err("its kind is seen");
+    assert!(bytes.message.contains("/old/$kind: nothing may stand here"), "{bytes}");
+    let several = Refusal::new(Code::InConflict, "two sides");
+    step(Err(several), open.clone()).expect("no one object was there");
+    let broken = Refusal::new(Code::StoreFailed, "the disk");
+    assert_eq!(
+        step(Err(broken.clone()), open.clone()),
+        Err(broken),
+        "what is unknown is no nothing"
+    );
+    let key = Key::new("k").expect("key");
+    assert_eq!(
+        plugin.admit(&key, Some(&Value::json(&open))),
+        Ok(()),
+        "steps are judged where made"
+    );
+}
+
+#[test]
+fn a_schema_that_vanishes_or_becomes_something_else_is_told_and_the_old_one_goes_on() {
+    let folder =
+        folder(&[("a.json", json!({"$ref": "b.json"})), ("b.json", json!({"type": "object"}))]);
+    let settings = json!({"bind": {"*": "a.json"}});
+    let plugin = build_in(folder.path(), settings.clone()).expect("built");
+    let again = || {
+        let errors = build_in(folder.path(), settings.clone()).map(|_| ()).expect_err("refused");
+        errors[0].message.clone()
+    };
+    fs::remove_file(folder.path().join("b.json")).expect("removed");
+    assert!(
+        again().starts_with("a.json:1:2: /$ref: $ref: b.json: cannot read it in "),
+        "{}",
+        again()
+    );
+    fs::create_dir(folder.path().join("b.json")).expect("a folder");
+    assert_eq!(again(), "a.json:1:2: /$ref: $ref: b.json: is not a regular file");
+    fs::write(folder.path().join("a.json"), b"{\"title\": \"\xff\"}").expect("written");
+    assert_eq!(again(), "a.json: is not UTF-8 at byte 12");
+    fs::write(folder.path().join("a.json"), b"").expect("written");
+    assert!(
+        again().starts_with("a.json:1:0: EOF") || again().starts_with("a.json: EOF"),
+        "{}",
+        again()
+    );
+    put_at(&plugin, "k", json!({})).expect("the old one still holds");
+    assert!(put_at(&plugin, "k", json!(5)).is_err());
 }
 
 #[test]
