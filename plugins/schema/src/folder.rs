@@ -93,7 +93,10 @@ impl Folder {
         if found.is_empty() {
             return Ok(file);
         }
-        Err(found.into_iter().map(|found| file.fault(&found.pointer, found.message)).collect())
+        let faults = found.into_iter().map(|found| file.fault(&found.pointer, found.message));
+        let mut faults: Vec<Fault> = faults.collect();
+        faults.sort_by_key(|fault| fault.place);
+        Err(faults)
     }
 
     fn bytes(&self, name: &str) -> Result<Vec<u8>, String> {

@@ -45,6 +45,8 @@ mod peer;
 mod acks;
 /// `quarantine`.
 mod quarantine;
+/// `schema`.
+mod schema;
 /// `import`.
 mod import;
 /// `export`.
@@ -148,6 +150,9 @@ enum Command {
     /// What other nodes sent and this node's rules refuse: list, admit, discard, retry
     #[command(subcommand)]
     Quarantine(quarantine::Quarantine),
+    /// JSON Schemas for values: check, test, infer, report
+    #[command(subcommand)]
+    Schema(schema::Schema),
     /// Put many objects from lines of JSON
     Import(import::Import),
     /// Write all objects as lines of JSON
@@ -169,6 +174,13 @@ pub fn main() -> ExitCode {
         Command::Errors(args) => errors::run(&args, json),
         Command::Bench(args) => bench::run(&args, json),
         Command::Demo(args) => demo::run(&args, json),
+        Command::Schema(command) => match schema::alone(command, json) {
+            Ok(outcome) => outcome,
+            Err(command) => {
+                let command = Command::Schema(command);
+                talking(command, Target { url, ca }, client.as_deref(), json)
+            }
+        },
         command => talking(command, Target { url, ca }, client.as_deref(), json),
     };
     let exit = match &outcome {
@@ -227,6 +239,7 @@ async fn with_server(
         Command::Peer(command) => peer::run(command, session).await,
         Command::Acks(args) => acks::run(args, session).await,
         Command::Quarantine(command) => quarantine::run(command, session).await,
+        Command::Schema(command) => schema::run(command, session).await,
         Command::Import(args) => import::run(args, session).await,
         Command::Export(args) => export::run(args, session).await,
         Command::Serve(_)

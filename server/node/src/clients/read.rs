@@ -62,6 +62,9 @@ impl Clients {
                 let items = page.items.iter().filter_map(trashed).collect();
                 Ok(Answer::Trash(Page { items, next: page.next }))
             }
+            Call::SchemaReport { ns, after, limit } => {
+                self.schema_report(&ns, after.as_ref(), self.page(limit))
+            }
             Call::Quarantine { ns, after, limit } => self.quarantine(&ns, after, self.page(limit)),
             Call::Peers { after, limit } => Ok(self.peers(after.as_deref(), limit)),
             other => {

@@ -33,6 +33,8 @@ pub mod marks;
 pub mod stall;
 /// Versions that are hidden, looked at again.
 pub mod quarantine;
+/// Objects that break the schemas that hold now.
+pub mod unfit;
 /// Whether the store is empty, not synced or synced, and why.
 pub mod state;
 /// The namespaces that were made by command, and the folder of removed ones.
@@ -91,6 +93,8 @@ pub struct Space {
     setup_changed: Notify,
     /// The quarantine is looked through by one at a time.
     retrying: tokio::sync::Mutex<()>,
+    /// Objects that break the schemas that hold now.
+    unfit: unfit::Unfit,
 }
 
 /// Conflicts that peers announced, the oldest forgotten first.
@@ -110,6 +114,8 @@ impl Space {
         let (news, _) = broadcast::channel(NEWS_MAX);
         let moved = Arc::new(Notify::new());
         let options = setup.bounds.options(node);
+        let unfit = unfit::Unfit::default();
+        setup.hold_against(&unfit);
         let setup: Current = Arc::new(ArcSwap::from_pointee(setup));
         let conflicts = conflicts::Conflicts::new(&setup);
         let tell = {
@@ -155,6 +161,7 @@ impl Space {
             gone,
             setup_changed: Notify::new(),
             retrying: tokio::sync::Mutex::default(),
+            unfit,
         }))
     }
 
@@ -183,7 +190,9 @@ impl Space {
     /// door to their end.
     pub fn apply(&self, setup: Setup) {
         self.store.set_options(setup.bounds.options(self.store.options().node));
-        self.setup.store(Arc::new(setup));
+        let setup = Arc::new(setup);
+        self.setup.store(setup.clone());
+        setup.hold_against(&self.unfit);
         self.conflicts.ask_all(&self.name, &self.store);
         self.setup_changed.notify_one();
     }
