@@ -31,7 +31,9 @@ pub fn run(files: &Files, json: bool) -> Result<(), Failure> {
     out.flush()?;
     let all = || tried.iter().flat_map(|(_, vectors)| vectors);
     let failed = all().filter(|vector| vector.outcome.is_err()).count();
-    talk(&format!("{} tests, {failed} failed", all().count()));
+    let count = all().count();
+    let tests = if count == 1 { "test" } else { "tests" };
+    talk(&format!("{count} {tests}, {failed} failed"));
     if failed == 0 { Ok(()) } else { Err(Failure::quiet(Exit::Failure)) }
 }
 
