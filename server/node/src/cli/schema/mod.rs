@@ -18,6 +18,9 @@ mod infer;
 /// Objects that break the schemas of their namespace.
 mod report;
 
+pub use check::run as check;
+pub use test::run as test;
+
 /// JSON Schemas for values
 #[derive(Debug, clap::Subcommand)]
 pub enum Schema {
@@ -89,16 +92,7 @@ impl Named {
     }
 }
 
-/// Runs what needs no server; gives back what does.
-pub fn alone(command: Schema, json: bool) -> Result<Result<(), Failure>, Schema> {
-    match command {
-        Schema::Check(files) => Ok(check::run(&files, json)),
-        Schema::Test(files) => Ok(test::run(&files, json)),
-        command => Err(command),
-    }
-}
-
-/// Runs what asks a server.
+/// Runs what asks a server. The other commands need none.
 pub async fn run(command: Schema, session: &mut Session) -> Result<(), Failure> {
     match command {
         Schema::Infer(args) => infer::run(args, session).await,
