@@ -88,6 +88,15 @@ fn the_tests_in_the_schemas_that_come_along_hold() {
 }
 
 #[test]
+fn the_schema_in_the_readme_of_schemas_is_sound() {
+    let readme = include_str!("../../../schemas/README.md");
+    let block = readme.split("```json\n").nth(1).and_then(|rest| rest.split("```").next());
+    let schema: Json = serde_json::from_str(block.expect("a block")).expect("JSON");
+    let (_kept, folder) = load(&schema);
+    assert!(Schema::load(&folder, "a.json").expect("a schema").looks_back());
+}
+
+#[test]
 fn an_inferred_schema_says_what_was_seen() {
     let mut seen = Inferred::default();
     for n in 0..9 {
