@@ -69,8 +69,8 @@ fn named(file: &Path, folder: Option<&Path>) -> Result<Named, Failure> {
         (None, Some(folder)) if folder != Path::new("") => folder,
         (None, _) => Path::new("."),
     };
-    let inside = if folder == Path::new(".") { Ok(file) } else { file.strip_prefix(folder) };
-    let name = inside.ok().and_then(Path::to_str).ok_or_else(|| {
+    let here = (folder == Path::new(".")).then_some(file);
+    let name = file.strip_prefix(folder).ok().or(here).and_then(Path::to_str).ok_or_else(|| {
         let (file, folder) = (file.display(), folder.display());
         let words = format!("{file} does not begin with the folder {folder}");
         Failure::new(Exit::Usage, words).hint("name the file as FOLDER/FILE")
@@ -109,6 +109,8 @@ mod tests {
     fn a_file_is_named_from_its_folder() {
         for (file, folder, name, path) in [
             ("a.json", None, "a.json", "a.json"),
+            ("./a.json", None, "a.json", "a.json"),
+            ("sub/a.json", Some("."), "sub/a.json", "sub/a.json"),
             ("schemas/a.json", None, "a.json", "schemas/a.json"),
             ("schemas/sub/a.json", Some("schemas"), "sub/a.json", "schemas/sub/a.json"),
             ("/x/a.json", None, "a.json", "/x/a.json"),
