@@ -98,6 +98,7 @@ async fn every_request_needs_its_right_on_the_keys_that_it_is_about() {
         at("watch", json!({"prefix": "b/"})),
         at("conflicts", json!({})),
         at("trash", json!({})),
+        at("schema_report", json!({})),
         at("delete", json!({"key": "a/1"})),
         at("resolve", conflict),
         at("batch", json!({"ops": batch})),

@@ -24,6 +24,7 @@ mod real_data;
 mod requests;
 mod resilience;
 mod returning;
+mod schemas;
 mod tidy;
 mod tls;
 mod watching;

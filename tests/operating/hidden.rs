@@ -43,6 +43,9 @@ async fn what_the_schema_refuses_is_listed_and_judged() {
     let event = at_b.event(|event| event["key"] == "note/1").await;
     assert_eq!(event["version"], json!(put[0]));
     assert_eq!(at_b.get("notes", "note/1").await, json!({"text": "no title"}));
+    let report = json!({"schema_report": {"ns": "notes"}});
+    let unfit = ask_until(&mut at_b, report, |report| report["unfit"] == 1).await;
+    assert_eq!(unfit["items"][0]["key"], "note/1", "what was admitted still breaks the schema");
     let discard = ["quarantine", "discard", "notes/note/2", &put[1]];
     assert_eq!(run(&url, &discard).await.0, 2, "nobody said yes");
     assert_eq!(run(&url, &[&discard[..], &["--yes"]].concat()).await.0, 0);

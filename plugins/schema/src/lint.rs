@@ -1,35 +1,17 @@
 //! Mistakes in a schema that validators pass over in silence: a mistyped keyword checks nothing.
 
 use jsonschema::Draft;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
+use crate::keywords::{self, ALLOWED, KIND, MANY, NAMED, ONE, REFUSED, TRANSITION, join};
 use crate::words::{REMOTE, cut};
 
 /// The kinds of values, by their names in frames.
-const KINDS: &[&str] = &["bytes", "cbor", "json", "number", "string"];
+pub const KINDS: &[&str] = &["bytes", "cbor", "json", "number", "string"];
 
 /// The dialect that all schemas here are written in.
 pub const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// Keywords whose value is a schema.
-const ONE: &[&str] = &[
-    "additionalProperties",
-    "contains",
-    "contentSchema",
-    "else",
-    "if",
-    "items",
-    "not",
-    "propertyNames",
-    "then",
-    "unevaluatedItems",
-    "unevaluatedProperties",
-];
-/// Keywords whose value is a list of schemas.
-const MANY: &[&str] = &["allOf", "anyOf", "oneOf", "prefixItems"];
-/// Keywords whose value is an object with a schema under each name.
-const NAMED: &[&str] =
-    &["$defs", "definitions", "dependentSchemas", "patternProperties", "properties"];
 /// All other keywords of draft 2020-12.
 const PLAIN: &[&str] = &[
     "$anchor",
@@ -71,6 +53,8 @@ const PLAIN: &[&str] = &[
     "uniqueItems",
     "writeOnly",
 ];
+/// Our own keywords, besides the one that holds a schema.
+const OWN: &[&str] = &[ALLOWED, KIND, REFUSED];
 /// Keywords of other drafts, and what draft 2020-12 has instead.
 const OTHER_DRAFTS: &[(&str, &str)] = &[
     ("$recursiveAnchor", "$dynamicAnchor"),
@@ -105,52 +89,46 @@ const FORMATS: &[&str] = &[
     "uuid",
 ];
 
-/// Everything wrong with a schema by itself, each with its JSON pointer: `/properties/a: …`. The
-/// schema must not be deeper than the parser allows.
-pub fn faults(schema: &Json) -> Vec<String> {
+/// Something wrong in a schema, and the JSON pointer of its place.
+pub struct Found {
+    pub pointer: String,
+    pub message: String,
+}
+
+/// Everything wrong with a schema by itself. The schema must not be deeper than the parser allows.
+pub fn faults(schema: &Json) -> Vec<Found> {
     let mut found = Vec::new();
-    walk("", schema, &mut found);
+    keywords::each(schema, &mut |pointer, schema| look_at(pointer, schema, &mut found));
     if found.is_empty() {
         // Its words are those of a machine, so it speaks only of what we did not find.
         let meta = jsonschema::draft202012::meta::validator();
-        let told = |e: jsonschema::ValidationError<'_>| {
-            format!("{}{}", lead(e.instance_path().as_str()), cut(&e.to_string()))
-        };
-        found.extend(meta.iter_errors(schema).map(told));
+        found.extend(meta.iter_errors(schema).map(|e| Found {
+            pointer: e.instance_path().as_str().to_owned(),
+            message: cut(&e.to_string()),
+        }));
     }
     found
 }
 
-fn lead(pointer: &str) -> String {
-    if pointer.is_empty() { String::new() } else { format!("{pointer}: ") }
-}
-
-fn walk(pointer: &str, schema: &Json, found: &mut Vec<String>) {
-    let Some(keywords) = schema.as_object() else {
+fn look_at(pointer: &str, schema: &Json, found: &mut Vec<Found>) {
+    let mut tell = |pointer: String, message: String| found.push(Found { pointer, message });
+    let Some(members) = schema.as_object() else {
         if !schema.is_boolean() {
-            found.push(format!("{}a schema is an object, true or false", lead(pointer)));
+            tell(pointer.to_owned(), "a schema is an object, true or false".to_owned());
         }
         return;
     };
-    for (keyword, value) in keywords {
+    for (keyword, value) in members {
         let here = join(pointer, keyword);
-        let word = keyword.as_str();
-        if ONE.contains(&word) {
-            walk(&here, value, found);
-        } else if MANY.contains(&word) {
-            let items = value.as_array().into_iter().flatten().enumerate();
-            items.for_each(|(i, item)| walk(&format!("{here}/{i}"), item, found));
-        } else if NAMED.contains(&word) {
-            let named: Option<&Map<_, _>> = value.as_object();
-            named.into_iter().flatten().for_each(|(k, v)| walk(&join(&here, k), v, found));
-        } else if let Some(fault) = plain(word, value) {
-            found.push(format!("{here}: {fault}"));
+        let for_files = [KIND, TRANSITION, ALLOWED, REFUSED].contains(&keyword.as_str());
+        if for_files && !pointer.is_empty() {
+            tell(here, format!("{keyword} stands at the top of a file"));
+        } else if !keywords::holds_schemas(keyword)
+            && let Some(message) = plain(keyword, value)
+        {
+            tell(here, message);
         }
     }
-}
-
-fn join(pointer: &str, part: &str) -> String {
-    format!("{pointer}/{}", part.replace('~', "~0").replace('/', "~1"))
 }
 
 /// What is wrong with a keyword that holds no schema.
@@ -171,7 +149,10 @@ fn plain(keyword: &str, value: &Json) -> Option<String> {
             let known = jsonschema::options().is_known_format(Draft::Draft202012, name);
             if known { None } else { unknown("format", name, &known_formats()) }
         }
-        "x-keepboth-kind" => kinds(value).err(),
+        KIND => kinds(value).err(),
+        ALLOWED => cases(value, &["old", "new"]),
+        REFUSED => cases(value, &["new", "because"]),
+        _ if keyword.starts_with("x-keepboth-") => Some(unknown_keyword(keyword)),
         _ if PLAIN.contains(&keyword) || keyword.starts_with("x-") => None,
         _ => Some(unknown_keyword(keyword)),
     }
@@ -193,7 +174,7 @@ fn unknown_keyword(keyword: &str) -> String {
     if let Some((_, instead)) = OTHER_DRAFTS.iter().find(|(name, _)| *name == keyword) {
         return format!("{keyword:?} is not of draft 2020-12; write {instead}");
     }
-    let all: Vec<&str> = [ONE, MANY, NAMED, PLAIN].concat();
+    let all: Vec<&str> = [ONE, MANY, NAMED, OWN, PLAIN].concat();
     let hint = near(keyword, &all).map(|name| format!("did you mean {name:?}?"));
     let hint = hint.unwrap_or_else(|| "begin it with x- if it is a note of your own".to_owned());
     format!("unknown keyword {keyword:?}; {hint}")
@@ -214,6 +195,23 @@ fn near<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
         |known: &&str| strsim::damerau_levenshtein(&name.to_lowercase(), &known.to_lowercase());
     let best = known.iter().copied().min_by_key(distance)?;
     (distance(&best) <= 1.max(best.len() / 3)).then_some(best)
+}
+
+/// What is wrong with a list of cases: objects with `old`, `new` and `because`, some of which are needed.
+fn cases(value: &Json, needed: &[&str]) -> Option<String> {
+    let known = ["because", "new", "old"];
+    let is_case = |case: &Json| {
+        let members = case.as_object();
+        members.is_some_and(|members| {
+            needed.iter().all(|name| members.contains_key(*name))
+                && members.keys().all(|name| known.contains(&name.as_str()))
+                && members.get("because").is_none_or(Json::is_string)
+        })
+    };
+    let sound = value.as_array().is_some_and(|list| list.iter().all(is_case));
+    let form =
+        "a list of {\"old\": …, \"new\": …, \"because\": \"a part of the refusal\"} is expected";
+    (!sound).then(|| format!("{form}; needed here: {}", needed.join(", ")))
 }
 
 /// The kinds that `x-keepboth-kind` names.

@@ -12,7 +12,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+use crate::binding::{Binding, Bound, Rule};
 use crate::folder::Folder;
+use crate::keywords::join;
 use crate::pattern::Pattern;
 use crate::schema::Schema;
 
@@ -20,11 +22,11 @@ use crate::schema::Schema;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Patterns of keys, and for each the file in the schemas folder that its values must obey: `*`
-    /// is any run of characters, `?` one. Of several patterns the one with the longest beginning
-    /// before its first `*` or `?` holds.
+    /// Patterns of keys, and for each the file in the schemas folder that its values must obey, or a
+    /// table with a file for each kind of value: `*` is any run of characters, `?` one. Of several
+    /// patterns the one with the longest beginning before its first `*` or `?` holds.
     #[schemars(extend("minProperties" = 1))]
-    pub bind: BTreeMap<String, String>,
+    pub bind: BTreeMap<String, Binding>,
     /// Refuses keys that no pattern matches. Without it they are free.
     #[serde(default)]
     pub strict: bool,
@@ -42,12 +44,11 @@ pub fn build(site: &Site, settings: Json) -> Result<Arc<dyn Plugin>, Vec<Setting
         serde_json::from_value(settings).map_err(|e| vec![fault(String::new(), e.to_string())])?;
     let (mut bound, mut faults) = (Vec::new(), Vec::new());
     let mut contents = BTreeMap::new();
-    for (pattern, file) in &settings.bind {
-        let pointer = format!("/bind/{}", pattern.replace('~', "~0").replace('/', "~1"));
+    for (pattern, binding) in &settings.bind {
         let folder = Folder::new(&site.schemas);
-        match Schema::load(&folder, file) {
-            Ok(schema) => bound.push((Pattern::new(pattern), schema)),
-            Err(found) => faults.extend(found.into_iter().map(|f| fault(pointer.clone(), f))),
+        match Bound::load(&folder, binding, &join("/bind", pattern)) {
+            Ok(schemas) => bound.push((Pattern::new(pattern), schemas)),
+            Err(found) => faults.extend(found.into_iter().map(|(at, words)| fault(at, words))),
         }
         contents.extend(folder.contents());
     }
@@ -62,7 +63,16 @@ pub fn build(site: &Site, settings: Json) -> Result<Arc<dyn Plugin>, Vec<Setting
 
 fn fingerprint(settings: &Settings, contents: &BTreeMap<String, Vec<u8>>) -> [u8; 32] {
     let start = Fingerprint::new().with("schema").with([u8::from(settings.strict)]);
-    let bound = settings.bind.iter().fold(start, |print, (key, file)| print.with(key).with(file));
+    let bound = settings.bind.iter().fold(start, |print, (key, binding)| match binding {
+        Binding::File(file) => print.with(key).with(file),
+        // A mark that no file's name has, so that no two settings give the same list.
+        Binding::Kinds(rules) => {
+            rules.iter().fold(print.with(key).with("*"), |print, (kind, rule)| match rule {
+                Rule::All(all) => print.with(kind).with([u8::from(*all)]),
+                Rule::File(file) => print.with(kind).with(file),
+            })
+        }
+    });
     // A mark between the two lists, so that neither can pass for a part of the other.
     let marked = bound.with_number(Some(contents.len() as u64));
     contents.iter().fold(marked, |print, (name, text)| print.with(name).with(text)).finish()
@@ -71,7 +81,7 @@ fn fingerprint(settings: &Settings, contents: &BTreeMap<String, Vec<u8>>) -> [u8
 /// The patterns in the order in which they are asked.
 #[derive(Debug)]
 struct Bindings {
-    bound: Vec<(Pattern, Schema)>,
+    bound: Vec<(Pattern, Bound)>,
     strict: bool,
 }
 
@@ -89,10 +99,15 @@ impl Plugin for Guard {
         Ok(Box::new(Checker { bindings: Arc::clone(&self.bindings) }))
     }
 
-    /// The same check as before a put; a delete has nothing to be checked.
+    /// The same check as before a put, without its rules for steps: what stood there before is another
+    /// thing on each node. A delete has nothing to be checked.
     fn admit(&self, key: &Key, value: Option<&Value>) -> Result<(), Refusal> {
         let Some(value) = value else { return Ok(()) };
-        self.bindings.check(key, &mut Draft::new(value.clone(), None))
+        let mut value = Draft::new(value.clone(), None);
+        match self.bindings.of(key, &mut value)? {
+            Some(schema) => schema.check(&mut value),
+            None => Ok(()),
+        }
     }
 
     fn fingerprint(&self) -> [u8; 32] {
@@ -107,20 +122,32 @@ struct Checker {
 impl Worker for Checker {
     fn before_put(&mut self, put: &mut Put) -> Result<(), Refusal> {
         // A side of a conflict, named by its address, obeys the schema of its key.
-        self.bindings.check(&put.key, &mut put.draft)
+        let Some(schema) = self.bindings.of(&put.key, &mut put.draft)? else { return Ok(()) };
+        schema.check(&mut put.draft)?;
+        if !schema.looks_back() {
+            return Ok(());
+        }
+        let mut old = earlier(put)?.map(|value| Draft::new(value, None));
+        schema.check_step(old.as_mut(), &mut put.draft)
+    }
+}
+
+/// What stood there before; None if nothing did, or several objects that are in conflict.
+fn earlier(put: &Put) -> Result<Option<Value>, Refusal> {
+    match put.old() {
+        Err(refusal) if refusal.code == Code::InConflict => Ok(None),
+        outcome => outcome,
     }
 }
 
 impl Bindings {
-    fn check(&self, key: &Key, value: &mut Draft) -> Result<(), Refusal> {
-        match self.of_key(key.as_str())? {
-            Some(schema) => schema.check(value),
-            None => Ok(()),
-        }
+    /// The schema that holds for a value at a key; None if there is none.
+    fn of(&self, key: &Key, value: &mut Draft) -> Result<Option<&Schema>, Refusal> {
+        self.of_key(key.as_str())?.map_or(Ok(None), |bound| bound.schema_of(value))
     }
 
-    /// The schema that holds for a key; None if the key is free.
-    fn of_key(&self, key: &str) -> Result<Option<&Schema>, Refusal> {
+    /// What is bound to a key; None if the key is free.
+    fn of_key(&self, key: &str) -> Result<Option<&Bound>, Refusal> {
         let found = self.bound.iter().find(|(pattern, _)| pattern.matches(key));
         if found.is_none() && self.strict {
             let patterns: Vec<_> = self.bound.iter().map(|(p, _)| p.as_str()).collect();
@@ -128,6 +155,6 @@ impl Bindings {
             let hint = format!("keys here match one of {}", patterns.join(", "));
             return Err(Refusal::new(Code::SchemaRefused, words).hint(hint));
         }
-        Ok(found.map(|(_, schema)| schema))
+        Ok(found.map(|(_, bound)| bound))
     }
 }

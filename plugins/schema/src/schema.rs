@@ -4,10 +4,13 @@ use jsonschema::error::ValidationErrorKind as Kind;
 use jsonschema::{Draft, PatternOptions, ReferencingError, ValidationError, Validator};
 use keepboth_core::plugin::Draft as Value;
 use keepboth_core::refusal::{Code, Refusal};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json, json};
 
-use crate::folder::Folder;
+use crate::fault::Fault;
+use crate::folder::{Folder, SchemaFile};
+use crate::keywords::{KIND, TRANSITION};
 use crate::lint::kinds;
+use crate::refs;
 use crate::words::{self, SCHEME};
 
 /// The kinds that a schema can look into.
@@ -21,25 +24,42 @@ pub struct Schema {
     /// The file's name in the folder.
     pub file: String,
     validator: Validator,
+    transition: Option<Validator>,
     kinds: Vec<&'static str>,
 }
 
 impl Schema {
-    /// Reads, checks and compiles a file. The errors name file and place.
-    pub fn load(folder: &Folder, file: &str) -> Result<Schema, Vec<String>> {
-        let json = folder.read(file)?;
-        let validator = compile(&json, file, folder.clone()).map_err(|why| vec![why])?;
-        let named = json.get("x-keepboth-kind").map(kinds).transpose();
-        let kinds = named.map_err(|why| vec![why])?.unwrap_or_else(|| SEEN.to_vec());
-        Ok(Schema { file: file.to_owned(), validator, kinds })
+    /// Reads, checks and compiles a file, or tells all that is wrong with it and with what it draws in.
+    pub fn load(folder: &Folder, name: &str) -> Result<Schema, Vec<Fault>> {
+        let file = folder.read(name)?;
+        let faults = refs::faults(folder, &file);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let validator = compile(&file, folder, "").map_err(|fault| vec![fault])?;
+        let transition = file.json.get(TRANSITION).map(|_| {
+            compile(&file, folder, &format!("/{TRANSITION}")).map_err(|fault| vec![fault])
+        });
+        let named = file.json.get(KIND).and_then(|named| kinds(named).ok());
+        let kinds = named.unwrap_or_else(|| SEEN.to_vec());
+        Ok(Schema { file: name.to_owned(), validator, transition: transition.transpose()?, kinds })
+    }
+
+    /// True if values of this kind may pass at all.
+    pub fn takes(&self, kind: &str) -> bool {
+        self.kinds.contains(&kind)
+    }
+
+    /// True if what stood there before is asked for.
+    pub fn looks_back(&self) -> bool {
+        self.transition.is_some()
     }
 
     /// Refuses a value that breaks the schema. Bytes and cbor pass unseen if `x-keepboth-kind` names
     /// them, and are refused otherwise, as are NaN and the infinities.
     pub fn check(&self, value: &mut Value) -> Result<(), Refusal> {
         let kind = value.value().kind().as_str();
-        let refused = |words: String| Refusal::new(Code::SchemaRefused, words);
-        if !self.kinds.contains(&kind) {
+        if !self.takes(kind) {
             let (file, allowed) = (&self.file, self.kinds.join(", "));
             let words = format!("{file}: the value is of kind {kind}, allowed here: {allowed}");
             return Err(refused(words).hint("a schema names its kinds in \"x-keepboth-kind\""));
@@ -55,34 +75,67 @@ impl Schema {
         };
         words::faults(&self.file, &self.validator, tree).map_or(Ok(()), |words| Err(refused(words)))
     }
+
+    /// Refuses a step from what stood there (None: nothing) to this value, if the schema has a rule for
+    /// steps that it breaks.
+    pub fn check_step(&self, old: Option<&mut Value>, new: &mut Value) -> Result<(), Refusal> {
+        let Some(transition) = &self.transition else { return Ok(()) };
+        let mut step = Map::new();
+        if let Some(old) = old {
+            step.insert("old".to_owned(), told(old));
+        }
+        step.insert("new".to_owned(), told(new));
+        let broken = words::faults(&self.file, transition, &Json::Object(step));
+        broken.map_or(Ok(()), |words| Err(refused(words)))
+    }
 }
 
-/// Compiles a schema that was read under this name: draft 2020-12, formats asserted.
-pub fn compile(json: &Json, file: &str, folder: Folder) -> Result<Validator, String> {
+fn refused(words: String) -> Refusal {
+    Refusal::new(Code::SchemaRefused, words)
+}
+
+/// A value as rules for steps see it: what JSON does not hold is an object that names its kind.
+fn told(value: &mut Value) -> Json {
+    match value.tree() {
+        Some(tree) => tree.clone(),
+        None => json!({"$kind": value.value().kind().as_str()}),
+    }
+}
+
+/// Compiles the schema at this pointer of a file: draft 2020-12, formats asserted.
+pub fn compile(file: &SchemaFile, folder: &Folder, pointer: &str) -> Result<Validator, Fault> {
+    let (whole, base);
+    let part;
+    if pointer.is_empty() {
+        (whole, base) = (&file.json, file.name.as_str());
+    } else {
+        part = json!({"$ref": format!("{SCHEME}:///{}#{pointer}", file.name)});
+        // A name that no file can have.
+        (whole, base) = (&part, "~");
+    }
     jsonschema::options()
         .with_draft(Draft::Draft202012)
         .should_validate_formats(true)
         .should_ignore_unknown_formats(false)
         .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES_MAX))
-        .with_base_uri(format!("{SCHEME}:///{file}"))
-        .with_retriever(folder)
-        .build(json)
-        .map_err(|e| format!("{file}: {}", why(&e)))
+        .with_base_uri(format!("{SCHEME}:///{base}"))
+        .with_retriever(folder.clone())
+        .build(whole)
+        .map_err(|e| file.fault(&format!("{pointer}{}", e.instance_path().as_str()), why(&e)))
 }
 
 /// Why a schema does not compile.
 fn why(error: &ValidationError<'_>) -> String {
-    let place = error.instance_path().as_str();
-    let place = if place.is_empty() { String::new() } else { format!("{place}: ") };
     match error.kind() {
         Kind::Referencing(ReferencingError::Unretrievable { source, .. }) => {
-            format!("{place}$ref: {source}")
+            format!("$ref: {source}")
         }
-        Kind::Referencing(other) => format!("{place}$ref: {other}"),
+        Kind::Referencing(other) => format!("$ref: {other}"),
         Kind::Format { format } if format == "regex" => format!(
-            "{place}{} is no pattern that can be matched in linear time: no look-around, no back-references",
+            "{} is no pattern that can be matched in linear time and little memory: no look-around, no \
+             back-references, no huge repetitions",
             error.instance()
         ),
-        _ => format!("{place}{}", words::cut(&error.to_string())),
+        _ => words::cut(&error.to_string()),
     }
 }

@@ -1,6 +1,11 @@
 //! The forms of events and requests: their examples are golden, and each rule refuses what breaks it.
 
+use std::fs;
+use std::path::Path;
+
 use keepboth_core::refusal::Code;
+use keepboth_schema::events::form::{DeleteRequest, Event, PutRequest};
+use keepboth_schema::events::made;
 use keepboth_schema::events::{EventKind, check, check_request};
 use serde_json::{Value as Json, json};
 
@@ -20,6 +25,62 @@ fn with(example: &Json, key: &str, value: Json) -> Json {
         value => changed[key] = value,
     }
     changed
+}
+
+/// With KEEPBOTH_RENEW=1 the files are written anew, unless that would change rules under the same version.
+#[test]
+fn the_schemas_are_those_of_the_types_and_no_rule_changes_without_a_new_version() {
+    for kind in EventKind::ALL {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas").join(kind.file());
+        let (kept, now) = (schema(kind), made::schema(kind));
+        assert!(
+            kept["x-version"] != made::VERSION || made::rules(&kept) == made::rules(&now),
+            "the rules of {} are others: raise events::made::VERSION; a new property that may be absent \
+             is a minor version, all else a major one",
+            kind.file()
+        );
+        let text = serde_json::to_string_pretty(&now).expect("text") + "\n";
+        if std::env::var_os("KEEPBOTH_RENEW").is_some() {
+            fs::write(&path, &text).expect("written");
+            continue;
+        }
+        assert_eq!(
+            kind.text(),
+            text,
+            "{} is stale; renew it: KEEPBOTH_RENEW=1 cargo test -p keepboth-schema --test events",
+            kind.file()
+        );
+    }
+}
+
+#[test]
+fn the_version_of_the_forms_has_a_major_and_a_minor_part() {
+    let (major, minor) = made::VERSION.split_once('.').expect("MAJOR.MINOR");
+    assert!(major.parse::<u32>().is_ok() && minor.parse::<u32>().is_ok());
+}
+
+#[test]
+fn every_example_comes_back_from_its_type_and_what_is_unknown_is_left_out_or_refused_by_name() {
+    for kind in EventKind::ALL {
+        for example in examples(&schema(kind)["examples"]) {
+            let event: Event = serde_json::from_value(example.clone()).expect("an event");
+            assert_eq!(serde_json::to_value(&event).expect("a tree"), example);
+            let later = with(&example, "new_in_1_1", json!({"a": [1]}));
+            assert_eq!(serde_json::from_value::<Event>(later).expect("an event"), event);
+            let other = with(&example, "type", json!("later"));
+            let words = serde_json::from_value::<Event>(other).expect_err("refused").to_string();
+            assert!(words.contains("unknown variant `later`"), "{words}");
+        }
+        for request in examples(&schema(kind)["$defs"]["request"]["examples"]) {
+            let back = match kind {
+                EventKind::Put => serde_json::from_value::<PutRequest>(request.clone())
+                    .map(|request| json!(request)),
+                _ => serde_json::from_value::<DeleteRequest>(request.clone())
+                    .map(|request| json!(request)),
+            };
+            assert_eq!(back.expect("a request"), request);
+        }
+    }
 }
 
 #[test]

@@ -4,8 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use keepboth_core::ids::VersionId;
 use keepboth_core::name::{Address, Key, Name, Namespace};
-use keepboth_core::plugin::{Before, Draft, Origin, Plugin, Put, SettingsError, Site, Source};
+use keepboth_core::plugin::{
+    Before, Draft, Earlier, Origin, Plugin, Put, SettingsError, Site, Source,
+};
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
 use keepboth_schema::FACTORY;
@@ -186,28 +189,163 @@ fn what_no_schema_can_see_passes_only_if_it_is_named() {
 }
 
 #[test]
+fn each_kind_of_value_may_have_a_schema_of_its_own() {
+    let folder = folder(&[
+        ("doc.json", json!({"type": "object"})),
+        ("title.json", json!({"type": "string", "maxLength": 3})),
+        ("blob.json", json!({"x-keepboth-kind": ["bytes"]})),
+    ]);
+    let kinds = json!({"json": "doc.json", "string": "title.json", "bytes": "blob.json",
+        "cbor": true, "number": false});
+    let plugin = build_in(folder.path(), json!({"bind": {"a/*": kinds}})).expect("built");
+    put_at(&plugin, "a/1", json!({})).expect("an object");
+    put_at(&plugin, "a/1", json!("abc")).expect("a short text");
+    put(&plugin, "a/1", Value::bytes(vec![1])).expect("named bytes");
+    put(&plugin, "a/1", Value::cbor(&[0x05]).expect("cbor")).expect("all cbor");
+    put_at(&plugin, "b", json!(5)).expect("a free key");
+    assert!(words(put_at(&plugin, "a/1", json!([]))).starts_with("doc.json: "));
+    assert!(words(put_at(&plugin, "a/1", json!("abcd"))).starts_with("title.json: "));
+    let refusal = put_at(&plugin, "a/1", json!(5)).expect_err("refused");
+    assert_eq!(refusal.message, "values of kind number are not allowed at this key");
+    assert_eq!(refusal.hint.as_deref(), Some("allowed here: bytes, cbor, json, string"));
+    let key = Key::new("a/1").expect("key");
+    assert!(plugin.admit(&key, Some(&Value::number(5.0))).is_err(), "of a peer too");
+}
+
+#[test]
+fn what_is_wrong_with_the_schema_of_a_kind_is_told_at_that_kind() {
+    let folder = folder(&[("a.json", json!({"type": "object"})), ("b.json", json!({"tpye": 1}))]);
+    let bind = json!({"a/*": {"bytes": "a.json", "json": "b.json", "string": "none.json"}});
+    let errors = build_in(folder.path(), json!({"bind": bind})).map(|_| ()).expect_err("refused");
+    let told: Vec<_> = errors.iter().map(|e| (e.pointer.as_str(), e.message.as_str())).collect();
+    let [(bytes, not_named), (json, typo), (string, missing)] = told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!([bytes, json, string], ["/bind/a~1*/bytes", "/bind/a~1*/json", "/bind/a~1*/string"]);
+    assert_eq!(not_named, "a.json: its x-keepboth-kind does not name bytes, to which it is bound");
+    assert!(typo.starts_with("b.json:1:2: /tpye: unknown keyword"), "{typo}");
+    assert!(missing.starts_with("none.json: cannot read it in "), "{missing}");
+}
+
+/// The one value that was there before.
+struct Was(Result<Option<Value>, Refusal>);
+
+impl Earlier for Was {
+    fn value(&self, _: &Name) -> Result<Option<Value>, Refusal> {
+        self.0.clone()
+    }
+
+    fn replaced_by(&self, _: &Key, _: &VersionId) -> Result<Option<Value>, Refusal> {
+        Ok(None)
+    }
+}
+
+#[test]
+fn a_rule_for_steps_sees_what_was_there_and_what_comes() {
+    let state_stays = json!({
+        "$ref": "#/$defs/task",
+        "$defs": {
+            "task": {"type": ["object", "string"]},
+            "done": {"properties": {"state": {"const": "done"}}, "required": ["state"]},
+        },
+        "x-keepboth-transition": {
+            "if": {"required": ["old"], "properties": {"old": {"$ref": "#/$defs/done"}}},
+            "then": {"properties": {"new": {"$ref": "#/$defs/done"}}},
+            "properties": {"old": {"properties": {"$kind": false}}},
+        },
+    });
+    let folder = folder(&[("task.json", state_stays)]);
+    let plugin = build_in(folder.path(), json!({"bind": {"*": "task.json"}})).expect("built");
+    let step = |old: Result<Option<Value>, Refusal>, new: Json| {
+        let before = Before::of(Arc::new(Was(old)));
+        let mut put = Put { before, ..at_key("k", Value::json(&new)) };
+        plugin.worker().expect("worker").before_put(&mut put)
+    };
+    let (open, done) = (json!({"state": "open"}), json!({"state": "done"}));
+    let was = |tree: &Json| Ok(Some(Value::json(tree)));
+    step(Ok(None), done.clone()).expect("nothing was there");
+    step(was(&open), done.clone()).expect("forward");
+    step(was(&done), done.clone()).expect("it stays");
+    let words = words(step(was(&done), open.clone()));
+    assert_eq!(
+        words,
+        "task.json: /new/state: \"done\" was expected (rule /$defs/done/properties/state/const)"
+    );
+    assert!(step(was(&done), json!({})).is_err(), "left out");
+    let bytes = step(Ok(Some(Value::bytes(vec![1]))), open.clone()).expect_err("its kind is seen");
+    assert!(bytes.message.contains("/old/$kind: nothing may stand here"), "{bytes}");
+    let several = Refusal::new(Code::InConflict, "two sides");
+    step(Err(several), open.clone()).expect("no one object was there");
+    let broken = Refusal::new(Code::StoreFailed, "the disk");
+    assert_eq!(
+        step(Err(broken.clone()), open.clone()),
+        Err(broken),
+        "what is unknown is no nothing"
+    );
+    let key = Key::new("k").expect("key");
+    assert_eq!(
+        plugin.admit(&key, Some(&Value::json(&open))),
+        Ok(()),
+        "steps are judged where made"
+    );
+}
+
+#[test]
+fn a_schema_that_vanishes_or_becomes_something_else_is_told_and_the_old_one_goes_on() {
+    let folder =
+        folder(&[("a.json", json!({"$ref": "b.json"})), ("b.json", json!({"type": "object"}))]);
+    let settings = json!({"bind": {"*": "a.json"}});
+    let plugin = build_in(folder.path(), settings.clone()).expect("built");
+    let again = || {
+        let errors = build_in(folder.path(), settings.clone()).map(|_| ()).expect_err("refused");
+        errors[0].message.clone()
+    };
+    fs::remove_file(folder.path().join("b.json")).expect("removed");
+    assert!(
+        again().starts_with("a.json:1:2: /$ref: $ref: b.json: cannot read it in "),
+        "{}",
+        again()
+    );
+    fs::create_dir(folder.path().join("b.json")).expect("a folder");
+    assert_eq!(again(), "a.json:1:2: /$ref: $ref: b.json: is not a regular file");
+    fs::write(folder.path().join("a.json"), b"{\"title\": \"\xff\"}").expect("written");
+    assert_eq!(again(), "a.json: is not UTF-8 at byte 12");
+    fs::write(folder.path().join("a.json"), b"").expect("written");
+    assert!(
+        again().starts_with("a.json:1:0: EOF") || again().starts_with("a.json: EOF"),
+        "{}",
+        again()
+    );
+    put_at(&plugin, "k", json!({})).expect("the old one still holds");
+    assert!(put_at(&plugin, "k", json!(5)).is_err());
+}
+
+#[test]
 fn a_faulty_schema_is_told_with_file_and_place() {
     for (text, said) in [
-        ("{\"type\": ", "a.json: EOF while parsing a value at line 1 column 9"),
-        ("{\"type\": \"object\", \"type\": \"object\"}", "a.json: "),
-        ("[]", "a.json: a schema is an object, true or false"),
-        (r#"{"type": "strng"}"#, "a.json: /type: unknown type \"strng\"; did you mean \"string\"?"),
+        ("{\"type\": ", "a.json:1:9: EOF while parsing a value\n"),
+        ("{\"type\": \"object\", \"type\": \"object\"}", "a.json:1:25: duplicate key"),
+        ("[]", "a.json:1:1: a schema is an object, true or false"),
+        (
+            r#"{"type": "strng"}"#,
+            "a.json:1:2: /type: unknown type \"strng\"; did you mean \"string\"?",
+        ),
         (
             r#"{"properties": {"a": {"minLenght": 1}}}"#,
-            "a.json: /properties/a/minLenght: unknown keyword \"minLenght\"; did you mean \"minLength\"?",
+            "a.json:1:23: /properties/a/minLenght: unknown keyword \"minLenght\"; did you mean \"minLength\"?",
         ),
         (
             r#"{"$defs": {"a/b": {"foo": 1}}}"#,
-            "a.json: /$defs/a~1b/foo: unknown keyword \"foo\"; begin it with x-",
+            "a.json:1:20: /$defs/a~1b/foo: unknown keyword \"foo\"; begin it with x-",
         ),
         (
             r#"{"anyOf": [true, {"Type": "string"}]}"#,
-            "a.json: /anyOf/1/Type: unknown keyword \"Type\"; did you mean \"type\"?",
+            "a.json:1:19: /anyOf/1/Type: unknown keyword \"Type\"; did you mean \"type\"?",
         ),
         (r#"{"dependencies": {}}"#, "write dependentRequired or dependentSchemas"),
         (
             r#"{"format": "emial"}"#,
-            "a.json: /format: unknown format \"emial\"; did you mean \"email\"?",
+            "a.json:1:2: /format: unknown format \"emial\"; did you mean \"email\"?",
         ),
         (
             r#"{"$schema": "http://json-schema.org/draft-07/schema#"}"#,
@@ -215,17 +353,43 @@ fn a_faulty_schema_is_told_with_file_and_place() {
         ),
         (
             r#"{"properties": {"a": {"minLength": "1"}}}"#,
-            "a.json: /properties/a/minLength: \"1\" is not of type \"integer\"",
+            "a.json:1:23: /properties/a/minLength: \"1\" is not of type \"integer\"",
         ),
-        (r#"{"required": "title"}"#, "a.json: /required: \"title\" is not of type \"array\""),
-        (r#"{"properties": {"a": 5}}"#, "a.json: /properties/a: a schema is an object"),
-        (r#"{"pattern": "("}"#, "a.json: /pattern: "),
+        (r#"{"required": "title"}"#, "a.json:1:2: /required: \"title\" is not of type \"array\""),
+        (r#"{"properties": {"a": 5}}"#, "a.json:1:17: /properties/a: a schema is an object"),
+        (r#"{"pattern": "("}"#, "a.json:1:2: /pattern: "),
         (r#"{"pattern": "(?=a)b"}"#, "no pattern that can be matched in linear time"),
-        (r##"{"$ref": "#/$defs/none"}"##, "a.json: $ref: "),
-        (r#"{"$ref": "none.json"}"#, "a.json: $ref: none.json: cannot read it in "),
+        (
+            r##"{"$ref": "#/$defs/none"}"##,
+            "a.json:1:2: /$ref: there is nothing at /$defs/none in a.json",
+        ),
+        (r##"{"$ref": "#none"}"##, "a.json:1:1: $ref: "),
+        (
+            r#"{"pattern": "((a{999}){999}){999}"}"#,
+            "a.json:1:2: /pattern: \"((a{999}){999}){999}\" is no pattern that can be matched in linear time \
+             and little memory",
+        ),
+        (r#"{"patternProperties": {"(a+)+\\1$": true}}"#, "no back-references"),
+        (
+            r#"{"anyOf": [{"x-keepboth-kind": ["json"]}]}"#,
+            "x-keepboth-kind stands at the top of a file",
+        ),
+        (
+            r#"{"x-keepboth-refused": [{"new": 1}]}"#,
+            "a.json:1:2: /x-keepboth-refused: a list of {\"old\": …, \"new\": …, \"because\":",
+        ),
+        (
+            r#"{"x-keepboth-transitoin": true}"#,
+            "unknown keyword \"x-keepboth-transitoin\"; did you mean \"x-keepboth-transition\"?",
+        ),
+        (
+            r#"{"x-keepboth-transition": {"tpye": "object"}}"#,
+            "a.json:1:28: /x-keepboth-transition/tpye: unknown keyword",
+        ),
+        (r#"{"$ref": "none.json"}"#, "a.json:1:2: /$ref: $ref: none.json: cannot read it in "),
         (
             r#"{"x-keepboth-kind": ["blob"]}"#,
-            "a.json: /x-keepboth-kind: a list of kinds is expected",
+            "a.json:1:2: /x-keepboth-kind: a list of kinds is expected",
         ),
     ] {
         let words = faults(text);
@@ -270,7 +434,7 @@ fn a_reference_reaches_files_of_the_folder_only() {
         "sub/../../b.json",
     ] {
         let words = faults(&json!({"properties": {"a": {"$ref": reference}}}).to_string());
-        let said = "a.json: /properties/a/$ref: remote $ref is refused";
+        let said = "a.json:1:21: /properties/a/$ref: remote $ref is refused";
         assert!(words.contains(said), "{reference}: {words}");
     }
     // A base of its own makes a plain reference a remote one.
@@ -278,7 +442,7 @@ fn a_reference_reaches_files_of_the_folder_only() {
     assert!(words.contains("remote $ref is refused"), "{words}");
     for reference in ["%2e%2e/b.json", "b.json?x=1", "%2Fetc%2Fpasswd"] {
         let words = faults(&json!({"$ref": reference}).to_string());
-        assert!(words.contains("a.json: $ref: "), "{reference}: {words}");
+        assert!(words.contains("a.json:1:2: /$ref: "), "{reference}: {words}");
     }
 }
 
@@ -300,7 +464,7 @@ fn a_reference_to_a_file_of_the_folder_holds() {
     );
     let errors = build_in(folder.path(), json!({"bind": {"*": "bad.json"}})).map(|_| ());
     let errors = errors.expect_err("refused");
-    assert!(errors[0].message.contains("sub/typo.json: /tpye: unknown keyword"), "{errors:?}");
+    assert!(errors[0].message.contains("sub/typo.json:1:2: /tpye: unknown keyword"), "{errors:?}");
 }
 
 #[test]
@@ -337,6 +501,13 @@ fn a_schema_too_large_or_too_deep_is_an_error_and_no_crash() {
     assert!(faults(&deep).contains("levels"), "{}", faults(&deep));
     let large = json!({"description": "x".repeat(256 << 10)}).to_string();
     assert!(faults(&large).contains("is over the limit of 262,144 bytes"));
+    let drawn = |n: usize| (format!("f{n}.json"), json!({"$ref": format!("f{}.json", n + 1)}));
+    let chain: Vec<(String, Json)> = (0..101).map(drawn).collect();
+    let chain: Vec<(&str, Json)> = chain.iter().map(|(n, j)| (n.as_str(), j.clone())).collect();
+    let built = build_in(folder(&chain).path(), json!({"bind": {"*": "f0.json"}}));
+    let errors = built.map(|_| ()).expect_err("refused");
+    let said = "f99.json:1:2: /$ref: $ref: f100.json: is over the limit of 100 files";
+    assert!(errors[0].message.contains(said), "{errors:?}");
 }
 
 #[test]
@@ -359,12 +530,37 @@ fn a_long_chain_of_references_is_compiled_or_refused_but_never_crashes() {
 }
 
 #[test]
-fn a_schema_that_refers_to_itself_ends() {
-    for schema in [json!({"$ref": "#"}), json!({"allOf": [{"$ref": "#"}]})] {
-        let folder = folder(&[("a.json", schema)]);
+fn a_reference_that_leads_back_to_itself_is_refused_and_one_into_a_part_is_not() {
+    for (files, said) in [
+        (vec![("a.json", json!({"$ref": "#"}))], "a.json:1:2: /$ref: $ref leads back to itself"),
+        (
+            vec![("a.json", json!({"allOf": [true, {"$ref": "#"}]}))],
+            "a.json:1:17: /allOf/1/$ref: $ref leads back to itself",
+        ),
+        (
+            vec![
+                ("a.json", json!({"$ref": "b.json"})),
+                ("b.json", json!({"not": {"$ref": "a.json"}})),
+            ],
+            "/$ref: $ref leads back to itself without looking at any part of the value; it would never end",
+        ),
+        (
+            vec![("a.json", json!({"x-keepboth-transition": {"$ref": "#/x-keepboth-transition"}}))],
+            "a.json:1:27: /x-keepboth-transition/$ref: $ref leads back to itself",
+        ),
+    ] {
+        let folder = folder(&files);
         let built = build_in(folder.path(), json!({"bind": {"*": "a.json"}}));
-        let _ = built.map(|plugin| put_at(&plugin, "k", json!({"a": 1})));
+        let errors = built.map(|_| ()).expect_err(said);
+        assert!(errors[0].message.contains(said), "{errors:?}\nlacks\n{said}");
     }
+    let tree = json!({"required": ["n"], "properties": {"n": {"type": "number"}, "list": {
+        "items": {"$ref": "#"}}, "next": {"$ref": "b.json"}}});
+    let folder = folder(&[("a.json", tree), ("b.json", json!({"$ref": "a.json"}))]);
+    let plugin = build_in(folder.path(), json!({"bind": {"*": "a.json"}})).expect("built");
+    put_at(&plugin, "k", json!({"n": 1, "next": {"n": 2, "list": [{"n": 3}]}})).expect("passes");
+    let words = words(put_at(&plugin, "k", json!({"n": 1, "next": {"n": 2, "list": [{}]}})));
+    assert!(words.starts_with("a.json: /next/list/0: \"n\" is a required property"), "{words}");
 }
 
 #[test]

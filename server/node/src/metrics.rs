@@ -79,6 +79,7 @@ pub struct Metrics {
     trash: Family<ByNamespace, Gauge>,
     sequence: Family<ByNamespace, Gauge>,
     quarantined: Family<ByNamespace, Gauge>,
+    unfit: Family<ByNamespace, Gauge>,
     synced: Family<ByNamespace, Gauge>,
     peer_connected: Family<ByPeer, Gauge>,
     peer_stalled: Family<ByPeer, Gauge>,
@@ -116,6 +117,7 @@ impl Default for Metrics {
             trash: Family::default(),
             sequence: Family::default(),
             quarantined: Family::default(),
+            unfit: Family::default(),
             synced: Family::default(),
             peer_connected: Family::default(),
             peer_stalled: Family::default(),
@@ -151,6 +153,7 @@ impl Metrics {
         registry.register("trash", "Keys in the trash", self.trash.clone());
         let quarantined = self.quarantined.clone();
         registry.register("quarantined", "Versions that readers do not see", quarantined);
+        registry.register("unfit", "Objects that break the schemas", self.unfit.clone());
         let connected = self.peer_connected.clone();
         registry.register("peer_connected", "1 while a link to the node is up", connected);
         let stalled = self.peer_stalled.clone();
@@ -207,6 +210,7 @@ impl Metrics {
             set(&self.conflicts, counts.conflicts);
             set(&self.trash, counts.trash);
             set(&self.quarantined, counts.quarantined);
+            set(&self.unfit, space.unfit().summary().unfit);
             set(&self.sequence, counts.last_sequence);
             set(&self.synced, u64::from(space.state().level.as_str() == "synced"));
             for (level, count) in space.state_changes() {
@@ -241,6 +245,7 @@ impl Metrics {
             &self.conflicts,
             &self.trash,
             &self.quarantined,
+            &self.unfit,
             &self.sequence,
             &self.synced,
         ] {

@@ -36,7 +36,7 @@ pub struct Rights {
 /// One right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
-    /// get, list, history, get_version, conflicts, conflict, trash, watch, acks.
+    /// get, list, history, get_version, conflicts, conflict, trash, watch, schema_report, acks.
     Read,
     /// put, revert, restore.
     Write,

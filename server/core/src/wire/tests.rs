@@ -65,4 +65,23 @@ fn fields_of_a_later_version_are_ignored() {
     ]
     .concat();
     assert!(matches!(Message::decode(&bytes), Ok(Message::Ack { sequence: 1, .. })));
+    // A proof whose `who` has a third field, and which has a fifth one itself.
+    let bytes = [
+        &[0x82, 0x01, 0x81, 0x85, 0x83, 0x58, 0x20][..],
+        &[7; 32],
+        &[0x50],
+        &[8; 16],
+        &[0x63, b'n', b'e', b'w', 0xf6, 0x58, 0x40],
+        &[9; 64],
+        &[0xf6, 0x81, 0x01],
+    ]
+    .concat();
+    assert!(matches!(Message::decode(&bytes), Ok(Message::Prove(_))));
+}
+
+#[test]
+fn a_message_of_a_later_version_is_refused_by_its_number() {
+    let refusal = Message::decode(&[0x82, 0x18, 0x63, 0x80]).expect_err("there is no 99");
+    assert_eq!(refusal.code, Code::BadFrame);
+    assert!(refusal.message.contains("99"), "{refusal}");
 }

@@ -47,6 +47,8 @@ mod peer;
 mod acks;
 /// `quarantine`.
 mod quarantine;
+/// `schema`.
+mod schema;
 /// `import`.
 mod import;
 /// `export`.
@@ -157,6 +159,9 @@ enum Command {
     /// What other nodes sent and this node's rules refuse: list, admit, discard, retry
     #[command(subcommand)]
     Quarantine(quarantine::Quarantine),
+    /// JSON Schemas for values: check, test, infer, report
+    #[command(subcommand)]
+    Schema(schema::Schema),
     /// Put many objects from lines of JSON
     Import(import::Import),
     /// Write all objects as lines of JSON
@@ -180,6 +185,8 @@ pub fn main(own: &[Factory]) -> ExitCode {
         Command::Errors(args) => errors::run(&args, json),
         Command::Bench(args) => bench::run(&args, json),
         Command::Demo(args) => demo::run(&args, json),
+        Command::Schema(schema::Schema::Check(files)) => schema::check(&files, json),
+        Command::Schema(schema::Schema::Test(files)) => schema::test(&files, json),
         command => token::read(token_file.as_deref())
             .and_then(|token| talking(command, Target { url, ca, token }, client.as_deref(), json)),
     };
@@ -239,6 +246,7 @@ async fn with_server(
         Command::Peer(command) => peer::run(command, session).await,
         Command::Acks(args) => acks::run(args, session).await,
         Command::Quarantine(command) => quarantine::run(command, session).await,
+        Command::Schema(command) => schema::run(command, session).await,
         Command::Import(args) => import::run(args, session).await,
         Command::Export(args) => export::run(args, session).await,
         Command::Serve(_)

@@ -107,7 +107,7 @@ fn lines(info: &Json) -> Vec<String> {
         format!("state       {}: {}", text(status, "state"), text(status, "reason")),
         format!("shared      {}", if info["replicate"] == json!(true) { "yes" } else { "no" }),
     ];
-    for name in ["keys", "objects", "conflicts", "trash", "quarantined", "sequence"] {
+    for name in ["keys", "objects", "conflicts", "trash", "quarantined", "unfit", "sequence"] {
         lines.push(format!("{name:<11} {}", number(status, name)));
     }
     lines.push(format!("file        {} bytes", number(info, "file_bytes")));
@@ -128,7 +128,7 @@ mod tests {
     fn a_namespace_is_shown_line_by_line() {
         let info = json!({"status": {"name": "notes", "store": "ab", "state": "empty",
             "reason": "no history", "keys": 0, "objects": 1, "conflicts": 2, "trash": 3,
-            "quarantined": 5, "sequence": 4}, "epoch": 1, "made_by": "config", "replicate": true,
+            "quarantined": 5, "unfit": 6, "sequence": 4}, "epoch": 1, "made_by": "config", "replicate": true,
             "file_bytes": 4096, "limits": {"value_bytes_max": 65536}, "plugins": ["lua"]});
         assert_eq!(
             lines(&info),
@@ -142,6 +142,7 @@ mod tests {
                 "conflicts   2",
                 "trash       3",
                 "quarantined 5",
+                "unfit       6",
                 "sequence    4",
                 "file        4096 bytes",
                 "limit       value_bytes_max = 65536",

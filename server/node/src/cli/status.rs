@@ -50,11 +50,12 @@ fn write(out: &mut Out, status: &Json) -> Result<(), Failure> {
 }
 
 fn table_of_namespaces(namespaces: &[Json]) -> Table {
-    let head = ["NAMESPACE", "STATE", "KEYS", "OBJECTS", "CONFLICTS", "TRASH", "HELD", "REASON"];
+    let head =
+        ["NAMESPACE", "STATE", "KEYS", "OBJECTS", "CONFLICTS", "TRASH", "HELD", "UNFIT", "REASON"];
     let mut table = Table::new(&head);
     for ns in namespaces {
-        let counts =
-            ["keys", "objects", "conflicts", "trash", "quarantined"].map(|name| number(ns, name));
+        let counts = ["keys", "objects", "conflicts", "trash", "quarantined", "unfit"];
+        let counts = counts.map(|name| number(ns, name));
         let mut row = vec![text(ns, "name").to_owned(), text(ns, "state").to_owned()];
         row.extend(counts);
         row.push(text(ns, "reason").to_owned());
@@ -93,12 +94,12 @@ mod tests {
     #[test]
     fn namespaces_and_peers_have_a_line_each() {
         let namespaces = [json!({"name": "notes", "state": "not_synced", "reason": "no peer",
-            "keys": 2, "objects": 3, "conflicts": 1, "trash": 0, "quarantined": 4,
+            "keys": 2, "objects": 3, "conflicts": 1, "trash": 0, "quarantined": 4, "unfit": 5,
             "peers": [{"url": "ws://b:7400", "connected": false, "agrees": false, "behind": 3,
                 "error": "refused"}]})];
         assert_eq!(
             table_of_namespaces(&namespaces).lines()[1],
-            "notes      not_synced  2     3        1          0      4     no peer"
+            "notes      not_synced  2     3        1          0      4     5      no peer"
         );
         assert_eq!(
             table_of_peers(&namespaces).lines()[1],

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use keepboth_core::refusal::Code;
 use keepboth_schema::events::{self, EventKind};
 use serde_json::{Map, Value as Json};
 use tokio::sync::{mpsc, oneshot};
@@ -189,11 +190,26 @@ fn push(frame: &mut Map<String, Json>) -> Result<Option<Push>, ClientError> {
     Ok(end.map(Push::End))
 }
 
-/// Holds an event against the schema of its kind.
+/// The end of a watch that tells what this program does not know.
+fn unknown(kind: &str) -> Refused {
+    let known = EventKind::ALL.map(EventKind::as_str).join(", ");
+    Refused {
+        code: Code::Unsupported.as_str().to_owned(),
+        message: format!("the server told an event of the type {kind:?}; known here are {known}"),
+        retry: false,
+        hint: Some("a newer version of this program may know it".to_owned()),
+        addresses: Vec::new(),
+        version: None,
+        reason: None,
+    }
+}
+
+/// Holds an event against the schema of its kind. An event of another kind may be all that is told of a
+/// key's state, so it is not passed over: it ends the watch.
 fn checked(event: Json) -> Result<Option<Push>, ClientError> {
     let kind = event.get("type").and_then(Json::as_str);
-    let kind = kind.ok_or_else(|| odd("an event has no type"))?;
-    let Some(kind) = EventKind::from_name(kind) else { return Ok(None) };
+    let name = kind.ok_or_else(|| odd("an event has no type"))?;
+    let Some(kind) = EventKind::from_name(name) else { return Ok(Some(Push::End(unknown(name)))) };
     events::check(kind, &event).map_err(|e| odd(&format!("an event is out of form: {e}")))?;
     Ok(Some(Push::Event(event)))
 }
@@ -244,6 +260,36 @@ mod tests {
     }
 
     #[test]
+    fn what_a_later_minor_version_adds_is_ignored_and_an_unknown_type_ends_its_watch_by_name() {
+        let routes = Routes::default();
+        let (reply, mut answer) = oneshot::channel();
+        routes.enter(Waiting::Watch(reply)).expect("id");
+        routes.route(frame(json!({"id": 1, "ok": {"sub": 5, "new": 1}}))).expect("route");
+        let _pushes = answer.try_recv().expect("answer").expect("watch");
+        for kind in EventKind::ALL {
+            let schema: Json = serde_json::from_str(kind.text()).expect("a schema");
+            for mut event in schema["examples"].as_array().expect("examples").clone() {
+                event["new_in_1_1"] = json!({"deep": [1]});
+                for list in ["sides", "peers", "detached"] {
+                    for item in event[list].as_array_mut().into_iter().flatten() {
+                        item["new_in_1_1"] = json!(true);
+                    }
+                }
+                event.as_object_mut().expect("an event").retain(|_, member| !member.is_null());
+                let pushed = routes.route(frame(json!({"sub": 5, "event": event, "new": 1})));
+                let Ok(Route::Push(_, push)) = pushed else { panic!("{event}") };
+                assert_eq!(push, Push::Event(event));
+            }
+        }
+        let later = || frame(json!({"sub": 5, "event": {"type": "later", "key": "k"}}));
+        let Ok(Route::Push(_, Push::End(refused))) = routes.route(later()) else { panic!() };
+        assert_eq!((refused.code.as_str(), refused.retry), ("unsupported", false));
+        let said = "the server told an event of the type \"later\"; known here are put, delete,";
+        assert!(refused.message.starts_with(said), "{refused}");
+        assert!(matches!(routes.route(later()), Ok(Route::Done)), "the watch is over");
+    }
+
+    #[test]
     fn a_closed_connection_answers_everybody() {
         let routes = Routes::default();
         let (reply, mut answer) = oneshot::channel();
@@ -268,9 +314,7 @@ mod tests {
         ] {
             assert!(routes.route(frame(tree.clone())).is_err(), "{tree}");
         }
-        for tree in [json!({"sub": 1, "event": {"type": "later"}}), json!({"sub": 1, "later": {}})]
-        {
-            assert!(routes.route(frame(tree.clone())).is_ok(), "{tree}");
-        }
+        let later = routes.route(frame(json!({"sub": 1, "later": {}})));
+        assert!(matches!(later, Ok(Route::Done)), "a pushed frame that is new");
     }
 }

@@ -24,7 +24,9 @@ impl Clients {
             Call::List { ns, prefix, .. } | Call::Watch { ns, prefix, .. } => {
                 grants.need(ns, prefix.as_deref().unwrap_or_default(), Right::Read)
             }
-            Call::Conflicts { ns, .. } | Call::Trash { ns, .. } => grants.need(ns, "", Right::Read),
+            Call::Conflicts { ns, .. } | Call::Trash { ns, .. } | Call::SchemaReport { ns, .. } => {
+                grants.need(ns, "", Right::Read)
+            }
             Call::Put { ns, key: name, .. } | Call::Revert { ns, key: name, .. } => {
                 key(ns, name, Right::Write)
             }

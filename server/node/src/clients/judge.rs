@@ -7,7 +7,8 @@ use keepboth_store::{Quarantined, Task, Verdict};
 use tokio::sync::oneshot;
 
 use super::Clients;
-use crate::protocol::{Answer, Estimate, Held, HeldAt, ITEMS_BYTES_MAX, Page};
+use crate::namespace::unfit::{Finding, Summary};
+use crate::protocol::{Answer, Estimate, Held, HeldAt, ITEMS_BYTES_MAX, Page, Unfit};
 
 /// Most characters of a reason that a list shows.
 const REASON_CHARS_MAX: usize = 1_000;
@@ -37,6 +38,32 @@ impl Clients {
         Ok(Answer::Quarantine(Page { items, next }))
     }
 
+    /// A page of the objects that break the schemas.
+    pub(super) fn schema_report(
+        &self,
+        ns: &Namespace,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Answer, Refusal> {
+        let space = self.space(ns)?;
+        let summary = space.unfit().summary();
+        let (findings, mut next) = space.unfit().page(after, limit);
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        for Finding { key, name, version, refusal } in findings {
+            let item = Unfit { key, name, version, refusal };
+            bytes += item.bytes_estimate();
+            if bytes > ITEMS_BYTES_MAX {
+                // All of one key stand in one page.
+                items.retain(|other: &Unfit| other.key != item.key);
+                next = items.last().map(|last| last.key.clone());
+                break;
+            }
+            items.push(item);
+        }
+        let Summary { bound, done, checked, unfit } = summary;
+        Ok(Answer::SchemaReport { page: Page { items, next }, bound, done, checked, unfit })
+    }
+
     /// Ends the quarantine of a version.
     pub(super) async fn judge(
         &self,
@@ -46,11 +73,14 @@ impl Clients {
         admit: bool,
     ) -> Result<Answer, Refusal> {
         let verdict = if admit { Verdict::Admit } else { Verdict::Discard };
-        if !self.space(&ns)?.judge(key.clone(), version, verdict).await? {
+        let space = self.space(&ns)?;
+        if !space.judge(key.clone(), version, verdict).await? {
             let words =
                 format!("version {version} of {:?} is not in quarantine here", key.as_str());
             return Err(Refusal::new(Code::NotFound, words).hint("`keepboth quarantine ls` lists"));
         }
+        // What was admitted against the rules is an object that breaks them.
+        space.look_at_key(key.clone()).await?;
         Ok(Answer::Judged { ns, key, version, admitted: admit })
     }
 

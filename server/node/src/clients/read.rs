@@ -66,6 +66,9 @@ impl Clients {
                 let next = cut(&mut items, |item: &Trashed| &item.key).or(page.next);
                 Ok(Answer::Trash(Page { items, next }))
             }
+            Call::SchemaReport { ns, after, limit } => {
+                self.schema_report(&ns, after.as_ref(), self.page(limit))
+            }
             Call::Quarantine { ns, after, limit } => self.quarantine(&ns, after, self.page(limit)),
             Call::Peers { after, limit } => Ok(self.peers(after.as_deref(), limit)),
             other => {

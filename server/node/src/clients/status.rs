@@ -41,6 +41,7 @@ impl Clients {
             conflicts: counts.conflicts,
             trash: counts.trash,
             quarantined: counts.quarantined,
+            unfit: space.unfit().summary().unfit,
             sequence: counts.last_sequence,
             store: space.id(),
             peers: self.peers_of(space),

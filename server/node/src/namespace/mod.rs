@@ -40,6 +40,8 @@ pub mod host;
 mod plugins;
 /// Versions that are hidden, looked at again.
 pub mod quarantine;
+/// Objects that break the schemas that hold now.
+pub mod unfit;
 /// Whether the store is empty, not synced or synced, and why.
 pub mod state;
 /// The namespaces that were made by command, and the folder of removed ones.
@@ -99,6 +101,8 @@ pub struct Space {
     setup_changed: Notify,
     /// The quarantine is looked through by one at a time.
     retrying: tokio::sync::Mutex<()>,
+    /// Objects that break the schemas that hold now.
+    unfit: unfit::Unfit,
 }
 
 /// Conflicts that peers announced, the oldest forgotten first.
@@ -119,6 +123,8 @@ impl Space {
         let (news, _) = broadcast::channel(NEWS_MAX);
         let moved = Arc::new(Notify::new());
         let options = setup.bounds.options(node);
+        let unfit = unfit::Unfit::default();
+        setup.hold_against(&unfit);
         let setup: Current = Arc::new(ArcSwap::from_pointee(setup));
         let conflicts = conflicts::Conflicts::new(&setup);
         let (after, after_thread) = after::After::new(&name, &setup, metrics);
@@ -169,6 +175,7 @@ impl Space {
             gone,
             setup_changed: Notify::new(),
             retrying: tokio::sync::Mutex::default(),
+            unfit,
         }))
     }
 
@@ -212,7 +219,9 @@ impl Space {
     /// door to their end. Gives the old one.
     pub fn apply(&self, setup: Setup) -> Arc<Setup> {
         self.store.set_options(setup.bounds.options(self.store.options().node));
-        let old = self.setup.swap(Arc::new(setup));
+        let setup = Arc::new(setup);
+        let old = self.setup.swap(setup.clone());
+        setup.hold_against(&self.unfit);
         self.conflicts.ask_all(&self.name, &self.store);
         self.setup_changed.notify_one();
         old

@@ -224,6 +224,7 @@ impl Namespaces {
                 () = space.until_gone() => {}
                 () = space.tell_states() => {}
                 () = space.tend_quarantine() => {}
+                () = space.tend_unfit() => {}
             }
         });
     }

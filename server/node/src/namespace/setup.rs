@@ -8,6 +8,7 @@ use keepboth_core::ids::NodeId;
 use keepboth_core::policy::{Fingerprint, Policy};
 use keepboth_store::Keep;
 
+use super::unfit::Unfit;
 use crate::config::{Config, History, NamespaceConfig, Trash};
 use crate::hooks::Chain;
 
@@ -20,6 +21,18 @@ pub struct Setup {
     pub chain: Chain,
     /// Why it is there.
     pub made_by: MadeBy,
+}
+
+impl Setup {
+    /// Has the objects held against the schemas of this setup, if they are others than before.
+    pub(super) fn hold_against(&self, unfit: &Unfit) {
+        let bound = self.chain.names().any(is_schema);
+        unfit.hold_against(policy(&self.bounds, &self.chain).schema, bound);
+    }
+}
+
+fn is_schema(name: &str) -> bool {
+    name == keepboth_schema::FACTORY.name
 }
 
 /// The setup that holds now, shared by all parts of a namespace and swapped at once.
@@ -122,7 +135,6 @@ fn ms(period: Duration) -> u64 {
 /// What a node with these bounds and plugins accepts and keeps, by part. The rate of writes is left out:
 /// it says how fast clients may write here, not what is accepted. So is whether the namespace is shared.
 pub fn policy(bounds: &Bounds, chain: &Chain) -> Policy {
-    let is_schema = |name: &str| name == keepboth_schema::FACTORY.name;
     let limits = Fingerprint::new()
         .with_number(Some(bounds.value_bytes_max as u64))
         .with_number(bounds.objects_max)

@@ -1,7 +1,7 @@
 //! What is said of other nodes, written into a sink.
 
 use super::encode::change_name;
-use super::members::{Ack, Acks, Held, Member, Members, Reached, Shared, Stalled};
+use super::members::{Ack, Acks, Held, Member, Members, Reached, Shared, Stalled, Unfit};
 use super::sink::Sink;
 
 /// What an operator has to be told in words that nobody overlooks.
@@ -129,6 +129,16 @@ pub(super) fn put_reached<S: Sink>(s: &mut S, reached: Option<&Reached>) {
         s.list(&reached.missing, |s, node| s.text(&node.to_string()));
         s.name("enough");
         s.truth(reached.enough);
+    });
+}
+
+pub(super) fn put_unfit<S: Sink>(s: &mut S, unfit: &Unfit) {
+    s.map(|s| {
+        s.say("key", unfit.key.as_str());
+        s.show("name", &unfit.name);
+        s.show("version", &unfit.version);
+        s.say("code", unfit.refusal.code.as_str());
+        s.say("message", &unfit.refusal.message);
     });
 }
 

@@ -6,7 +6,7 @@ use keepboth_core::value::{Kind, Value};
 use keepboth_core::version::{Change, Parents};
 
 use super::held::HeldAt;
-use super::members::{Acks, Held, Members, Reached, Stalled};
+use super::members::{Acks, Held, Members, Reached, Stalled, Unfit};
 
 /// What stands after `ok`.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,6 +77,19 @@ pub enum Answer {
         version: VersionId,
         /// Whether readers see it from now on.
         admitted: bool,
+    },
+    /// To `schema_report`.
+    SchemaReport {
+        /// The objects that break a schema.
+        page: Page<Unfit, Key>,
+        /// True if schemas are bound to keys of the namespace.
+        bound: bool,
+        /// True if all objects were looked at since the schemas changed.
+        done: bool,
+        /// How many were looked at.
+        checked: u64,
+        /// How many break a schema; further ones than are listed are only counted.
+        unfit: u64,
     },
     /// To `quarantine_retry`.
     Retried {
@@ -317,6 +330,8 @@ pub struct NamespaceStatus {
     pub trash: u64,
     /// Versions in quarantine.
     pub quarantined: u64,
+    /// Objects that break the schemas that hold now.
+    pub unfit: u64,
     /// The store's count of changes.
     pub sequence: u64,
     /// The store.

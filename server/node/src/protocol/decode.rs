@@ -111,7 +111,7 @@ fn fields(method: &str) -> &'static [&'static str] {
         "get_version" => &["ns", "key", "version"],
         "restore" => &["ns", "key", "version", "wait", "wait_ms"],
         "revert" => &["ns", "key", "version", "if_version", "wait", "wait_ms"],
-        "conflicts" | "trash" | "quarantine" => &["ns", "after", "limit"],
+        "conflicts" | "trash" | "quarantine" | "schema_report" => &["ns", "after", "limit"],
         "resolve" => &["ns", "key", "value", "side", "if_conflict", "wait", "wait_ms"],
         "watch" => &["ns", "prefix", "initial", "cursor", "values"],
         "unwatch" => &["sub"],
@@ -224,6 +224,9 @@ fn typed_call(format: Format, method: &'static str, arguments: Tree) -> Result<C
             admit: args.verdict()?,
         },
         "quarantine_retry" => Call::QuarantineRetry { ns: args.ns()? },
+        "schema_report" => {
+            Call::SchemaReport { ns: args.ns()?, after: args.after()?, limit: args.limit()? }
+        }
         "acks" => Call::Acks {
             ns: args.ns()?,
             key: args.name()?,

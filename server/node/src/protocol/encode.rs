@@ -4,7 +4,9 @@ use keepboth_core::refusal::Refusal;
 use keepboth_core::version::Change;
 
 use super::PROTOCOL;
-use super::about_nodes::{put_acks, put_held, put_members, put_reached, put_stalled, put_twin};
+use super::about_nodes::{
+    put_acks, put_held, put_members, put_reached, put_stalled, put_twin, put_unfit,
+};
 use super::answer::{
     Answer, Base, Conflict, Hello, LimitsInfo, Listed, NamespaceInfo, NamespaceLimits,
     NamespaceStatus, Object, Page, PeerStatus, Recorded, Reloaded, Side, Status, Trashed, Written,
@@ -126,6 +128,19 @@ fn put_answer<S: Sink>(s: &mut S, answer: &Answer) {
             s.say("key", key.as_str());
         }),
         Answer::Quarantine(page) => put_page(s, page, "items", put_held),
+        Answer::SchemaReport { page, bound, done, checked, unfit } => s.map(|s| {
+            for (name, truth) in [("bound", bound), ("done", done)] {
+                s.name(name);
+                s.truth(*truth);
+            }
+            s.count("checked", *checked);
+            s.count("unfit", *unfit);
+            s.name("items");
+            s.list(&page.items, put_unfit);
+            if let Some(next) = &page.next {
+                s.say("next", next.as_str());
+            }
+        }),
         Answer::Judged { ns, key, version, admitted } => s.map(|s| {
             s.say("ns", ns.as_str());
             s.say("key", key.as_str());
@@ -385,6 +400,7 @@ fn put_namespace<S: Sink>(s: &mut S, namespace: &NamespaceStatus) {
         s.count("conflicts", namespace.conflicts);
         s.count("trash", namespace.trash);
         s.count("quarantined", namespace.quarantined);
+        s.count("unfit", namespace.unfit);
         s.count("sequence", namespace.sequence);
         s.show("store", &namespace.store);
         s.name("peers");

@@ -4,7 +4,7 @@ use keepboth_core::limits::FRAME_BYTES_MAX;
 use keepboth_core::value::{Kind, Value};
 
 use super::answer::{Base, Conflict, Listed, Recorded, Side, Trashed};
-use super::members::{Held, Member, Shared};
+use super::members::{Held, Member, Shared, Unfit};
 
 /// What all items of one answer may take together; the rest is for what stands around them.
 pub const ITEMS_BYTES_MAX: usize = FRAME_BYTES_MAX - 8 * 1024;
@@ -83,6 +83,14 @@ impl Estimate for Trashed {
 impl Estimate for Held {
     fn bytes_estimate(&self) -> usize {
         let texts = [self.key.as_str(), &self.refusal.message];
+        FIELDS_BYTES + texts.iter().map(|text| text.bytes_estimate()).sum::<usize>()
+    }
+}
+
+impl Estimate for Unfit {
+    fn bytes_estimate(&self) -> usize {
+        // The name is the key or shorter than the fixed part allows for.
+        let texts = [self.key.as_str(), self.key.as_str(), &self.refusal.message];
         FIELDS_BYTES + texts.iter().map(|text| text.bytes_estimate()).sum::<usize>()
     }
 }

@@ -2,7 +2,7 @@
 //! of theirs is hidden here.
 
 use keepboth_core::ids::{NodeId, VersionId};
-use keepboth_core::name::{Key, Namespace};
+use keepboth_core::name::{Key, Name, Namespace};
 use keepboth_core::refusal::Refusal;
 use keepboth_core::value::Kind;
 use keepboth_core::version::Change;
@@ -118,6 +118,19 @@ pub struct Reached {
     pub missing: Vec<NodeId>,
     /// True if it has come as far as was asked for.
     pub enough: bool,
+}
+
+/// An object that breaks a schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfit {
+    /// The key of its history.
+    pub key: Key,
+    /// The key, or the address under which it stands.
+    pub name: Name,
+    /// The version that speaks for it.
+    pub version: VersionId,
+    /// What a write of its value would be answered.
+    pub refusal: Refusal,
 }
 
 /// A version in quarantine.

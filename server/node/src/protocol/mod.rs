@@ -47,7 +47,7 @@ pub use encode::{encode_answer, encode_end, encode_event, encode_live, encode_no
 pub use estimate::{ANSWER_BYTES, Estimate, ITEMS_BYTES_MAX};
 pub use format::Format;
 pub use held::{BadPlace, HeldAt};
-pub use members::{Ack, Acks, Held, Member, Members, Reached, SHARED_MAX, Shared, Stalled};
+pub use members::{Ack, Acks, Held, Member, Members, Reached, SHARED_MAX, Shared, Stalled, Unfit};
 pub use notice::Notice;
 pub use request::{BatchOp, Call, METHODS, PutValue, Request, Resolution, Wait, Waiting};
 pub use told::Told;

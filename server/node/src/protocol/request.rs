@@ -232,6 +232,15 @@ pub enum Call {
         /// True if readers see it from now on, false if it stays hidden and its value goes.
         admit: bool,
     },
+    /// The objects that break the schemas that hold now, page by page.
+    SchemaReport {
+        /// The namespace.
+        ns: Namespace,
+        /// The `next` of the page before.
+        after: Option<Key>,
+        /// Most items of the page; all of one key stand in one page.
+        limit: Option<usize>,
+    },
     /// Asks plugins and limits again of every version in quarantine.
     QuarantineRetry {
         /// The namespace.
@@ -303,6 +312,7 @@ pub const METHODS: &[&str] = &[
     "quarantine",
     "judge",
     "quarantine_retry",
+    "schema_report",
     "acks",
     "peers",
     "peer_invite",
@@ -339,6 +349,7 @@ impl Call {
             Call::Quarantine { .. } => "quarantine",
             Call::Judge { .. } => "judge",
             Call::QuarantineRetry { .. } => "quarantine_retry",
+            Call::SchemaReport { .. } => "schema_report",
             Call::Acks { .. } => "acks",
             Call::Peers { .. } => "peers",
             Call::PeerInvite { .. } => "peer_invite",

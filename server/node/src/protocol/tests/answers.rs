@@ -3,6 +3,7 @@
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::{Kind, Value};
 use keepboth_core::version::Change;
+use keepboth_schema::events::form::Event;
 use serde_json::{Value as Json, json};
 use smallvec::smallvec;
 
@@ -12,7 +13,7 @@ use super::super::{
     Ack, Acks, Answer, Base, Conflict, Cursor, Estimate, Format, Held, HeldAt, Hello, LimitsInfo,
     Listed, Member, Members, NamespaceInfo, NamespaceLimits, NamespaceStatus, Notice, Object, Page,
     PeerStatus, Reached, Recorded, Reloaded, Shared, Side, Stalled, State, Status, TWIN_WARNING,
-    Told, Trashed, Written, encode_answer, encode_end, encode_event, encode_live,
+    Told, Trashed, Unfit, Written, encode_answer, encode_end, encode_event, encode_live,
 };
 use super::{address, conflict, id, key, name, node, ns, store, version};
 
@@ -160,13 +161,14 @@ fn others() -> Vec<(Answer, Json)> {
         conflicts: 1,
         trash: 0,
         quarantined: 6,
+        unfit: 7,
         sequence: 42,
         store: store(),
         peers: vec![peer()],
     };
     let namespace_json = json!({"name": "notes", "state": "not_synced",
         "reason": "no peer is connected", "keys": 2, "objects": 3, "conflicts": 1, "trash": 0,
-        "quarantined": 6, "sequence": 42, "store": origin(), "peers": [peer_json()]});
+        "quarantined": 6, "unfit": 7, "sequence": 42, "store": origin(), "peers": [peer_json()]});
     let info = NamespaceInfo {
         status: namespace.clone(),
         epoch: 1,
@@ -386,6 +388,28 @@ fn a_refusal_carries_all_that_helps() {
 }
 
 #[test]
+fn objects_that_break_a_schema_are_told_page_by_page() {
+    let refusal = Refusal::new(Code::SchemaRefused, "n.json: no title");
+    let unfit = Unfit { key: key("a"), name: name(&id(2)), version: version(2), refusal };
+    let page = Page { items: vec![unfit.clone()], next: Some(key("a")) };
+    let answer = Answer::SchemaReport { page, bound: true, done: false, checked: 9, unfit: 2 };
+    let item = json!({"key": "a", "name": id(2), "version": id(2), "code": "schema_refused",
+        "message": "n.json: no title"});
+    assert!(item.to_string().len() <= unfit.bytes_estimate());
+    for tree in trees(|format, out| encode_answer(format, Some(1), &Ok(answer.clone()), out)) {
+        let ok = json!({"bound": true, "done": false, "checked": 9, "unfit": 2, "items": [item],
+            "next": "a"});
+        assert_eq!(tree, json!({"id": 1, "ok": ok}));
+    }
+}
+
+/// What is left of an event that is read as its type and written again: all, if the types, from which the
+/// schemas are made, are true.
+fn typed(event: &Json) -> Json {
+    json!(serde_json::from_value::<Event>(event.clone()).expect("an event"))
+}
+
+#[test]
 fn events_are_written_once_and_shared() {
     let put = Notice::Put {
         ns: ns(),
@@ -411,6 +435,7 @@ fn events_are_written_once_and_shared() {
         }
         for tree in trees(|f, out| encode_event(f, 1, told.body(f, values), out)) {
             assert_eq!(tree, json!({"sub": 1, "event": expected}));
+            assert_eq!(typed(&tree["event"]), expected);
         }
     }
 }
@@ -466,6 +491,7 @@ fn the_other_pushed_frames() {
         let told = Told::new(notice);
         for tree in trees(|f, out| encode_event(f, 1, told.body(f, false), out)) {
             assert_eq!(tree, json!({"sub": 1, "event": expected}));
+            assert_eq!(typed(&tree["event"]), expected);
         }
     }
     for tree in trees(|f, out| encode_live(f, 1, &cursor(), out)) {

@@ -209,6 +209,10 @@ fn golden() -> Vec<(Json, Call)> {
         ),
         (json!({"quarantine_retry": {"ns": "notes"}}), Call::QuarantineRetry { ns: ns() }),
         (
+            json!({"schema_report": {"ns": "notes", "after": "k", "limit": 2}}),
+            Call::SchemaReport { ns: ns(), after: Some(key("k")), limit: Some(2) },
+        ),
+        (
             json!({"acks": {"ns": "notes", "key": "a"}}),
             Call::Acks { ns: ns(), key: name("a"), version: None, within_ms: 5_000 },
         ),

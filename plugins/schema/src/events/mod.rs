@@ -1,4 +1,5 @@
 //! The forms of the system's own events and requests, held against the schemas in `schemas/events/`.
+//! These are made from the types in [`form`]; a test tells when they are not, and how to renew them.
 
 use std::sync::LazyLock;
 
@@ -7,6 +8,11 @@ use keepboth_core::refusal::{Code, Refusal};
 use serde_json::{Value as Json, json};
 
 use crate::words;
+
+/// The forms as Rust types.
+pub mod form;
+/// The schemas, made from the types.
+pub mod made;
 
 /// What can happen to a key or a namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,10 +55,10 @@ impl EventKind {
     /// The schema's text.
     pub fn text(self) -> &'static str {
         [
-            include_str!("../../../schemas/events/put.schema.json"),
-            include_str!("../../../schemas/events/delete.schema.json"),
-            include_str!("../../../schemas/events/conflict.schema.json"),
-            include_str!("../../../schemas/events/state.schema.json"),
+            include_str!("../../../../schemas/events/put.schema.json"),
+            include_str!("../../../../schemas/events/delete.schema.json"),
+            include_str!("../../../../schemas/events/conflict.schema.json"),
+            include_str!("../../../../schemas/events/state.schema.json"),
         ][self as usize]
     }
 }
