@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
@@ -26,6 +26,11 @@ pub fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_keepboth-node"))
 }
 
+/// The program with the plugins of `tests/own`.
+pub fn own_program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_keepboth-own"))
+}
+
 /// The project's folder.
 pub fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the project's folder")
@@ -34,6 +39,7 @@ pub fn project() -> PathBuf {
 /// A server with its folder; killed and removed when dropped.
 pub struct Server {
     node: Option<Node>,
+    program: PathBuf,
     pub folder: TempDir,
 }
 
@@ -43,12 +49,21 @@ impl Server {
         Server::start_with(config, |_| {}).await
     }
 
+    /// As [`Server::start`], of another program.
+    pub async fn start_program(program: &Path, config: &str) -> Server {
+        Server::start_in(program, TempDir::new().expect("a folder"), config).await
+    }
+
     /// As [`Server::start`], after files were put into its folder.
     pub async fn start_with(config: &str, prepare: impl FnOnce(&Path)) -> Server {
         let folder = TempDir::new().expect("a folder");
         prepare(folder.path());
+        Server::start_in(program(), folder, config).await
+    }
+
+    async fn start_in(program: &Path, folder: TempDir, config: &str) -> Server {
         std::fs::write(folder.path().join("config.toml"), whole(config)).expect("a config");
-        let mut server = Server { node: None, folder };
+        let mut server = Server { node: None, program: program.to_owned(), folder };
         server.go_on().await;
         server
     }
@@ -59,7 +74,7 @@ impl Server {
 
     /// Starts again on the same folder, on another port.
     pub async fn go_on(&mut self) {
-        let node = Node::start(program(), &self.config()).await;
+        let node = Node::start(&self.program, &self.config()).await;
         self.node = Some(node.expect("a server that starts"));
     }
 
@@ -97,6 +112,18 @@ impl Server {
     /// Writes another configuration into the server's folder.
     pub fn rewrite(&self, config: &str) {
         std::fs::write(self.config(), whole(config)).expect("a config");
+    }
+
+    /// Asks over HTTP with these headers; the whole answer.
+    pub async fn get(&self, path: &str, headers: &[&str]) -> String {
+        let mut socket = TcpStream::connect(self.address()).await.expect("connected");
+        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+        socket.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        let read = timeout(PATIENCE, socket.read_to_string(&mut answer)).await;
+        read.expect("an answer in time").expect("an answer");
+        answer
     }
 
     pub fn log(&self) -> String {

@@ -1,5 +1,6 @@
 //! What Keepboth promises, a behaviour a file, a promise a test, on real servers wherever one can run.
 
+mod access;
 mod bad_clients;
 mod bad_peers;
 mod cluster;
@@ -14,6 +15,8 @@ mod mesh_trust;
 mod namespaces;
 mod net;
 mod operating;
+mod own_plugin;
+mod plugins;
 mod processes;
 mod readme;
 mod real_data;

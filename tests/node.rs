@@ -1,5 +1,5 @@
 //! The server that the tests start: what anybody's own server looks like.
 
 fn main() -> std::process::ExitCode {
-    keepboth::cli::main()
+    keepboth::main_with(&[])
 }

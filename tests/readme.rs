@@ -37,6 +37,11 @@ async fn the_hook_and_the_schema_refuse_as_the_page_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_main_of_a_server_of_ones_own_is_the_one_that_a_test_builds() {
+    follow("A plugin in Rust").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_mistakes_are_told_as_the_page_says() {
     follow("Deploying").await;
 }
@@ -230,6 +235,11 @@ impl Reader {
             ("jsonl", None) => talk(&self.url(FIRST), &text).await,
             ("python", Some(file)) => self.script(python().await, file, &text).await,
             ("js", Some(file)) => self.script(node().await, file, &text).await,
+            // It is that of the crate that is built and started by a test of its own.
+            ("rust", None) => {
+                let main = read(&project().join("tests/fixtures/own-plugin/src/main.rs"));
+                assert!(main.ends_with(&block.text), "{}", block.text);
+            }
             // A command that follows uses the file.
             ("toml" | "luau" | "json", Some(_)) => {}
             _ => panic!("nothing runs the block {:?} of line {}", block.info, block.line),

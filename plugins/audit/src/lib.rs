@@ -25,7 +25,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-/// First, what the server has in its list of plugins: a name, a sentence and two functions.
+/// First, what the server has in its list of plugins: a name, a sentence, whether one
+/// namespace may use it several times, and two functions.
 pub const FACTORY: Factory = Factory {
     name: "audit",
     about: "Writes down in another namespace who wrote what and when.",

@@ -12,6 +12,8 @@ pub mod config;
 pub mod protocol;
 /// A client of the protocol, as the command line uses it.
 pub mod client;
+/// What plugins cost and what they count.
+pub mod meters;
 /// The plugins of one namespace on their own threads.
 pub mod hooks;
 /// One namespace: its store, its hooks, its watchers; the one way in and the one way out.
@@ -20,6 +22,8 @@ pub mod namespace;
 pub mod metrics;
 /// The connections between nodes.
 pub mod peers;
+/// Who may connect, and who that is: the plugins of the server.
+pub mod gates;
 /// The connections of clients.
 pub mod clients;
 /// The server: everything together, from start to graceful stop.
@@ -30,3 +34,18 @@ pub mod identity;
 pub mod reload;
 /// The `keepboth` command.
 pub mod cli;
+
+use keepboth_core::plugin::Factory;
+
+/// Runs the `keepboth` command with plugins of your own besides those that come with it: the whole main
+/// of your own server.
+///
+/// ```no_run
+/// # const STAMP: keepboth_core::plugin::Factory = keepboth_audit::FACTORY;
+/// fn main() -> std::process::ExitCode {
+///     keepboth::main_with(&[STAMP])
+/// }
+/// ```
+pub fn main_with(own: &[Factory]) -> std::process::ExitCode {
+    cli::main(own)
+}

@@ -1,5 +1,5 @@
 //! The `keepboth` command.
 
 fn main() -> std::process::ExitCode {
-    keepboth::cli::main()
+    keepboth::main_with(&[])
 }

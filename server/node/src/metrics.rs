@@ -12,6 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::meters::PluginMetrics;
 use crate::namespace::Spaces;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -86,6 +87,8 @@ pub struct Metrics {
     state_changes: Family<ByState, Counter>,
     /// One scrape at a time, so that none finds the figures of a namespace half taken out.
     scrape: Mutex<()>,
+    /// What plugins cost and count.
+    pub plugins: PluginMetrics,
     /// Client connections that are open.
     pub connections: Gauge,
     /// Client connections that were turned away.
@@ -120,6 +123,7 @@ impl Default for Metrics {
             peer_round_trip: Family::default(),
             state_changes: Family::default(),
             scrape: Mutex::default(),
+            plugins: PluginMetrics::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             watches: Gauge::default(),
@@ -135,6 +139,7 @@ impl Default for Metrics {
 impl Metrics {
     fn register(&mut self) {
         let registry = &mut self.registry;
+        self.plugins.register(registry);
         registry.register("requests", "Requests of clients, by method", self.requests.clone());
         registry.register("refused", "Requests refused, by code", self.refused.clone());
         registry.register("peer_refused", "Links closed for bad input", self.peer_refused.clone());

@@ -1,9 +1,12 @@
 //! The configuration is read again while the server runs: what changes at once, and what needs a restart.
 
-use keepboth_core::refusal::{Code, Refusal};
+use std::sync::Arc;
+
 use serde_json::Value as Json;
 
 use crate::config::{Bound, Config};
+use crate::gates::Gates;
+use crate::namespace::OpenSpaceError;
 use crate::protocol::Reloaded;
 use crate::server::{Running, setups};
 
@@ -40,13 +43,29 @@ impl InForce {
         running: &Running,
         mut new: Config,
         plugins: Bound,
-    ) -> Result<Reloaded, Refusal> {
+    ) -> Result<Reloaded, OpenSpaceError> {
         let restart_needed = restart_needed(&self.started, &new);
         keep_what_needs_a_restart(&self.started, &mut new);
-        let (wanted, by_command) = setups(&new, plugins);
         let clients = &running.clients;
-        let changes = clients.namespaces.replace(wanted, by_command).await;
-        let changes = changes.map_err(|e| Refusal::new(Code::BadConfig, e.to_string()))?;
+        let (wanted, by_command) = setups(&new, plugins.namespaces, &clients.metrics);
+        let old = clients.gates.load_full();
+        let gates = Gates::new(plugins.gates, &clients.metrics, &clients.stop);
+        let gates = gates.start(&old, &clients.namespaces).await?;
+        let changes = match clients.namespaces.replace(wanted, by_command).await {
+            Ok(changes) => changes,
+            Err(error) => {
+                if let Some(gates) = gates {
+                    gates.retire(&old).await;
+                }
+                return Err(error.into());
+            }
+        };
+        let plugins_changed = gates.as_ref().map(|gates| gates.differing(&old)).unwrap_or_default();
+        if let Some(gates) = gates {
+            let gates = Arc::new(gates);
+            clients.gates.store(gates.clone());
+            old.retire(&gates).await;
+        }
         clients.limits.store(new.limits.clone().into());
         let old = std::mem::replace(&mut self.peers, new.mesh.peers);
         let not_in = |others: &[String], peers: &[String]| -> Vec<String> {
@@ -63,6 +82,7 @@ impl InForce {
             namespaces_added: names(changes.added),
             namespaces_removed: names(changes.removed),
             namespaces_changed: names(changes.changed),
+            plugins_changed,
             peers_added,
             peers_removed,
             restart_needed,
@@ -110,6 +130,7 @@ pub fn in_words(reloaded: &Reloaded) -> String {
         ("namespaces added", &reloaded.namespaces_added),
         ("namespaces removed", &reloaded.namespaces_removed),
         ("namespaces changed", &reloaded.namespaces_changed),
+        ("plugins of the server changed", &reloaded.plugins_changed),
         ("peers added", &reloaded.peers_added),
         ("peers removed", &reloaded.peers_removed),
         ("changed in the file but needs a restart", &reloaded.restart_needed),

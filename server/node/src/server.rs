@@ -20,7 +20,7 @@ use keepboth_core::ids::StoreId;
 use keepboth_core::limits::FRAME_BYTES_MAX;
 use keepboth_core::mesh::About;
 use keepboth_core::name::Namespace;
-use keepboth_core::plugin::Factory;
+use keepboth_core::plugin::{Factory, Plugin};
 use keepboth_core::session::Side;
 use keepboth_core::wire::SUBPROTOCOL;
 use tokio::net::TcpListener;
@@ -29,14 +29,16 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clients::connection::{self, Entered};
 use crate::clients::listener::{Listener, Reached};
-use crate::clients::{Clients, Reload, connection};
+use crate::clients::{Clients, Reload, enter};
 use crate::clock;
 use crate::config::{self, Config, NamespaceConfig};
+use crate::gates::Gates;
 use crate::hooks::{Bound, Chain};
 use crate::identity;
 use crate::metrics::Metrics;
-use crate::namespace::{Bounds, MadeBy, Namespaces, OpenSpaceError, Setup};
+use crate::namespace::{Bounds, MadeBy, Namespaces, NotStarted, OpenSpaceError, Setup};
 use crate::peers::link::{self, Opening};
 use crate::peers::roster::{self, Roster};
 use crate::peers::{Me, Mesh, Rules, discover, keep, socket};
@@ -71,6 +73,9 @@ pub enum StartError {
     /// A namespace's database, or the list of namespaces.
     #[error(transparent)]
     Open(#[from] OpenSpaceError),
+    /// A plugin.
+    #[error(transparent)]
+    Plugin(#[from] NotStarted),
     /// The address.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -112,9 +117,11 @@ pub async fn start(config: &Config, plugins: config::Bound) -> Result<Running, S
     let tls = config.server.tls.as_ref().map(|tls| Tls::load(&tls.files())).transpose()?;
     let tls = tls.map(Arc::new);
     let rules = rules(config)?;
-    let (wanted, by_command) = setups(config, plugins);
+    let config::Bound { namespaces: plugins, gates } = plugins;
+    let (wanted, by_command) = setups(config, plugins, &metrics);
     let grace = config.server.shutdown_grace.into();
-    let namespaces = Namespaces::open(node, data, grace, wanted, by_command)?;
+    let namespaces =
+        Namespaces::open(node, data, grace, wanted, by_command, metrics.plugins.clone())?;
     let address = config.server.listen;
     let listen_error = |error| StartError::Listen { address, error };
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
@@ -131,10 +138,20 @@ pub async fn start(config: &Config, plugins: config::Bound) -> Result<Running, S
     let (all, counted) = (namespaces.clone(), metrics.clone());
     let mesh = Mesh::new(me, roster, all, rules, stop_mesh.clone(), counted);
     let tasks = TaskTracker::new();
+    // Whatever else can go wrong at the start has gone well before a plugin runs.
+    let none = Gates::new(Vec::new(), &metrics, &stop_clients);
+    let gates = Gates::new(gates, &metrics, &stop_clients).start(&none, &namespaces).await?;
+    let gates = gates.unwrap_or(none);
+    if let Err(error) = namespaces.begin().await {
+        gates.drain().await;
+        gates.stop().await;
+        return Err(error.into());
+    }
     let clients = Arc::new(Clients {
         namespaces,
         mesh: mesh.clone(),
         node,
+        gates: ArcSwap::from_pointee(gates),
         limits: ArcSwap::from_pointee(config.limits.clone()),
         metrics,
         stop: stop_clients.clone(),
@@ -194,16 +211,24 @@ impl Running {
         while self.reloads.try_recv().is_ok() {}
         self.stop_accepting.cancel();
         self.stop_clients.cancel();
+        let (namespaces, gates) = (&self.clients.namespaces, self.clients.gates.load_full());
         let drained = tokio::time::timeout(self.grace, async {
+            namespaces.drain_plugins().await;
+            gates.drain().await;
             self.clients.tasks.close();
             self.clients.tasks.wait().await;
-            self.clients.namespaces.settle().await;
+            namespaces.settle().await;
             self.stop_mesh.cancel();
             self.mesh.tasks.close();
             self.mesh.tasks.wait().await;
         });
         let in_time = drained.await.is_ok();
         self.stop_mesh.cancel();
+        let stopped = tokio::time::timeout(self.grace, async {
+            namespaces.stop_plugins().await;
+            gates.stop().await;
+        });
+        let in_time = stopped.await.is_ok() && in_time;
         let closed = self.clients.namespaces.close().await;
         self.tasks.close();
         let _ = tokio::time::timeout(self.grace, self.tasks.wait()).await;
@@ -212,12 +237,18 @@ impl Running {
 }
 
 /// What the namespaces of the configuration get, and what those that are made by command get.
-pub fn setups(config: &Config, plugins: config::Bound) -> (Vec<(Namespace, Setup)>, Setup) {
-    let wanted = plugins.namespaces.into_iter().map(|(name, plugins)| {
+pub fn setups(
+    config: &Config,
+    plugins: Vec<(Namespace, Vec<Arc<dyn Plugin>>)>,
+    metrics: &Metrics,
+) -> (Vec<(Namespace, Setup)>, Setup) {
+    let wanted = plugins.into_iter().map(|(name, plugins)| {
         let own = config.namespaces.get(name.as_str()).cloned().unwrap_or_default();
-        let names = own.plugins.iter().map(|plugin| plugin.use_.clone());
-        let bound = names.zip(plugins).map(|(name, plugin)| Bound { name, plugin }).collect();
-        let (bounds, chain) = (Bounds::of(config, &own), Chain::new(bound));
+        let bound = own.plugins.iter().zip(plugins).map(|(settings, plugin)| {
+            let meters = Arc::new(metrics.plugins.of(Some(&name), &settings.use_));
+            Arc::new(Bound::new(&settings.use_, plugin, meters))
+        });
+        let (bounds, chain) = (Bounds::of(config, &own), Chain::new(bound.collect()));
         (name, Setup { bounds, chain, made_by: MadeBy::Config })
     });
     let by_command = Setup {
@@ -362,7 +393,14 @@ async fn ready(State(door): State<Door>) -> Response {
     }
 }
 
-async fn metrics(State(door): State<Door>) -> Response {
+async fn metrics(
+    State(door): State<Door>,
+    ConnectInfo(reached): ConnectInfo<Reached>,
+    headers: HeaderMap,
+) -> Response {
+    if let Err(refused) = door.clients.let_see_metrics(&reached, &headers).await {
+        return refused.into_response();
+    }
     let (clients, peers) = (&door.clients, door.clients.peer_figures());
     let text = clients.metrics.text(&clients.namespaces.all(), &peers);
     let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -375,7 +413,7 @@ const HELP: &str = "This is a Keepboth server. Connect by WebSocket, for instanc
 /// Any other path: a WebSocket of a client or of a node.
 async fn connect(
     State(door): State<Door>,
-    ConnectInfo(Reached { address, binding }): ConnectInfo<Reached>,
+    ConnectInfo(reached): ConnectInfo<Reached>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
@@ -404,7 +442,13 @@ async fn connect(
         .max_frame_size(4 * frame)
         .protocols([SUBPROTOCOL, Format::Json.subprotocol(), Format::MessagePack.subprotocol()]);
     let protocol = upgrade.selected_protocol().and_then(|name| name.to_str().ok()).unwrap_or("");
-    if protocol == SUBPROTOCOL {
+    let node = protocol == SUBPROTOCOL;
+    let gates = match clients.let_in(&reached, &headers, node).await {
+        Ok(gates) => gates,
+        Err(refused) => return refused.into_response(),
+    };
+    let Reached { address, binding } = reached;
+    if node {
         let mesh = clients.mesh.clone();
         // The limit for clients' frames is no limit of what nodes exchange.
         let upgrade = upgrade.max_message_size(FRAME_BYTES_MAX).max_frame_size(FRAME_BYTES_MAX);
@@ -418,10 +462,18 @@ async fn connect(
         });
     }
     let format = Format::from_subprotocol(protocol).unwrap_or_default();
+    let access = match enter::access(&gates, &headers, address).await {
+        Ok(access) => access,
+        Err(refused) => {
+            clients.metrics.connections_refused.inc();
+            return refused.into_response();
+        }
+    };
+    let entered = Entered { format, address, gates, access };
     upgrade.on_upgrade(move |socket| async move {
         clients.metrics.connections.inc();
         let (tasks, metrics) = (clients.tasks.clone(), clients.metrics.clone());
-        tasks.track_future(connection::run(clients, socket, format)).await;
+        tasks.track_future(connection::run(clients, socket, entered)).await;
         metrics.connections.dec();
         drop(slot);
     })

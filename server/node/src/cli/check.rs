@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
+use keepboth_core::plugin::Factory;
 use serde_json::{Value as Json, json};
 
 use super::exit::{Exit, Failure};
 use super::out::{Out, talk};
 use crate::config::{Config, ConfigError, ConfigErrors};
-use crate::server::BUNDLED;
 
 /// What to check.
 #[derive(Debug, clap::Args)]
@@ -22,8 +22,8 @@ pub struct Check {
 }
 
 /// Reports every mistake.
-pub fn run(args: &Check, json: bool) -> Result<(), Failure> {
-    let checked = Config::load_and_check(args.config.as_deref(), BUNDLED);
+pub fn run(args: &Check, factories: &[Factory], json: bool) -> Result<(), Failure> {
+    let checked = Config::load_and_check(args.config.as_deref(), factories);
     if json {
         let mut out = Out::new(json);
         out.json(&report(checked.as_ref().err()))?;

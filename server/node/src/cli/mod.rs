@@ -19,6 +19,8 @@ mod input;
 mod progress;
 /// Lines of a file.
 mod lines;
+/// The token of the user.
+mod token;
 /// A command with its connection.
 mod session;
 /// Writes that wait for other nodes.
@@ -60,7 +62,10 @@ pub mod serve;
 /// `demo`.
 pub mod demo;
 
+use keepboth_core::plugin::Factory;
+
 use crate::client::Target;
+use crate::server::BUNDLED;
 use exit::{Exit, Failure};
 use session::Session;
 
@@ -97,6 +102,10 @@ struct Cli {
     /// PEM file, which may also be the server's own certificate if it signed itself
     #[arg(long, global = true, env = "KEEPBOTH_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// The file with the token that shows the server who you are; without it, the token itself may stand
+    /// in the environment's KEEPBOTH_TOKEN
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// The name under which hooks and the audit trail see what you write
     #[arg(long, global = true, env = "KEEPBOTH_CLIENT", value_name = "NAME")]
     client: Option<String>,
@@ -160,16 +169,19 @@ enum Command {
     Demo(demo::Demo),
 }
 
-/// Runs the command that the process was started with.
-pub fn main() -> ExitCode {
-    let Cli { url, ca, client, json, command } = Cli::parse();
+/// Runs the command that the process was started with. `own` are plugins besides those that come with
+/// the server.
+pub fn main(own: &[Factory]) -> ExitCode {
+    let Cli { url, ca, token_file, client, json, command } = Cli::parse();
+    let factories: Vec<Factory> = BUNDLED.iter().chain(own).copied().collect();
     let outcome = match command {
-        Command::Serve(args) => return serve::run(&args, json),
-        Command::Check(args) => check::run(&args, json),
+        Command::Serve(args) => return serve::run(&args, &factories, json),
+        Command::Check(args) => check::run(&args, &factories, json),
         Command::Errors(args) => errors::run(&args, json),
         Command::Bench(args) => bench::run(&args, json),
         Command::Demo(args) => demo::run(&args, json),
-        command => talking(command, Target { url, ca }, client.as_deref(), json),
+        command => token::read(token_file.as_deref())
+            .and_then(|token| talking(command, Target { url, ca, token }, client.as_deref(), json)),
     };
     let exit = match &outcome {
         Ok(()) => Exit::Done,

@@ -31,6 +31,7 @@ fn lines(answer: &Json) -> Vec<String> {
         ("namespaces_added", "namespaces added"),
         ("namespaces_removed", "namespaces removed"),
         ("namespaces_changed", "namespaces changed"),
+        ("plugins_changed", "plugins of the server changed"),
         ("peers_added", "peers added"),
         ("peers_removed", "peers removed"),
         ("restart_needed", "needs a restart"),

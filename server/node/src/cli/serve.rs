@@ -4,16 +4,19 @@ use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use keepboth_core::handshake::Token;
+use keepboth_core::plugin::Factory;
 use keepboth_core::refusal::{Code, Refusal};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{self, Config, LogFormat};
+use crate::config::{self, Config, Loaded, LogFormat};
+use crate::namespace::{NotStarted, OpenSpaceError};
 use crate::protocol::Reloaded;
 use crate::reload::{InForce, in_words};
-use crate::server::{self, BUNDLED, Running};
+use crate::server::{self, Running, StartError};
 
 /// Exit code for a mistake in the configuration (sysexits: EX_CONFIG).
 pub const EXIT_CONFIG: u8 = 78;
@@ -51,8 +54,8 @@ fn peer(text: &str) -> Result<String, String> {
 }
 
 /// Runs the server. `json` prints the first line, which says where it listens, as JSON.
-pub fn run(args: &Args, json: bool) -> ExitCode {
-    let loaded = Config::load_and_check(args.config.as_deref(), BUNDLED);
+pub fn run(args: &Args, factories: &[Factory], json: bool) -> ExitCode {
+    let loaded = Config::load_and_check(args.config.as_deref(), factories);
     let (loaded, plugins) = match loaded {
         Ok(loaded) => loaded,
         Err(errors) => {
@@ -60,10 +63,12 @@ pub fn run(args: &Args, json: bool) -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    let config = args.over(loaded.config);
-    if !config.server.listen.ip().is_loopback() && !config.server.insecure {
-        let words = "anyone who reaches this address could read and write everything: \
-                     listen on 127.0.0.1, or set server.insecure = true";
+    let config = args.over(loaded.config.clone());
+    let reached = !config.server.listen.ip().is_loopback();
+    if reached && !config.server.insecure && !plugins.authenticates() {
+        let words = "anyone who reaches this address could read and write everything: listen on \
+                     127.0.0.1, use a plugin in [[plugins]] that says who clients are, or set \
+                     server.insecure = true";
         let _ = writeln!(anstream::stderr(), "{}: {words}", config.server.listen);
         return ExitCode::from(EXIT_CONFIG);
     }
@@ -77,7 +82,10 @@ pub fn run(args: &Args, json: bool) -> ExitCode {
     start_log(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime {
-        Ok(runtime) => runtime.block_on(serve(args, config, plugins, token, json)),
+        Ok(runtime) => {
+            let plan = Plan { args, factories: factories.into(), loaded, token };
+            runtime.block_on(serve(plan, config, plugins, json))
+        }
         Err(error) => {
             let _ = writeln!(anstream::stderr(), "cannot start: {error}");
             ExitCode::FAILURE
@@ -132,29 +140,37 @@ impl Signals {
     }
 }
 
-async fn serve(
-    args: &Args,
-    config: Config,
-    plugins: config::Bound,
+/// What was asked for.
+struct Plan<'a> {
+    args: &'a Args,
+    /// All plugins that there are.
+    factories: Arc<[Factory]>,
+    /// The configuration as it was read.
+    loaded: Loaded,
     token: Option<Token>,
-    json: bool,
-) -> ExitCode {
+}
+
+async fn serve(plan: Plan<'_>, config: Config, plugins: config::Bound, json: bool) -> ExitCode {
     let Ok(mut signals) = Signals::listen() else {
         let _ = writeln!(anstream::stderr(), "cannot listen for signals");
         return ExitCode::FAILURE;
     };
     let mut running = match server::start(&config, plugins).await {
         Ok(running) => running,
+        Err(StartError::Plugin(error)) => {
+            let _ = writeln!(anstream::stderr(), "{}", placed(&plan.loaded, error));
+            return ExitCode::from(EXIT_CONFIG);
+        }
         Err(error) => {
             let _ = writeln!(anstream::stderr(), "cannot start: {error}");
             return ExitCode::FAILURE;
         }
     };
     announce(&running, json);
-    if let (Some(url), Some(token)) = (&args.join, token) {
+    if let (Some(url), Some(token)) = (&plan.args.join, plan.token.clone()) {
         running.mesh.join(url, token);
     }
-    until_stopped(args, &mut InForce::new(config), &mut running, &mut signals).await;
+    until_stopped(&plan, &mut InForce::new(config), &mut running, &mut signals).await;
     tracing::info!("stopping; a second signal ends at once");
     tokio::select! {
         in_time = running.stop() => {
@@ -170,7 +186,7 @@ async fn serve(
 
 /// Waits until the server is to stop; until then reads the configuration again whenever it is asked to.
 async fn until_stopped(
-    args: &Args,
+    plan: &Plan<'_>,
     in_force: &mut InForce,
     running: &mut Running,
     signals: &mut Signals,
@@ -183,7 +199,7 @@ async fn until_stopped(
             Some(reply) = running.reloads.recv() => Some(reply),
         };
         let outcome = tokio::select! {
-            outcome = reload(args, in_force, running) => outcome,
+            outcome = reload(plan, in_force, running) => outcome,
             _ = signals.interrupt.recv() => return,
             _ = signals.terminate.recv() => return,
         };
@@ -197,18 +213,28 @@ async fn until_stopped(
 /// Reads the configuration again, checks all of it, and puts it in force: all or nothing. The words of a
 /// refusal are those of `keepboth check`.
 async fn reload(
-    args: &Args,
+    plan: &Plan<'_>,
     in_force: &mut InForce,
     running: &Running,
 ) -> Result<Reloaded, Refusal> {
-    let file = args.config.clone();
+    let (file, factories) = (plan.args.config.clone(), plan.factories.clone());
     let loaded = tokio::task::spawn_blocking(move || {
-        Config::load_and_check(file.as_deref(), BUNDLED).map_err(|errors| errors.to_string())
+        Config::load_and_check(file.as_deref(), &factories).map_err(|errors| errors.to_string())
     });
     let loaded = loaded.await.unwrap_or_else(|e| Err(format!("reading it ended early: {e}")));
     let certificates = |_: &_| running.reload_certificates().map_err(|faults| faults.to_string());
     let outcome = match loaded.and_then(|loaded| certificates(&loaded).map(|()| loaded)) {
-        Ok((loaded, plugins)) => in_force.apply(running, args.over(loaded.config), plugins).await,
+        Ok((loaded, plugins)) => {
+            let config = plan.args.over(loaded.config.clone());
+            let applied = in_force.apply(running, config, plugins).await;
+            applied.map_err(|error| {
+                let words = match error {
+                    OpenSpaceError::Plugin(error) => placed(&loaded, error),
+                    error => error.to_string(),
+                };
+                Refusal::new(Code::BadConfig, words)
+            })
+        }
         Err(words) => Err(Refusal::new(Code::BadConfig, words)),
     };
     match &outcome {
@@ -221,6 +247,11 @@ async fn reload(
         }
     }
     outcome
+}
+
+/// Why a plugin did not start, with its place in the file.
+fn placed(loaded: &Loaded, error: NotStarted) -> String {
+    loaded.plugin_mistake(error.namespace.as_ref(), error.at, error.words).to_string()
 }
 
 fn announce(running: &Running, json: bool) {

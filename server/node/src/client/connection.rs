@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use keepboth_core::limits::FRAME_BYTES_MAX;
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
@@ -42,10 +42,11 @@ impl Client {
     /// Connects to a server, for instance `ws://127.0.0.1:7400`, within ten seconds. With `wss://` its
     /// certificate must be signed by an authority of this system.
     pub async fn connect(url: &str, format: Format) -> Result<Client, ClientError> {
-        Client::connect_to(&Target { url: url.to_owned(), ca: None }, format).await
+        Client::connect_to(&Target { url: url.to_owned(), ca: None, token: None }, format).await
     }
 
-    /// As [`Client::connect`]; the target says who must have signed the server's certificate.
+    /// As [`Client::connect`]; the target says who must have signed the server's certificate, and has the
+    /// token that is shown before all else. Refused if the server does not take it.
     pub async fn connect_to(target: &Target, format: Format) -> Result<Client, ClientError> {
         let url = target.url.clone();
         let socket = match tokio::time::timeout(CONNECT_WITHIN, open(target, format)).await {
@@ -69,7 +70,11 @@ impl Client {
         let routes = Arc::new(Routes::default());
         let tasks =
             [tokio::spawn(write(sink, waiting)), tokio::spawn(read(stream, routes.clone()))];
-        Ok(Client { format, outbox, routes, tasks })
+        let client = Client { format, outbox, routes, tasks };
+        if let Some(token) = &target.token {
+            client.call("hello", json!({"token": token})).await?;
+        }
+        Ok(client)
     }
 
     /// Asks for something, and gives what stands after `ok`.

@@ -2,6 +2,7 @@
 //! carried out in their order, answers go out as they come, many to one flush.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,13 +12,16 @@ use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use keepboth_core::limits::figure;
+use keepboth_core::plugin::Credentials;
 use keepboth_core::refusal::{Code, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Clients;
+use super::enter;
 use super::write::{Sorted, WriteRequest};
+use crate::gates::{Access, Gates};
 use crate::protocol::{
     ANSWER_BYTES, Answer, Call, Estimate, Format, Hello, PROTOCOL, decode_request, encode_answer,
 };
@@ -73,8 +77,14 @@ pub struct Connection {
     pub format: Format,
     /// Tells connections apart; writes of one lane keep their order.
     pub lane: u64,
-    /// The name that the client gave.
+    /// The name that the client gave, or proved.
     pub actor: Arc<str>,
+    /// What it may do; None until it is asked who it is.
+    access: Option<Access>,
+    /// The gates by which it came in.
+    gates: Arc<Gates>,
+    /// Where it is.
+    address: IpAddr,
     /// The way to the writer.
     pub out: mpsc::Sender<Out>,
     /// Bounds what waits for the writer in bytes, as the queue does in number.
@@ -91,16 +101,32 @@ pub struct Connection {
     complained: bool,
 }
 
+/// A client that was let in.
+pub struct Entered {
+    /// How it wants frames to be written.
+    pub format: Format,
+    /// Where it is.
+    pub address: IpAddr,
+    /// By which gates it came.
+    pub gates: Arc<Gates>,
+    /// What it may do, if it has shown who it is.
+    pub access: Option<Access>,
+}
+
 /// Serves a client until it leaves or the server stops.
-pub async fn run(clients: Arc<Clients>, socket: WebSocket, format: Format) {
+pub async fn run(clients: Arc<Clients>, socket: WebSocket, entered: Entered) {
+    let Entered { format, address, gates, access } = entered;
     let (sink, stream) = socket.split();
     let (out, frames) = mpsc::channel(clients.limits.load().in_flight_max);
     let close = Arc::new(Mutex::new((1000, String::new())));
-    let stop = clients.stop.child_token();
+    let stop = gates.replaced().child_token();
     let writer = clients.tasks.spawn(write(sink, frames, format, close.clone(), stop.clone()));
     let mut connection = Connection {
         lane: clients.lanes.fetch_add(1, Ordering::Relaxed),
-        actor: "anonymous".into(),
+        actor: access.as_ref().and_then(Access::actor).cloned().unwrap_or("anonymous".into()),
+        access,
+        gates,
+        address,
         unread: Unread(Arc::new(Semaphore::new(UNREAD_BYTES_MAX))),
         watches: BTreeMap::new(),
         next_watch: 1,
@@ -171,6 +197,9 @@ impl Connection {
     fn stopped(&self) -> Close {
         match self.clients.stop.is_cancelled() {
             true => (4000, "the server is shutting down".into()),
+            false if self.gates.replaced().is_cancelled() => {
+                (4002, "the rules of access have changed; connect again".into())
+            }
             false => (4001, "the client does not read".into()),
         }
     }
@@ -224,6 +253,10 @@ impl Connection {
     }
 
     async fn carry_out(&mut self, id: u64, call: Call, slot: Slot) {
+        let known = self.ask_who(&call).await;
+        if let Err(refusal) = known.and_then(|()| self.clients.authorize(self.access(), &call)) {
+            return self.answer(slot, id, Err(refusal));
+        }
         let call = match WriteRequest::sort(call) {
             Sorted::Write(request) => return self.write(id, request, slot).await,
             Sorted::Other(call) => call,
@@ -232,7 +265,9 @@ impl Connection {
             Call::Watch { .. } => return self.watch(id, call, slot),
             Call::Unwatch { sub } => self.unwatch(sub),
             Call::Hello { client, version, .. } => self.hello(client, version),
-            Call::Status { ns } => self.clients.status(ns.as_ref()).map(Answer::Status),
+            Call::Status { ns } => {
+                self.clients.status(ns.as_ref(), self.access()).map(Answer::Status)
+            }
             Call::NsInfo { ns } => {
                 self.clients.ns_info(&ns).map(|info| Answer::NsInfo(info.into()))
             }
@@ -252,6 +287,28 @@ impl Connection {
             Ok(answer) => self.answer_read(slot, id, answer).await,
             refused => self.answer(slot, id, refused),
         }
+    }
+
+    /// What the client may do, as far as it was asked who it is.
+    fn access(&self) -> &Access {
+        self.access.as_ref().unwrap_or(&Access::Unknown)
+    }
+
+    /// Finds out who the client is before its first request, and again if its hello has a token.
+    async fn ask_who(&mut self, call: &Call) -> Result<(), Refusal> {
+        let token = match call {
+            Call::Hello { token, .. } => token.clone(),
+            _ => None,
+        };
+        if self.access.is_none() || token.is_some() {
+            let credentials = Credentials { token, address: self.address };
+            let access = enter::who(&self.gates, credentials).await?;
+            if let Some(actor) = access.actor() {
+                self.actor = actor.clone();
+            }
+            self.access = Some(access);
+        }
+        Ok(())
     }
 
     /// Gives an answer when there is room for its bytes; until then the client is not read from.
@@ -285,14 +342,22 @@ impl Connection {
             let words = format!("this server speaks version {spoken} of the protocol, not {asked}");
             return Err(Refusal::new(Code::Unsupported, words));
         }
-        if let Some(client) = client {
+        if let (Some(client), None) = (client, self.access().actor()) {
             self.actor = client.into();
         }
+        let access = self.access();
         Ok(Answer::Hello(Hello {
             version: env!("CARGO_PKG_VERSION").into(),
             node: self.clients.node,
             twin: self.clients.has_twin(),
-            namespaces: self.clients.namespaces.all().keys().cloned().collect(),
+            namespaces: self
+                .clients
+                .namespaces
+                .all()
+                .keys()
+                .filter(|name| access.knows(name))
+                .cloned()
+                .collect(),
             limits: self.clients.limits_info(),
         }))
     }

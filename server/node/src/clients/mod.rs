@@ -12,11 +12,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Limits;
+use crate::gates::Gates;
 use crate::metrics::Metrics;
 use crate::namespace::{Namespaces, Space};
 use crate::peers::Mesh;
 use crate::protocol::{LimitsInfo, Reloaded};
 
+/// Whether a client may have its request carried out.
+mod authorize;
 /// Reading: what the stores answer.
 pub mod read;
 /// Writing: requests on their way to the door.
@@ -33,6 +36,8 @@ pub mod members;
 pub mod judge;
 /// One client from first frame to close.
 pub mod connection;
+/// Who comes in over HTTP.
+pub mod enter;
 /// The listening socket.
 pub mod listener;
 
@@ -44,6 +49,8 @@ pub struct Clients {
     pub mesh: Arc<Mesh>,
     /// This node.
     pub node: NodeId,
+    /// Who may connect, and do what.
+    pub gates: ArcSwap<Gates>,
     /// The bounds of the config.
     pub limits: ArcSwap<Limits>,
     /// What is counted.

@@ -5,16 +5,19 @@ use keepboth_core::refusal::Refusal;
 
 use super::Clients;
 use crate::clock;
+use crate::gates::Access;
 use crate::namespace::{Space, news};
 use crate::protocol::{Member, NamespaceStatus, PeerStatus, Status};
 
 impl Clients {
-    /// The status of the node, with one or all namespaces.
-    pub fn status(&self, only: Option<&Namespace>) -> Result<Status, Refusal> {
+    /// The status of the node, with one namespace or all that the client may know.
+    pub fn status(&self, only: Option<&Namespace>, access: &Access) -> Result<Status, Refusal> {
         let namespaces = match only {
             Some(name) => vec![self.namespace_status(self.space(name)?.as_ref())],
             None => {
-                self.namespaces.all().values().map(|space| self.namespace_status(space)).collect()
+                let all = self.namespaces.all();
+                let known = all.values().filter(|space| access.knows(&space.name));
+                known.map(|space| self.namespace_status(space)).collect()
             }
         };
         Ok(Status {

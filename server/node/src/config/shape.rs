@@ -73,7 +73,7 @@ pub struct Server {
     /// The folder of the JSON Schemas. Nothing outside it is read.
     pub schemas: PathBuf,
     /// Allows a `listen` address that other machines reach, although anyone there may then read and
-    /// write everything.
+    /// write everything. Not needed once a plugin in `[[plugins]]` says who clients are.
     pub insecure: bool,
     /// The pages that may connect from a browser, as the browser names them in its Origin header:
     /// `https://notes.example.org`. Programs that send no Origin are not concerned.

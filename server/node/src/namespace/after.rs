@@ -1,30 +1,44 @@
-//! After-hooks: told of every write that was made here and is durable, and of every change of state, on
-//! one thread of the namespace.
+//! After-hooks: told of every write that was made here and is durable, of every change of state, and of what
+//! peers send as far as there is room, on one thread of the namespace.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use keepboth_core::name::Namespace;
-use keepboth_core::plugin::{Before, Done, Origin, Source, StateChange};
-use keepboth_core::version::Change;
-use keepboth_store::{Op, Resolution, Store, Written};
+use keepboth_core::ids::NodeId;
+use keepboth_core::name::{Name, Namespace};
+use keepboth_core::plugin::{Before, Done, Origin, Quarantined, Source, StateChange};
+use keepboth_core::version::{Change, Event};
+use keepboth_store::{Commit, Op, Resolution, Store, Written};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::door::{Item, Write};
 use super::{Current, Setup};
 use crate::clock;
 use crate::hooks::{Chain, Workers};
+use crate::meters::PluginMetrics;
 
-/// The way to the after-hooks. Clones share the queue and its bound.
-#[derive(Clone)]
+/// How often the log says that something was not told, in milliseconds.
+const COMPLAIN_EVERY_MS: u64 = 60_000;
+
+/// The way to the after-hooks.
 pub struct After {
     queue: mpsc::UnboundedSender<Job>,
     /// The queue's bound: a client's write takes its room at the door, and waits there.
     room: Arc<Semaphore>,
     room_max: u32,
+    /// The bound of what peers cause: nobody waits for room here.
+    peers_room: Arc<Semaphore>,
+    /// When the log last said that something was not told.
+    complained: AtomicU64,
+    metrics: PluginMetrics,
+    name: Namespace,
     setup: Current,
     /// The thread, until it is first needed.
-    idle: Arc<Mutex<Option<Thread>>>,
+    idle: Mutex<Option<Thread>>,
 }
+
+/// The end of the queue that the thread will read.
+pub struct Jobs(mpsc::UnboundedReceiver<Job>);
 
 /// Something to tell, and the chain that is told: the one that the write met on its way in.
 struct Job {
@@ -36,6 +50,7 @@ struct Job {
 enum What {
     Done(Box<Done>),
     State(StateChange),
+    Held(Box<Quarantined>),
 }
 
 /// Room in the queue for the writes of one request. What hooks write because of it shares this room
@@ -44,24 +59,30 @@ enum What {
 pub type Room = Option<Arc<OwnedSemaphorePermit>>;
 
 impl After {
-    /// The thread is started when a plugin has something to do there. `effects` takes what hooks write.
-    pub fn new(
-        name: &Namespace,
-        store: &Store,
-        setup: &Current,
-        effects: mpsc::Sender<(Namespace, Write)>,
-    ) -> After {
+    /// The queue, and its end that waits for a thread.
+    pub fn new(name: &Namespace, setup: &Current, metrics: PluginMetrics) -> (Arc<After>, Jobs) {
         let (queue, jobs) = mpsc::unbounded_channel();
         let room_max = setup.load().bounds.after_queue_max;
         let room_max = u32::try_from(room_max).unwrap_or(u32::MAX).max(1);
-        let thread = Thread { name: name.clone(), jobs, store: store.clone(), effects };
-        After {
+        let after = After {
             queue,
             room: Arc::new(Semaphore::new(room_max as usize)),
             room_max,
+            peers_room: Arc::new(Semaphore::new(room_max as usize)),
+            complained: AtomicU64::new(0),
+            metrics,
+            name: name.clone(),
             setup: setup.clone(),
-            idle: Arc::new(Mutex::new(Some(thread))),
-        }
+            idle: Mutex::default(),
+        };
+        (Arc::new(after), Jobs(jobs))
+    }
+
+    /// The thread is started when a plugin has something to do there. `effects` takes what hooks write.
+    pub fn serve(&self, jobs: Jobs, store: &Store, effects: mpsc::Sender<(Namespace, Write)>) {
+        let (name, store, jobs) = (self.name.clone(), store.clone(), jobs.0);
+        let thread = Thread { name, jobs, store, effects };
+        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
     }
 
     /// Starts the thread, if that was not done.
@@ -105,6 +126,53 @@ impl After {
         }
     }
 
+    /// Tells of what peers sent live, if a plugin wants to hear it. Never waits: what finds no room is not
+    /// told.
+    pub fn replicated(&self, commit: &Commit) {
+        let live = commit.changes.iter().filter_map(|change| Some((change, change.maker?)));
+        let mut live = live.filter(|(change, _)| !change.local).peekable();
+        if live.peek().is_none() {
+            return;
+        }
+        let setup = self.setup.load_full();
+        if !setup.chain.points().after_replicated {
+            return;
+        }
+        for (change, maker) in live {
+            let made = change.made.iter().filter(|event| event.version.change != Change::Split);
+            for event in made {
+                self.offer(&setup, || What::Done(Box::new(replicated(&self.name, event, maker))));
+            }
+        }
+    }
+
+    /// Tells of versions that were hidden, if a plugin wants to hear it. Never waits likewise.
+    pub fn held(&self, held: Vec<Quarantined>) {
+        let setup = self.setup.load_full();
+        if setup.chain.points().quarantine {
+            held.into_iter().for_each(|held| self.offer(&setup, || What::Held(Box::new(held))));
+        }
+    }
+
+    /// Queues what a peer caused, if there is room.
+    fn offer(&self, setup: &Arc<Setup>, what: impl FnOnce() -> What) {
+        if let Ok(room) = self.peers_room.clone().try_acquire_owned() {
+            let (what, setup, room) = (what(), setup.clone(), Some(Arc::new(room)));
+            return self.send(Job { what, setup, room });
+        }
+        self.metrics.untold(&self.name);
+        let (now, before) = (clock::steady(), self.complained.load(Ordering::Relaxed));
+        if before == 0 || now.saturating_sub(before) >= COMPLAIN_EVERY_MS {
+            self.complained.store(now.max(1), Ordering::Relaxed);
+            let namespace = self.name.as_str();
+            tracing::warn!(
+                namespace,
+                "hooks are not told of all that peers send: too much waits (limits.after_queue_max); \
+                 the metric keepboth_untold_total counts it"
+            );
+        }
+    }
+
     fn send(&self, job: Job) {
         self.start();
         // The thread ends only after the last sender is gone, so this arrives.
@@ -137,6 +205,21 @@ pub fn done(namespace: &Namespace, ops: &[Op], written: &[Written], origin: &Ori
     ops.iter().zip(written).map(done).collect()
 }
 
+/// What the hooks are told of a version of a peer.
+fn replicated(namespace: &Namespace, event: &Event, maker: NodeId) -> Done {
+    let version = &event.version;
+    Done {
+        namespace: namespace.clone(),
+        name: Name::Key(event.key.clone()),
+        key: event.key.clone(),
+        version: version.id,
+        change: version.change,
+        value: event.value.clone(),
+        origin: Origin::new(Source::Peer(maker), maker.to_string(), version.timestamp),
+        before: Before::nothing(),
+    }
+}
+
 /// What the thread needs.
 struct Thread {
     name: Namespace,
@@ -152,6 +235,7 @@ impl Thread {
             workers.follow(&setup.chain);
             match what {
                 What::State(change) => workers.state(&change),
+                What::Held(held) => workers.quarantine(&held),
                 What::Done(done) => {
                     let Some(mut done) = self.whole(*done) else { continue };
                     done.before = Before::of(self.store.snapshot());

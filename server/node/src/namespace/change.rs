@@ -10,8 +10,10 @@ use keepboth_core::refusal::{Code, Refusal};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::plugins::Started;
 use super::set::{Namespaces, OpenSpaceError, Spaces};
-use super::{Setup, Space};
+use super::{MadeBy, Setup, Space};
+use crate::hooks::Chain;
 
 /// Most namespaces of a node that a command can make: each has a thread and a database of its own.
 const NAMESPACES_MAX: usize = 1_000;
@@ -97,20 +99,25 @@ impl Namespaces {
         let stays = before.values().filter(|space| !is_wanted(&space.name));
         let stays = stays.filter(|space| space.is_by_command());
         let stays = stays.map(|space| (space.name.clone(), by_command.clone())).collect::<Vec<_>>();
-        let (set, there) = (self.clone(), before.clone());
         let removed: Vec<Namespace> = gone.iter().map(|space| space.name.clone()).collect();
-        let all: Vec<(Namespace, Setup)> = wanted.into_iter().chain(stays).collect();
-        let (opening, removing) = (all.clone(), removed.clone());
-        let opened = spawn_blocking(move || set.open_new(&there, opening, &removing)).await;
+        let (mut opening, mut changing) = (Vec::new(), Vec::new());
+        for (name, setup) in wanted.into_iter().chain(stays) {
+            match before.get(&name) {
+                None => opening.push((name, setup)),
+                Some(space) => changing.extend(space.other(setup).map(|s| (space.clone(), s))),
+            }
+        }
+        let (set, removing, changes) = (self.clone(), removed.clone(), changing.clone());
+        let opened = spawn_blocking(move || set.open_new(opening, &changes, &removing)).await;
         let new = opened.map_err(|_| self.panicked())??;
         self.by_command.store(Arc::new(by_command));
         let mut changes = Changes { removed, ..Changes::default() };
         let mut spaces = Spaces::clone(&before);
         spaces.retain(|name, _| !changes.removed.contains(name));
-        for (name, setup) in all {
-            if spaces.get(&name).is_some_and(|space| space.change(setup)) {
-                changes.changed.push(name);
-            }
+        for (space, setup) in changing {
+            let chain = setup.chain.clone();
+            self.retire_plugins(space.apply(setup), &chain);
+            changes.changed.push(space.name.clone());
         }
         for space in new {
             self.attend(&space);
@@ -126,33 +133,46 @@ impl Namespaces {
         Ok(changes)
     }
 
-    /// Opens what is wanted and not there, and writes down what is to be made durable. If one thing fails,
-    /// what was opened is closed again.
+    /// Opens the namespaces that are new, starts the plugins of these and the new ones of those that
+    /// change, and writes down what is to be made durable. If one thing fails, what was started is ended
+    /// and what was opened is closed again.
     fn open_new(
         self: &Arc<Self>,
-        there: &Spaces,
-        wanted: Vec<(Namespace, Setup)>,
+        opening: Vec<(Namespace, Setup)>,
+        changing: &[(Arc<Space>, Setup)],
         removing: &[Namespace],
     ) -> Result<Vec<Arc<Space>>, OpenSpaceError> {
+        let named: Vec<Namespace> = opening.iter().map(|(name, _)| name.clone()).collect();
         let mut new = Vec::new();
-        let names: Vec<_> = wanted
-            .iter()
-            .filter(|(_, setup)| setup.made_by == super::MadeBy::Command)
-            .map(|(name, _)| name.clone())
-            .collect();
-        let missing = wanted.into_iter().filter(|(name, _)| !there.contains_key(name));
-        let opened = missing.map(|(name, setup)| self.open_one(&name, setup)).try_for_each(|one| {
-            new.push(one?);
+        let opened = opening.into_iter().try_for_each(|(name, setup)| {
+            new.push(self.open_one(&name, setup)?);
             Ok(())
         });
+        let mut started = Started::default();
         let noted = opened.and_then(|()| {
+            for space in &new {
+                started.start(self, space, &space.setup().chain, &Chain::default())?;
+            }
+            for (space, setup) in changing {
+                started.start(self, space, &setup.chain, &space.setup().chain)?;
+            }
             let mut made = self.read_made()?;
-            made.namespaces.retain(|name| names.contains(name));
+            // What the configuration names is its own from here on.
+            let of_config = |name: &Namespace| {
+                let changed = changing.iter().find(|(space, _)| space.name == *name);
+                named.contains(name)
+                    || changed.is_some_and(|(_, setup)| setup.made_by == MadeBy::Config)
+            };
+            made.namespaces.retain(|name| !of_config(name));
             made.removing.extend(removing.iter().cloned());
             self.write_made(&made)
         });
-        if noted.is_err() {
-            new.iter().for_each(|space| space.store.close());
+        match &noted {
+            Ok(()) => started.keep(),
+            Err(_) => {
+                drop(started);
+                new.iter().for_each(|space| space.store.close());
+            }
         }
         noted.map(|()| new)
     }
@@ -170,10 +190,12 @@ impl Namespaces {
     /// Ends a namespace that is not in the set any more, and tells where its database is.
     async fn retire(self: &Arc<Self>, space: &Arc<Space>) -> Result<Option<PathBuf>, Refusal> {
         space.leave();
+        space.drain_plugins().await;
         if timeout(self.grace, space.settle()).await.is_err() {
             let namespace = space.name.as_str();
             tracing::warn!(namespace, "what was under way was not done in time and is cut off");
         }
+        space.stop_plugins().await;
         let (set, space) = (self.clone(), space.clone());
         let moved = spawn_blocking(move || {
             space.store.close();
@@ -197,20 +219,18 @@ impl Namespaces {
 }
 
 impl Space {
-    /// Goes over to another setup, if it is another one. Plugins that would do the same stay as they are,
+    /// The setup to go over to; None if nothing changes. Plugins that would do the same stay as they are,
     /// with what they remember.
-    fn change(&self, mut setup: Setup) -> bool {
+    fn other(&self, mut setup: Setup) -> Option<Setup> {
         let old = self.setup();
-        let same_plugins = old.chain.fingerprint() == setup.chain.fingerprint();
-        if same_plugins && old.bounds == setup.bounds && old.made_by == setup.made_by {
-            return false;
-        }
         // A plugin may have been made for the old limit.
-        if same_plugins && old.bounds.value_bytes_max == setup.bounds.value_bytes_max {
-            setup.chain = old.chain.clone();
+        if old.bounds.value_bytes_max == setup.bounds.value_bytes_max {
+            setup.chain = setup.chain.keeping(&old.chain);
         }
-        self.apply(setup);
-        true
+        let same = setup.chain.is(&old.chain)
+            && old.bounds == setup.bounds
+            && old.made_by == setup.made_by;
+        (!same).then_some(setup)
     }
 }
 

@@ -76,7 +76,7 @@ struct Entered {
 struct Passage {
     namespace: Namespace,
     store: Store,
-    after: After,
+    after: Arc<After>,
     gone: CancellationToken,
 }
 
@@ -87,7 +87,7 @@ impl Door {
         name: &Namespace,
         store: &Store,
         setup: &Current,
-        after: After,
+        after: Arc<After>,
         gone: CancellationToken,
     ) -> Door {
         let (namespace, store) = (name.clone(), store.clone());

@@ -72,10 +72,7 @@ pub fn set_aside(data: &Path, namespace: &Namespace, now: u64) -> io::Result<Opt
     if !from.try_exists()? {
         return Ok(None);
     }
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(&folder)?;
+    crate::atomic::folder(&folder)?;
     let to = free(&folder, &format!("{namespace}-{}", time(now)))?;
     fs::rename(&from, &to)?;
     sync_folder(&folder)?;

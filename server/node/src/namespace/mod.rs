@@ -8,12 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::{ArcSwap, Guard};
 use keepboth_core::ids::{ConflictId, NodeId, StoreId};
 use keepboth_core::name::{Key, Namespace};
+use keepboth_core::plugin::Quarantined;
 use keepboth_core::policy::Policy;
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
 use keepboth_store::{OpenError, Store};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
+
+use crate::meters::PluginMetrics;
 
 /// What the configuration says of a namespace: bounds and plugins.
 pub mod setup;
@@ -31,6 +34,10 @@ pub mod news;
 pub mod marks;
 /// Peers that are slow, stuck or silent.
 pub mod stall;
+/// What a plugin may use while it runs.
+pub mod host;
+/// The life of plugins.
+mod plugins;
 /// Versions that are hidden, looked at again.
 pub mod quarantine;
 /// Whether the store is empty, not synced or synced, and why.
@@ -46,6 +53,7 @@ pub use change::Changes;
 pub use made::database;
 use marks::Marks;
 use news::News;
+pub use plugins::NotStarted;
 pub use set::{Namespaces, OpenSpaceError, Spaces};
 pub use setup::{Bounds, Current, MadeBy, Setup, policy};
 use state::PeerStanding;
@@ -71,7 +79,7 @@ pub struct Space {
     pub store: Store,
     setup: Current,
     door: door::Door,
-    after: after::After,
+    after: Arc<after::After>,
     conflicts: conflicts::Conflicts,
     news: broadcast::Sender<Arc<News>>,
     peers: Mutex<BTreeMap<NodeId, PeerStanding>>,
@@ -105,6 +113,7 @@ impl Space {
         file: &Path,
         setup: Setup,
         node: NodeId,
+        metrics: PluginMetrics,
         effects: mpsc::Sender<(Namespace, door::Write)>,
     ) -> Result<Arc<Space>, OpenError> {
         let (news, _) = broadcast::channel(NEWS_MAX);
@@ -112,28 +121,33 @@ impl Space {
         let options = setup.bounds.options(node);
         let setup: Current = Arc::new(ArcSwap::from_pointee(setup));
         let conflicts = conflicts::Conflicts::new(&setup);
+        let (after, after_thread) = after::After::new(&name, &setup, metrics);
         let tell = {
             let (news, moved, conflicts) = (news.clone(), moved.clone(), conflicts.clone());
+            // The thread after writes has the store, so the store has no more than a way to it.
+            let after = Arc::downgrade(&after);
             move |commit: keepboth_store::Commit| {
                 commit.changes.iter().filter_map(|c| c.conflict.as_ref()).for_each(|raised| {
                     if raised.ask_hooks {
                         conflicts.ask(&raised.key);
                     }
                 });
+                if let Some(after) = after.upgrade() {
+                    after.replicated(&commit);
+                }
                 // Nobody listens: nothing is told, and nothing is lost.
                 let _ = news.send(Arc::new(News::commit(commit)));
                 moved.notify_one();
             }
         };
         let store = Store::open(file, &name, options, tell)?;
-        conflicts.ask_all(&name, &store);
+        after.serve(after_thread, &store, effects);
         let kept = store
             .snapshot()
             .agreed()
             .map_err(|e| OpenError::Corrupt { path: file.to_owned(), what: e.to_string() })?;
         let marks = Marks::new(kept);
         let gone = CancellationToken::new();
-        let after = after::After::new(&name, &store, &setup, effects);
         let door = door::Door::new(&name, &store, &setup, after.clone(), gone.clone());
         Ok(Arc::new(Space {
             name,
@@ -158,6 +172,21 @@ impl Space {
         }))
     }
 
+    /// Lets hooks merge what was in conflict before: now that they are there.
+    fn look_for_conflicts(&self) {
+        self.conflicts.ask_all(&self.name, &self.store);
+    }
+
+    /// Tells hooks of versions that were hidden.
+    pub fn tell_held(&self, held: Vec<Quarantined>) {
+        self.after.held(held);
+    }
+
+    /// True if a hook wants to hear of versions that are hidden.
+    pub fn tells_held(&self) -> bool {
+        self.setup().chain.points().quarantine
+    }
+
     /// What the configuration says of it at this moment.
     pub fn setup(&self) -> Guard<Arc<Setup>> {
         self.setup.load()
@@ -180,12 +209,13 @@ impl Space {
     }
 
     /// Goes over to another setup at once. Writes that are under way keep the one that they met at the
-    /// door to their end.
-    pub fn apply(&self, setup: Setup) {
+    /// door to their end. Gives the old one.
+    pub fn apply(&self, setup: Setup) -> Arc<Setup> {
         self.store.set_options(setup.bounds.options(self.store.options().node));
-        self.setup.store(Arc::new(setup));
+        let old = self.setup.swap(Arc::new(setup));
         self.conflicts.ask_all(&self.name, &self.store);
         self.setup_changed.notify_one();
+        old
     }
 
     /// Takes so many writes of a client into account; refuses them if there were too many of late.

@@ -17,8 +17,9 @@ use tokio_util::task::TaskTracker;
 
 use super::door::Write;
 use super::made::{Made, database, set_aside};
-use super::{MadeBy, Setup, Space, unknown};
+use super::{MadeBy, NotStarted, Setup, Space, unknown};
 use crate::clock;
+use crate::meters::PluginMetrics;
 
 /// Writes of a namespace's after-hooks that wait for their way in.
 const EFFECTS_MAX: usize = 256;
@@ -39,6 +40,9 @@ pub enum OpenSpaceError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// A plugin of a new namespace, or one that takes the place of another.
+    #[error(transparent)]
+    Plugin(#[from] NotStarted),
     /// A namespace's database.
     #[error("namespace {namespace}: {error}")]
     Open {
@@ -63,21 +67,24 @@ pub struct Namespaces {
     pub(super) by_command: ArcSwap<Setup>,
     /// One change at a time.
     turn: Semaphore,
-    tasks: TaskTracker,
+    pub(super) tasks: TaskTracker,
     /// Ends the tasks of all namespaces.
     stop: CancellationToken,
     lanes: AtomicU64,
+    /// What plugins count.
+    metrics: PluginMetrics,
 }
 
 impl Namespaces {
     /// Opens the wanted namespaces and those that were made by command, which get the setup `by_command`.
-    /// Finishes removals that a crash interrupted.
+    /// Finishes removals that a crash interrupted. Plugins run from [`Namespaces::begin`] on.
     pub fn open(
         node: NodeId,
         data: &Path,
         grace: Duration,
         wanted: Vec<(Namespace, Setup)>,
         by_command: Setup,
+        metrics: PluginMetrics,
     ) -> Result<Arc<Namespaces>, OpenSpaceError> {
         let set = Arc::new(Namespaces {
             node,
@@ -90,6 +97,7 @@ impl Namespaces {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             lanes: AtomicU64::new(0),
+            metrics,
         });
         let mut made = set.read_made()?;
         for name in std::mem::take(&mut made.removing) {
@@ -104,9 +112,18 @@ impl Namespaces {
             Ok((name, space))
         });
         let spaces = spaces.collect::<Result<Spaces, OpenSpaceError>>()?;
-        spaces.values().for_each(|space| set.attend(space));
         set.spaces.store(Arc::new(spaces));
         Ok(set)
+    }
+
+    /// This node.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// A number for somebody whose writes keep their order.
+    pub(super) fn next_lane(&self) -> u64 {
+        self.lanes.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The folder of the databases.
@@ -189,8 +206,8 @@ impl Namespaces {
         setup: Setup,
     ) -> Result<Arc<Space>, OpenSpaceError> {
         let (effects, wanted) = mpsc::channel(EFFECTS_MAX);
-        let opened =
-            Space::open(name.clone(), &database(&self.data, name), setup, self.node, effects);
+        let (file, metrics) = (database(&self.data, name), self.metrics.clone());
+        let opened = Space::open(name.clone(), &file, setup, self.node, metrics, effects);
         let space =
             opened.map_err(|error| OpenSpaceError::Open { namespace: name.clone(), error })?;
         self.tasks.spawn(route_effects(self.clone(), wanted));
@@ -199,6 +216,7 @@ impl Namespaces {
 
     /// Starts what runs beside a namespace until it is gone.
     pub(super) fn attend(&self, space: &Arc<Space>) {
+        space.look_for_conflicts();
         let (space, stop) = (space.clone(), self.stop.clone());
         self.tasks.spawn(async move {
             tokio::select! {
@@ -249,7 +267,7 @@ impl Space {
 /// Takes what after-hooks of one namespace want written to the door of its namespace, as any other write.
 /// Each namespace has its own task, so that it waits only for what its own hooks write to.
 async fn route_effects(set: Arc<Namespaces>, mut wanted: mpsc::Receiver<(Namespace, Write)>) {
-    let lane = set.lanes.fetch_add(1, Ordering::Relaxed);
+    let lane = set.next_lane();
     loop {
         let wanted = tokio::select! {
             () = set.stop.cancelled() => return,

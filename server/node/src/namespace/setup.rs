@@ -149,6 +149,7 @@ mod tests {
 
     use super::*;
     use crate::hooks::Bound;
+    use crate::meters::Meters;
 
     /// Refuses a value of a single byte; panics at the key `panic`.
     struct Picky(u8);
@@ -178,9 +179,9 @@ mod tests {
     }
 
     fn chain(plugins: &[(&str, u8)]) -> Chain {
-        let bound = |(name, byte): &(&str, u8)| Bound {
-            name: (*name).to_owned(),
-            plugin: Arc::new(Picky(*byte)),
+        let bound = |(name, byte): &(&str, u8)| {
+            let plugin: Arc<dyn Plugin> = Arc::new(Picky(*byte));
+            Arc::new(Bound::new(name, plugin, Meters::unseen(name)))
         };
         Chain::new(plugins.iter().map(bound).collect())
     }

@@ -403,7 +403,8 @@ pub(crate) mod testing {
         };
         let bounds = Bounds::of(&Config::default(), &NamespaceConfig::default());
         let setup = Setup { bounds, chain: Chain::default(), made_by: MadeBy::Command };
-        let namespaces = Namespaces::open(node, folder, long, Vec::new(), setup);
+        let namespaces =
+            Namespaces::open(node, folder, long, Vec::new(), setup, Default::default());
         let roster = Roster::load(folder, about).expect("a roster");
         let me = Me { key: Arc::new(key), instance, agent: String::new() };
         let stop = CancellationToken::new();

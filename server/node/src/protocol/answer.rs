@@ -374,6 +374,8 @@ pub struct Reloaded {
     pub namespaces_removed: Vec<String>,
     /// Namespaces whose plugins or bounds are others.
     pub namespaces_changed: Vec<String>,
+    /// Plugins of the server as a whole that are new, others or gone.
+    pub plugins_changed: Vec<String>,
     /// Peers that are dialled from now on.
     pub peers_added: Vec<String>,
     /// Peers that are not dialled any more.

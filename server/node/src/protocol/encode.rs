@@ -162,6 +162,7 @@ fn put_reloaded<S: Sink>(s: &mut S, reloaded: &Reloaded) {
             ("namespaces_added", &reloaded.namespaces_added),
             ("namespaces_removed", &reloaded.namespaces_removed),
             ("namespaces_changed", &reloaded.namespaces_changed),
+            ("plugins_changed", &reloaded.plugins_changed),
             ("peers_added", &reloaded.peers_added),
             ("peers_removed", &reloaded.peers_removed),
             ("restart_needed", &reloaded.restart_needed),

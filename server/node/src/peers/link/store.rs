@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use keepboth_core::ids::{NodeId, VersionId};
 use keepboth_core::name::{Key, Namespace};
+use keepboth_core::plugin::Quarantined;
 use keepboth_core::refusal::Refusal;
 use keepboth_core::session::{Input, Received, Ticket};
 use keepboth_core::version::Event;
@@ -25,15 +27,20 @@ impl Link {
         let keys = events.iter().map(|event| event.key.clone()).collect();
         self.applying += 1;
         let (applied, maker) = (self.applied.clone(), ticket.maker);
+        let Some(from) = self.session.node() else { return Ok(()) };
+        let named = |event: &Event| (event.key.clone(), event.version.id);
+        let told = space.tells_held().then(|| (space.clone(), events.iter().map(named).collect()));
         let done = Box::new(move |outcome: Result<Vec<Received>, Refusal>| {
             let outcomes = outcome.unwrap_or_else(|refusal| vec![Received::Refused(refusal)]);
+            if let Some((space, names)) = told {
+                tell_held(&space, names, &outcomes, from);
+            }
             let _ = applied.send(Input::Applied { ticket, keys, outcomes });
         });
         let judged = events.into_iter().map(|event| {
             let refused = space.admit(&event.key, event.value.as_ref()).err();
             Incoming { event, refused }
         });
-        let Some(from) = self.session.node() else { return Ok(()) };
         let task = Task::Remote { events: judged.collect(), from, maker, now: clock::now(), done };
         submit(&space, task).await
     }
@@ -87,6 +94,16 @@ impl Link {
         let done = Box::new(|_| {});
         submit(&space, Task::Replace { key, if_last_at_most: last, done }).await
     }
+}
+
+/// Tells hooks of the versions that were hidden.
+fn tell_held(space: &Space, names: Vec<(Key, VersionId)>, outcomes: &[Received], from: NodeId) {
+    let held = names.into_iter().zip(outcomes).filter_map(|((key, version), outcome)| {
+        let Received::Quarantined(reason) = outcome else { return None };
+        let (namespace, reason) = (space.name.clone(), reason.clone());
+        Some(Quarantined { namespace, key, version, from, reason })
+    });
+    space.tell_held(held.collect());
 }
 
 async fn submit(space: &Space, task: Task) -> Result<(), End> {

@@ -234,7 +234,7 @@ fn others() -> Vec<(Answer, Json)> {
         (
             Answer::Reloaded(reloaded),
             json!({"namespaces_added": ["a", "b"], "namespaces_removed": [],
-                "namespaces_changed": [], "peers_added": [], "peers_removed": [],
+                "namespaces_changed": [], "plugins_changed": [], "peers_added": [], "peers_removed": [],
                 "restart_needed": ["server.listen"]}),
         ),
     ]

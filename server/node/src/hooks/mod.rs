@@ -1,47 +1,62 @@
 //! The plugins of one namespace, asked in the order of the config on threads of their own.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use keepboth_core::limits::Stage;
 use keepboth_core::name::Key;
 use keepboth_core::plugin::{
-    Conflict, Delete, Done, Effect, Failure, Plugin, Points, Put, StateChange, Worker,
+    Conflict, Delete, Done, Effect, Failure, Plugin, Points, Put, Quarantined, Source, StateChange,
+    Worker,
 };
 use keepboth_core::policy::Fingerprint;
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
 
-/// A plugin and the name that the config uses for it.
-#[derive(Clone)]
-pub struct Bound {
-    /// The name after `use =`.
-    pub name: String,
-    /// The plugin, made for this namespace.
-    pub plugin: Arc<dyn Plugin>,
-}
+/// The life of a plugin.
+pub mod life;
+
+use crate::meters::Point;
+
+/// A plugin of a namespace.
+pub type Bound = life::Bound<dyn Plugin>;
 
 /// The plugins of a namespace in their order.
 #[derive(Clone, Default)]
 pub struct Chain {
-    plugins: Arc<[Bound]>,
+    plugins: Arc<[Arc<Bound>]>,
     points: Points,
 }
 
 impl Chain {
     /// A chain of these plugins.
-    pub fn new(plugins: Vec<Bound>) -> Chain {
-        let mut points = Points::default();
-        for bound in &plugins {
-            let own = bound.plugin.points();
-            points.before_put |= own.before_put;
-            points.before_delete |= own.before_delete;
-            points.conflict |= own.conflict;
-            points.after |= own.after;
-            points.state |= own.state;
-        }
+    pub fn new(plugins: Vec<Arc<Bound>>) -> Chain {
+        let points = plugins.iter().map(|bound| bound.plugin.points());
+        let points = points.fold(Points::default(), Points::or);
         Chain { plugins: plugins.into(), points }
+    }
+
+    /// The same with those of an older chain in place of the new ones that would do what they do.
+    pub fn keeping(&self, old: &Chain) -> Chain {
+        let mut left: Vec<Arc<Bound>> = old.plugins.to_vec();
+        let kept = self.plugins.iter().map(|new| {
+            let same = left.iter().position(|old| old.is_as(new));
+            same.map_or_else(|| new.clone(), |at| left.remove(at))
+        });
+        Chain::new(kept.collect())
+    }
+
+    /// True if both are the same plugins, not only alike.
+    pub fn is(&self, other: &Chain) -> bool {
+        let same = |(a, b): (&Arc<Bound>, &Arc<Bound>)| Arc::ptr_eq(a, b);
+        self.plugins.len() == other.plugins.len()
+            && self.plugins.iter().zip(other.plugins.iter()).all(same)
+    }
+
+    /// The plugins that the other chain does not have, each with its place.
+    pub fn besides(&self, other: &Chain) -> Vec<(usize, Arc<Bound>)> {
+        let is_other = |bound: &Arc<Bound>| other.plugins.iter().any(|o| Arc::ptr_eq(o, bound));
+        let plugins = self.plugins.iter().cloned().enumerate();
+        plugins.filter(|(_, bound)| !is_other(bound)).collect()
     }
 
     /// The hook points that at least one plugin has.
@@ -57,8 +72,10 @@ impl Chain {
     /// Whether a version that a peer sent is shown here: the first refusal counts. None is a delete.
     pub fn admit(&self, key: &Key, value: Option<&Value>) -> Result<(), Refusal> {
         self.plugins.iter().try_for_each(|bound| {
-            let asked = catch_unwind(AssertUnwindSafe(|| bound.plugin.admit(key, value)));
-            asked.unwrap_or_else(|panic| Err(failed(panicked(&bound.name, panic.as_ref()))))
+            bound.meters.time(Point::Admit, || {
+                let asked = life::ask(&bound.name, || bound.plugin.admit(key, value));
+                asked.unwrap_or_else(|words| Err(failed(words)))
+            })
         })
     }
 
@@ -89,10 +106,16 @@ impl Workers {
         Workers { chain, workers }
     }
 
-    /// Goes over to another chain, if it is another one. The workers of the old one are dropped.
+    /// Goes over to another chain, if it is another one. The workers of plugins that are in both stay,
+    /// the others are dropped.
     pub fn follow(&mut self, chain: &Chain) {
-        if !Arc::ptr_eq(&self.chain.plugins, &chain.plugins) {
-            *self = Workers::new(chain.clone());
+        if Arc::ptr_eq(&self.chain.plugins, &chain.plugins) {
+            return;
+        }
+        let mut old = std::mem::replace(self, Workers::new(chain.clone()));
+        for (at, bound) in chain.plugins.iter().enumerate() {
+            let before = old.chain.plugins.iter().position(|old| Arc::ptr_eq(old, bound));
+            self.workers[at] = before.and_then(|before| old.workers[before].take());
         }
     }
 
@@ -104,7 +127,7 @@ impl Workers {
     /// Asks every plugin; the first refusal counts. Afterwards the value is measured again.
     pub fn before_put(&mut self, put: &mut Put, value_bytes_max: usize) -> Result<(), Refusal> {
         for at in self.having(|points| points.before_put) {
-            self.call(at, |worker| worker.before_put(put)).unwrap_or_else(|e| Err(failed(e)))?;
+            self.call(at, Point::BeforePut, failed, |worker| worker.before_put(put))?;
         }
         put.draft.value().check_size(value_bytes_max, Stage::Hook)
     }
@@ -112,8 +135,7 @@ impl Workers {
     /// Asks every plugin; the first refusal counts.
     pub fn before_delete(&mut self, delete: &Delete) -> Result<(), Refusal> {
         for at in self.having(|points| points.before_delete) {
-            let outcome = self.call(at, |worker| worker.before_delete(delete));
-            outcome.unwrap_or_else(|e| Err(failed(e)))?;
+            self.call(at, Point::BeforeDelete, failed, |worker| worker.before_delete(delete))?;
         }
         Ok(())
     }
@@ -121,8 +143,8 @@ impl Workers {
     /// Asks until a plugin merges. A failure is logged and the next plugin asked.
     pub fn conflict(&mut self, conflict: &Conflict) -> Option<Value> {
         for at in self.having(|points| points.conflict) {
-            let outcome = self.call(at, |worker| worker.conflict(conflict));
-            match outcome.unwrap_or_else(|e| Err(Failure(e))) {
+            let asked = |worker: &mut dyn Worker| worker.conflict(conflict);
+            match self.call(at, Point::Conflict, Failure, asked) {
                 Ok(Some(value)) => return Some(value),
                 Ok(None) => {}
                 Err(Failure(words)) => {
@@ -134,15 +156,20 @@ impl Workers {
         None
     }
 
-    /// Tells every plugin, and gives the writes that they ask for.
+    /// Tells every plugin that wants to hear of writes from there, and gives the writes that they ask
+    /// for.
     pub fn after(&mut self, done: &Done) -> Vec<Effect> {
         let mut effects = Vec::new();
-        for at in self.having(|points| points.after) {
+        let having = match done.origin.source {
+            Source::Peer(_) => self.having(|points| points.after_replicated),
+            _ => self.having(|points| points.after),
+        };
+        for at in having {
             let mut own = Vec::new();
-            let outcome = self.call(at, |worker| worker.after(done, &mut own));
+            let told = self.call(at, Point::After, Failure, |worker| worker.after(done, &mut own));
             // What was asked for before a failure still counts.
             effects.append(&mut own);
-            if let Err(Failure(words)) = outcome.unwrap_or_else(|e| Err(Failure(e))) {
+            if let Err(Failure(words)) = told {
                 let (namespace, key) = (done.namespace.as_str(), done.key.as_str());
                 tracing::warn!(namespace, key, "after hook: {words}");
             }
@@ -153,9 +180,20 @@ impl Workers {
     /// Tells every plugin that the store's state changed.
     pub fn state(&mut self, change: &StateChange) {
         for at in self.having(|points| points.state) {
-            let outcome = self.call(at, |worker| worker.state(change));
-            if let Err(Failure(words)) = outcome.unwrap_or_else(|e| Err(Failure(e))) {
+            let told = self.call(at, Point::State, Failure, |worker| worker.state(change));
+            if let Err(Failure(words)) = told {
                 tracing::warn!(namespace = change.namespace.as_str(), "state hook: {words}");
+            }
+        }
+    }
+
+    /// Tells every plugin that a version is hidden.
+    pub fn quarantine(&mut self, held: &Quarantined) {
+        for at in self.having(|points| points.quarantine) {
+            let told = self.call(at, Point::Quarantine, Failure, |worker| worker.quarantine(held));
+            if let Err(Failure(words)) = told {
+                let (namespace, key) = (held.namespace.as_str(), held.key.as_str());
+                tracing::warn!(namespace, key, "quarantine hook: {words}");
             }
         }
     }
@@ -166,29 +204,27 @@ impl Workers {
     }
 
     /// Calls one worker. A panic ends that worker alone; a new one is made for the next call.
-    fn call<T>(&mut self, at: usize, ask: impl FnOnce(&mut dyn Worker) -> T) -> Result<T, String> {
+    fn call<T, E>(
+        &mut self,
+        at: usize,
+        point: Point,
+        error: impl Fn(String) -> E,
+        call: impl FnOnce(&mut dyn Worker) -> Result<T, E>,
+    ) -> Result<T, E> {
         let bound = &self.chain.plugins[at];
         let slot = &mut self.workers[at];
-        if slot.is_none() {
-            let made = bound.plugin.worker();
-            *slot = Some(made.map_err(|e| format!("plugin {} cannot start: {e}", bound.name))?);
-        }
-        let Some(worker) = slot else { return Err(format!("plugin {} is gone", bound.name)) };
-        let outcome = catch_unwind(AssertUnwindSafe(|| ask(worker.as_mut())));
-        outcome.map_err(|panic| {
-            *slot = None;
-            panicked(&bound.name, panic.as_ref())
+        bound.meters.time(point, || {
+            let mut worker = match slot.take() {
+                Some(worker) => worker,
+                None => life::ask(&bound.name, || bound.plugin.worker())
+                    .and_then(|made| made)
+                    .map_err(|e| error(format!("plugin {} cannot start: {e}", bound.name)))?,
+            };
+            let outcome = life::ask(&bound.name, || call(worker.as_mut())).map_err(&error)?;
+            *slot = Some(worker);
+            outcome
         })
     }
-}
-
-fn panicked(name: &str, panic: &(dyn Any + Send)) -> String {
-    let words = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message");
-    format!("plugin {name} panicked: {words}")
 }
 
 fn failed(words: String) -> Refusal {

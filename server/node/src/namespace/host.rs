@@ -1,0 +1,268 @@
+//! What a plugin may use while it runs: the server seen from its threads.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use keepboth_core::ids::{NodeId, VersionId};
+use keepboth_core::limits::figure;
+use keepboth_core::name::{Key, Name, Namespace};
+use keepboth_core::plugin::{
+    Changed, Changes, Earlier, Effect, Feed, Host, Level, Listed, Now, Origin, Page,
+};
+use keepboth_core::refusal::{Code, Refusal};
+use keepboth_core::value::Value;
+use keepboth_store::{KeyState, Snapshot};
+use tokio::runtime::Handle;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::door::{Item, Write};
+use super::set::Namespaces;
+use super::{Space, removed};
+use crate::clock;
+use crate::hooks::life::in_hook;
+use crate::meters::Meters;
+
+/// Most objects or changes in one answer.
+const ITEMS_MAX: usize = 1_000;
+/// Bytes of values after which a page ends.
+const PAGE_BYTES: usize = 1 << 20;
+/// The longest wait for a change.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// The folder of the folders of plugins, in the data folder.
+const FOLDER: &str = "plugins";
+/// The folder of plugins of the server, which no namespace can have.
+const SERVER: &str = "@server";
+
+/// The host of one plugin.
+pub struct PluginHost {
+    set: Weak<Namespaces>,
+    /// The namespace it is bound to: it may not be in the set yet when the plugin starts.
+    own: Option<(Namespace, Weak<Space>)>,
+    node: NodeId,
+    folder: PathBuf,
+    lane: u64,
+    runtime: Handle,
+    meters: Arc<Meters>,
+    /// Set when the plugin is drained.
+    over: CancellationToken,
+}
+
+impl PluginHost {
+    /// The host of the plugin of this name, in a namespace or of the server. Called within the runtime.
+    pub fn new(
+        set: &Arc<Namespaces>,
+        space: Option<&Arc<Space>>,
+        plugin: &str,
+        meters: &Arc<Meters>,
+        over: &CancellationToken,
+    ) -> PluginHost {
+        let place = space.map_or(SERVER, |space| space.name.as_str());
+        PluginHost {
+            set: Arc::downgrade(set),
+            own: space.map(|space| (space.name.clone(), Arc::downgrade(space))),
+            node: set.node(),
+            folder: set.data().join(FOLDER).join(place).join(plugin),
+            lane: set.next_lane(),
+            runtime: Handle::current(),
+            meters: meters.clone(),
+            over: over.clone(),
+        }
+    }
+
+    fn set(&self) -> Result<Arc<Namespaces>, Refusal> {
+        self.set.upgrade().ok_or_else(stopped)
+    }
+
+    fn space(&self, name: &Namespace) -> Result<Arc<Space>, Refusal> {
+        let own = self.own.as_ref().filter(|(own, _)| own == name);
+        match own.and_then(|(_, space)| space.upgrade()).filter(|space| !space.is_gone()) {
+            Some(space) => Ok(space),
+            None => self.set()?.need(name),
+        }
+    }
+
+    fn snapshot(&self, name: &Namespace) -> Result<Arc<Snapshot>, Refusal> {
+        Ok(self.space(name)?.store.snapshot())
+    }
+
+    /// Who waits in a hook waits for himself.
+    fn may_wait(&self, what: &str) -> Result<(), Refusal> {
+        if !in_hook() {
+            return Ok(());
+        }
+        let words = format!("a hook may not {what}: it would wait for what waits for it");
+        Err(Refusal::new(Code::HookFailed, words)
+            .hint("ask for writes by the list that after gets"))
+    }
+}
+
+fn stopped() -> Refusal {
+    Refusal::new(Code::ShuttingDown, "the server has stopped")
+}
+
+impl Host for PluginHost {
+    fn namespace(&self) -> Option<&Namespace> {
+        self.own.as_ref().map(|(name, _)| name)
+    }
+
+    fn node(&self) -> NodeId {
+        self.node
+    }
+
+    fn now(&self) -> u64 {
+        clock::now()
+    }
+
+    fn namespaces(&self) -> Vec<Namespace> {
+        self.set.upgrade().map(|set| set.all().keys().cloned().collect()).unwrap_or_default()
+    }
+
+    fn state(&self, namespace: &Namespace) -> Result<Level, Refusal> {
+        Ok(self.space(namespace)?.state().level)
+    }
+
+    fn is_elected(&self, namespace: &Namespace) -> Result<bool, Refusal> {
+        let peers = self.space(namespace)?.peers();
+        Ok(peers.keys().next().is_none_or(|smallest| self.node < *smallest))
+    }
+
+    fn folder(&self) -> Result<PathBuf, Refusal> {
+        let made = crate::atomic::folder(&self.folder);
+        made.map(|()| self.folder.clone()).map_err(|e| {
+            let words = format!("cannot make the folder {}: {e}", self.folder.display());
+            Refusal::new(Code::StoreFailed, words)
+        })
+    }
+
+    fn get(&self, namespace: &Namespace, name: &Name) -> Result<Option<Value>, Refusal> {
+        self.snapshot(namespace)?.value(name)
+    }
+
+    fn list(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Page, Refusal> {
+        let limit = limit.clamp(1, ITEMS_MAX);
+        let page = self.snapshot(namespace)?.list(prefix, after, limit, PAGE_BYTES, true)?;
+        let items = page.items.into_iter().filter_map(|item| {
+            let (name, key, version) = (item.name, item.key, item.version);
+            Some(Listed { name, key, version, value: item.value? })
+        });
+        Ok(Page { items: items.collect(), next: page.next })
+    }
+
+    fn write(&self, effect: Effect, origin: Origin) -> Result<VersionId, Refusal> {
+        self.may_wait("write")?;
+        let space = self.space(&effect.namespace)?;
+        let most = space.setup().bounds.hook_depth_max;
+        if origin.depth > most {
+            let words = format!(
+                "hooks answered each other {most} deep, so {}/{} is not written",
+                effect.namespace, effect.name
+            );
+            return Err(Refusal::new(Code::HookFailed, words).hint("limits.hook_depth_max"));
+        }
+        let (reply, written) = oneshot::channel();
+        let reply = Box::new(move |outcome| {
+            // Whoever asked waits for it.
+            let _ = reply.send(outcome);
+        });
+        let items = vec![Item::of(effect.name, effect.value)];
+        let write = Write { items, origin, reply, room: None };
+        let written = self.runtime.block_on(async {
+            space.write(write, self.lane).await;
+            written.await
+        });
+        let lost = || Refusal::new(Code::StoreFailed, "whether it was written is unknown");
+        let written = written.unwrap_or_else(|_| Err(lost()))?;
+        written.last().map(|written| written.version).ok_or_else(lost)
+    }
+
+    fn feed(&self, namespace: &Namespace) -> Result<Feed, Refusal> {
+        let store = &self.space(namespace)?.store;
+        let last = store.counts().last_sequence;
+        Ok(Feed { store: store.id(), epoch: store.epoch(), last })
+    }
+
+    fn changes(&self, namespace: &Namespace, after: u64, limit: usize) -> Result<Changes, Refusal> {
+        let space = self.space(namespace)?;
+        let snapshot = space.store.snapshot();
+        let (last, forgotten) = (snapshot.counts().last_sequence, space.store.forgotten_high());
+        let what = match after {
+            _ if after > last => "ahead of the store",
+            1.. if after < forgotten => "older than deletes that were forgotten since",
+            _ => "",
+        };
+        if !what.is_empty() {
+            let (after, last) = (figure(after as usize), figure(last as usize));
+            let words = format!("{after} is {what}, which is at {last}");
+            return Err(Refusal::new(Code::BadCursor, words).hint("begin anew with 0"));
+        }
+        let (states, next) = snapshot.changes(after, limit.clamp(1, ITEMS_MAX))?;
+        let items = states.into_iter().map(|state| changed(&snapshot, state));
+        Ok(Changes { items: items.collect::<Result<_, _>>()?, next })
+    }
+
+    fn wait_changed(
+        &self,
+        namespace: &Namespace,
+        after: u64,
+        within: Duration,
+    ) -> Result<u64, Refusal> {
+        self.may_wait("wait for changes")?;
+        let space = self.space(namespace)?;
+        let last = || space.store.counts().last_sequence;
+        let changed = async {
+            // Whoever listens first and looks then misses nothing.
+            let mut news = space.listen();
+            while last() <= after {
+                match news.recv().await {
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return Err(stopped()),
+                }
+            }
+            Ok(())
+        };
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = self.over.cancelled() => Err(stopped()),
+                () = space.until_gone() => Err(removed(&space.name)),
+                outcome = timeout(within.min(WAIT_MAX), changed) => outcome.unwrap_or(Ok(())),
+            }
+        })?;
+        Ok(last())
+    }
+
+    fn count(&self, name: &'static str, by: u64) {
+        self.meters.count(name, by);
+    }
+
+    fn gauge(&self, name: &'static str, value: i64) {
+        self.meters.gauge(name, value);
+    }
+}
+
+/// A key as readers of the snapshot see it.
+fn changed(snapshot: &Snapshot, state: KeyState) -> Result<Changed, Refusal> {
+    let now = if state.view.in_conflict() {
+        Now::Conflict(state.view.conflict_addresses(state.key.hash()))
+    } else {
+        match state.object() {
+            Some(shown) => {
+                let version = shown.version;
+                let value = snapshot.value_of(&Name::Key(state.key.clone()), &version)?;
+                Now::Value { version, value }
+            }
+            None => Now::Nothing,
+        }
+    };
+    Ok(Changed { key: state.key, sequence: state.sequence, now })
+}
