@@ -23,6 +23,7 @@ mod real_data;
 mod requests;
 mod resilience;
 mod returning;
+mod scripts;
 mod tidy;
 mod tls;
 mod watching;
