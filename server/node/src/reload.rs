@@ -58,7 +58,7 @@ impl InForce {
                 if let Some(gates) = gates {
                     gates.retire(&old).await;
                 }
-                return Err(error.into());
+                return Err(error);
             }
         };
         let plugins_changed = gates.as_ref().map(|gates| gates.differing(&old)).unwrap_or_default();
