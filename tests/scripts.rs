@@ -83,6 +83,10 @@ async fn a_saved_script_that_is_broken_is_kept_out_with_the_reason() {
     assert!(server.log().contains("scripts/own.luau:3: "), "{}", server.log());
     client.put("notes", "k", json!({})).await;
     assert_eq!(client.get("notes", "k").await["before"], "old");
+    std::fs::remove_file(server.folder.path().join("scripts/own.luau")).expect("removed");
+    until(&mut client, |_| server.log().contains("own.luau: there is no such file")).await;
+    client.put("notes", "k", json!({})).await;
+    assert_eq!(client.get("notes", "k").await["before"], "old");
     save(server.folder.path(), "own.luau", &marker("new"));
     until(&mut client, |value| value["before"] == "new").await;
 }

@@ -171,3 +171,42 @@ kb.every('90s', function(ev) kb.put('other', 'tick', ev.timestamp) end, { on = '
     use keepboth_core::plugin::Host;
     assert_eq!(trial.memory().get(&other, &tick), Ok(Some(Value::number(5_000.0))));
 }
+
+#[test]
+fn a_file_of_tests_that_is_no_proper_file_is_told() {
+    let outside = Scripts::new(&[("a_test.luau", "test('t', print)")]);
+    for (make, words) in [
+        (
+            &(|path: &std::path::Path| {
+                std::os::unix::fs::symlink(outside.0.path().join("a_test.luau"), path)
+            }) as &dyn Fn(&std::path::Path) -> std::io::Result<()>,
+            "scripts/a_test.luau: a link out of the scripts folder; copy the file there",
+        ),
+        (
+            &|path| std::fs::write(path, b"-- x\n\xff"),
+            "scripts/a_test.luau: not UTF-8 at byte 5 (line 2)",
+        ),
+        (&|path| std::fs::create_dir(path), "scripts/a_test.luau: not a regular file"),
+        (
+            &|path| std::os::unix::fs::symlink("nowhere", path),
+            "scripts/a_test.luau: there is no such file in ",
+        ),
+    ] {
+        let scripts = Scripts::new(&[("a.luau", GUARDED)]);
+        make(&scripts.0.path().join("a_test.luau")).expect("made");
+        let mistakes = scripts.build(json!({"scripts": ["a.luau"]})).err().expect("a mistake");
+        assert!(mistakes[0].message.starts_with(words), "{}", mistakes[0].message);
+    }
+}
+
+#[test]
+fn a_script_that_vanishes_goes_on_where_it_is_loaded_and_is_told_when_it_is_read() {
+    let scripts = Scripts::new(&[("a.luau", GUARDED)]);
+    let settings = json!({"scripts": ["a.luau"], "options": {"mark": 7}, "time_limit_ms": 5_000});
+    let plugin = scripts.build(settings.clone()).unwrap_or_else(|e| panic!("{e:?}"));
+    std::fs::remove_file(scripts.0.path().join("a.luau")).expect("removed");
+    let mut worker = plugin.worker().expect("a worker of the script that was read");
+    assert_eq!(put(&mut *worker, json!({})), Ok(json!({"seen": 7})));
+    let mistakes = scripts.build(settings).err().expect("a mistake");
+    assert!(mistakes[0].message.starts_with("scripts/a.luau: there is no such file in "));
+}
