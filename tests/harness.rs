@@ -156,8 +156,11 @@ fn whole(config: &str) -> String {
         project.join("schemas")
     );
     let dev = if config.contains("[mesh]") { "" } else { "[mesh]\ndev = true\n" };
-    match config.contains("[server]") {
-        true => format!("{config}{dev}"),
+    // A test that saves scripts says itself when they are taken up.
+    let watch = if config.contains("watch = ") { "" } else { "watch = false\n" };
+    let server = format!("{server}{watch}");
+    match config.contains("[server]\n") {
+        true => format!("{}{dev}", config.replacen("[server]\n", &format!("[server]\n{watch}"), 1)),
         false => format!("{server}{dev}{config}"),
     }
 }

@@ -25,6 +25,7 @@ mod requests;
 mod resilience;
 mod returning;
 mod schemas;
+mod scripts;
 mod tidy;
 mod tls;
 mod watching;

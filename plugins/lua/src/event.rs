@@ -1,13 +1,16 @@
 //! The argument of a hook: an event of a put or delete, or a conflict.
 
-use keepboth_core::name::Key;
+use keepboth_core::name::{Key, Namespace};
 use keepboth_core::plugin::{Conflict, StateChange};
 use mlua::{Lua, MetaMethod, Table, UserData, UserDataMethods, Value};
 
 use crate::fault::raise;
+use crate::held::Part;
+use crate::hook::Hook;
 use crate::lent::Node;
-use crate::node::lend;
-use crate::state::{Hook, Shared, State, Subject, actor};
+use crate::node::{lend, lend_more};
+use crate::state::{Shared, State};
+use crate::subject::Subject;
 use crate::tree::{Whole, to_stored};
 use crate::words::no_such_name;
 
@@ -28,21 +31,38 @@ impl Event {
         state.live(self.epoch).map_err(|e| raise(lua, e))?;
         let Some(subject) = &state.subject else { return Ok(Value::Nil) };
         let text = |text: &str| lua.create_string(text).map(Value::String);
-        match field {
-            "key" => text(subject.key.as_ref().map_or("", Key::as_str)),
-            "namespace" => text(subject.namespace.as_str()),
-            "actor" => text(actor(subject.origin.as_ref()).map_or("", |a| a)),
-            "timestamp" => Ok(Value::Number(subject.origin.as_ref().map_or(0, |o| o.now) as f64)),
-            "depth" => Ok(Value::Integer(subject.origin.as_ref().map_or(0, |o| o.depth).into())),
-            "version" if subject.version.is_some() => {
-                text(&subject.version.map(|v| v.to_string()).unwrap_or_default())
+        match (field, subject.origin()) {
+            ("key", _) => text(subject.key().map_or("", Key::as_str)),
+            ("namespace", _) => text(subject.namespace().as_str()),
+            ("actor", Some(origin)) => text(&origin.actor),
+            ("source", Some(origin)) => text(origin.source.as_str()),
+            ("timestamp", Some(origin)) => Ok(Value::Number(origin.now as f64)),
+            ("depth", Some(origin)) => Ok(Value::Integer(origin.depth.into())),
+            ("version", _) if subject.version().is_some() => {
+                text(&subject.version().map(ToString::to_string).unwrap_or_default())
             }
-            "value" if has_value(subject.hook) => {
+            ("value", _) if has_value(subject.hook) => {
                 drop(state);
                 self.value(lua)
             }
-            other => Err(raise(lua, no_such_name("ev", other, &fields(subject)))),
+            ("old", _) => {
+                let subject = subject.clone();
+                drop(state);
+                self.old(lua, &subject)
+            }
+            (other, _) => Err(raise(lua, no_such_name("ev", other, &fields(subject)))),
         }
+    }
+
+    /// The value before the write, read from the store when the script first asks for it.
+    fn old(&self, lua: &Lua, subject: &Subject) -> mlua::Result<Value> {
+        if let Some(old) = &self.state.borrow().old {
+            return Ok(old.clone());
+        }
+        let old = subject.old().map_err(|e| raise(lua, format!("ev.old: {}", e.message)))?;
+        let old = old.map_or(Ok(Value::Nil), |old| lend_more(lua, &self.state, old))?;
+        self.state.borrow_mut().old = Some(old.clone());
+        Ok(old)
     }
 
     /// The value; its proxy is made once a call.
@@ -78,12 +98,17 @@ pub fn replace(lua: &Lua, state: &Shared, value: &Value) -> Result<(), String> {
     {
         return Ok(());
     }
+    if let Value::UserData(data) = value
+        && data.borrow::<Part>().is_ok_and(|part| part.is_whole())
+    {
+        return Ok(());
+    }
     if value.is_nil() {
         return Err("ev.value: a put has a value; JSON's null is kb.null".into());
     }
     let whole = to_stored(lua, value, "ev.value")?;
     let mut state = state.borrow_mut();
-    state.first = None;
+    (state.first, state.item, state.item_changed) = (None, None, false);
     let draft = state.writable(0)?;
     match whole {
         Whole::Tree(tree) => draft.set_tree(tree),
@@ -97,11 +122,11 @@ fn has_value(hook: Hook) -> bool {
 }
 
 fn fields(subject: &Subject) -> Vec<&'static str> {
-    let mut fields = vec!["actor", "depth", "key", "namespace", "timestamp"];
+    let mut fields = vec!["actor", "depth", "key", "namespace", "old", "source", "timestamp"];
     if has_value(subject.hook) {
         fields.push("value");
     }
-    if subject.version.is_some() {
+    if subject.version().is_some() {
         fields.push("version");
     }
     fields
@@ -123,11 +148,10 @@ impl UserData for Event {
             },
         );
         methods.add_meta_method(MetaMethod::ToString, |_, event, ()| {
-            Ok(match &event.state.borrow().subject {
-                Some(Subject { hook, key: Some(key), .. }) => {
-                    format!("{} event of {key}", hook.as_str())
-                }
-                Some(subject) => format!("{} event", subject.hook.as_str()),
+            let state = event.state.borrow();
+            Ok(match state.subject.as_ref().map(|s| (s.hook.as_str(), s.key())) {
+                Some((hook, Some(key))) => format!("{hook} event of {key}"),
+                Some((hook, None)) => format!("{hook} event"),
                 None => "event that is over".to_owned(),
             })
         });
@@ -169,7 +193,16 @@ pub fn state(lua: &Lua, change: &StateChange) -> mlua::Result<Table> {
     Ok(table)
 }
 
+/// The argument of a timer.
+pub fn timer(lua: &Lua, namespace: &Namespace, now: u64) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    table.raw_set("namespace", namespace.as_str())?;
+    table.raw_set("timestamp", now as f64)?;
+    table.set_readonly(true);
+    Ok(table)
+}
+
 /// Whether a hook runs that may write elsewhere.
 pub fn may_write(state: &State) -> bool {
-    matches!(state.hook(), Some(Hook::AfterPut | Hook::AfterDelete))
+    matches!(state.hook(), Some(Hook::AfterPut | Hook::AfterDelete | Hook::Timer))
 }

@@ -36,14 +36,23 @@ pub fn raise(lua: &Lua, words: impl AsRef<str>) -> Error {
 
 /// The line of the script that runs now, as `scripts/NAME:LINE`.
 pub fn place(lua: &Lua) -> Option<String> {
+    here(lua, |script, line| format!("{script}:{line}"))
+}
+
+/// The number of the line of the script that runs now; 0 if it is unknown.
+pub fn line(lua: &Lua) -> u32 {
+    here(lua, |_, line| u32::try_from(line).unwrap_or(0)).unwrap_or(0)
+}
+
+fn here<R>(lua: &Lua, tell: impl Fn(&str, usize) -> R) -> Option<R> {
     for level in 0..LEVELS_MAX {
         let here = lua.inspect_stack(level, |debug| {
             let source = debug.source();
             let script = source.short_src.as_deref().filter(|s| s.starts_with("scripts/"));
-            Some(format!("{}:{}", script?, debug.current_line()?))
+            Some(tell(script?, debug.current_line()?))
         });
-        if let Some(place) = here? {
-            return Some(place);
+        if let Some(found) = here? {
+            return Some(found);
         }
     }
     None

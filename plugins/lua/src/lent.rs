@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use keepboth_core::limits::DEPTH_MAX;
-use keepboth_core::value::Value as Stored;
 use mlua::Value;
 use serde_json::Value as Json;
 
@@ -26,9 +25,6 @@ pub struct Node {
     root: usize,
     path: Vec<Step>,
 }
-
-/// A value that scripts can hand on but not look into.
-pub struct Opaque(pub Stored);
 
 impl Node {
     /// The whole of a lent value.
@@ -172,11 +168,12 @@ fn put(tree: &mut Json, key: &Value, json: Option<Json>) -> Result<(), String> {
     }
 }
 
-fn put_item(items: &mut Vec<Json>, index: i64, json: Option<Json>) -> Result<(), String> {
+/// Writes, appends or removes the item at a Lua index.
+pub fn put_item<T>(items: &mut Vec<T>, index: i64, item: Option<T>) -> Result<(), String> {
     let length = items.len();
-    match (at(index), json) {
-        (Some(at), Some(json)) if at < length => items[at] = json,
-        (Some(at), Some(json)) if at == length => items.push(json),
+    match (at(index), item) {
+        (Some(at), Some(item)) if at < length => items[at] = item,
+        (Some(at), Some(item)) if at == length => items.push(item),
         (Some(at), None) if at < length => drop(items.remove(at)),
         (Some(at), None) if at == length => {}
         _ => return Err(format!("the array has {length} items; the next one is [{}]", length + 1)),

@@ -1,8 +1,12 @@
 //! `kb.log` and `print`: lines in the server's log, with script and line, cut and counted.
 
-use mlua::{Function, Lua, MultiValue, Table};
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use mlua::{Function, Lua, MultiValue};
 
 use crate::fault::place;
+use crate::line::{Level, Line, Turn};
 use crate::show::{LINE_BYTES_MAX, show_all};
 use crate::state::Shared;
 use crate::words::one_line;
@@ -10,31 +14,8 @@ use crate::words::one_line;
 /// Most lines that one call logs; what is more is dropped with a word.
 pub const LINES_MAX: usize = 32;
 
-/// The level of a line.
-#[derive(Clone, Copy)]
-enum Level {
-    Debug,
-    Info,
-    Warn,
-    Error,
-}
-
-/// The table of `kb.log`.
-pub fn log_functions(lua: &Lua, state: &Shared) -> mlua::Result<Table> {
-    let table = lua.create_table()?;
-    table.raw_set("debug", function(lua, state, Level::Debug)?)?;
-    table.raw_set("info", function(lua, state, Level::Info)?)?;
-    table.raw_set("warn", function(lua, state, Level::Warn)?)?;
-    table.raw_set("error", function(lua, state, Level::Error)?)?;
-    Ok(table)
-}
-
-/// The function `print`.
-pub fn print(lua: &Lua, state: &Shared) -> mlua::Result<Function> {
-    function(lua, state, Level::Info)
-}
-
-fn function(lua: &Lua, state: &Shared, level: Level) -> mlua::Result<Function> {
+/// A function that logs its arguments with this level.
+pub fn function(lua: &Lua, state: &Shared, level: Level) -> mlua::Result<Function> {
     let state = state.clone();
     lua.create_function(move |lua, values: MultiValue| {
         let lines = {
@@ -46,19 +27,36 @@ fn function(lua: &Lua, state: &Shared, level: Level) -> mlua::Result<Function> {
             return Ok(());
         }
         let at = place(lua).unwrap_or_default();
-        emit(level, &at, &one_line(&show_all(values.iter()), LINE_BYTES_MAX));
+        let text = one_line(&show_all(values.iter()), LINE_BYTES_MAX);
+        write(&state, Line { level, at: at.clone(), text });
         if lines == LINES_MAX {
-            emit(Level::Warn, &at, "further lines of this call are dropped");
+            let text = "further lines of this call are dropped".into();
+            write(&state, Line { level: Level::Warn, at, text });
         }
         Ok(())
     })
 }
 
-fn emit(level: Level, at: &str, line: &str) {
+/// Keeps the line for whoever listens to this VM; else it goes to the server's log.
+fn write(state: &Shared, line: Line) {
+    let mut state = state.borrow_mut();
+    if let Some(kept) = &state.kept {
+        return kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
+    let Turn::Log(dropped) = state.rate.take(Instant::now()) else { return };
+    drop(state);
+    if dropped > 0 {
+        let text = format!("{dropped} lines before this one are dropped: too many at once");
+        emit(&Line { level: Level::Warn, at: line.at.clone(), text });
+    }
+    emit(&line);
+}
+
+fn emit(Line { level, at, text }: &Line) {
     match level {
-        Level::Debug => tracing::debug!(target: "keepboth::script", at, "{line}"),
-        Level::Info => tracing::info!(target: "keepboth::script", at, "{line}"),
-        Level::Warn => tracing::warn!(target: "keepboth::script", at, "{line}"),
-        Level::Error => tracing::error!(target: "keepboth::script", at, "{line}"),
+        Level::Debug => tracing::debug!(target: "keepboth::script", at, "{text}"),
+        Level::Info => tracing::info!(target: "keepboth::script", at, "{text}"),
+        Level::Warn => tracing::warn!(target: "keepboth::script", at, "{text}"),
+        Level::Error => tracing::error!(target: "keepboth::script", at, "{text}"),
     }
 }

@@ -1,13 +1,17 @@
 //! Lent values in Lua: proxies that convert only what is touched.
 
-use keepboth_core::value::Kind;
+use keepboth_core::plugin::Draft;
+use keepboth_core::value::{Kind, Value as Stored};
 use mlua::{AnyUserData, Function, Lua, MetaMethod, MultiValue, UserData, UserDataMethods, Value};
 use serde_json::Value as Json;
 
+use crate::cbor;
 use crate::fault::raise;
-use crate::lent::{Node, Opaque, Step, at, is_container, key_name};
+use crate::held::Guard;
+use crate::items::give;
+use crate::lent::{Node, Step, at, is_container, key_name};
 use crate::state::Shared;
-use crate::tree::{scalar_to_lua, to_json};
+use crate::tree::{Kit, scalar_to_lua, to_json, to_lua};
 
 /// A lent value in Lua: a text, number, boolean, null, buffer, or a proxy.
 pub fn lend(lua: &Lua, state: &Shared, root: usize) -> mlua::Result<Value> {
@@ -29,7 +33,40 @@ pub fn lend(lua: &Lua, state: &Shared, root: usize) -> mlua::Result<Value> {
     match value.kind() {
         Kind::Bytes => lua.create_buffer(value.as_bytes()).map(Value::Buffer),
         Kind::Number => Ok(Value::Number(value.to_number().unwrap_or(f64::NAN))),
-        _ => lua.create_userdata(Opaque(value)).map(Value::UserData),
+        _ => {
+            let item = cbor::decode(value.as_bytes());
+            let item = item.map_err(|e| raise(lua, format!("the value cannot be read: {e}")))?;
+            if root == 0 {
+                state.borrow_mut().item = Some(item.clone());
+            }
+            give(lua, &item, 0, &Guard::Lent { state: state.clone(), epoch, root })
+        }
+    }
+}
+
+/// Lends one more value, to be read.
+pub fn lend_more(lua: &Lua, state: &Shared, value: Stored) -> mlua::Result<Value> {
+    let root = {
+        let mut state = state.borrow_mut();
+        state.roots.push(Draft::new(value, None));
+        state.roots.len() - 1
+    };
+    lend(lua, state, root)
+}
+
+/// A copy of a value for whoever keeps it: plain tables, or CBOR of its own.
+pub fn copy(lua: &Lua, value: &Stored) -> mlua::Result<Value> {
+    if let Some(tree) = value.to_json() {
+        return to_lua(lua, &Kit::of(lua)?, &tree);
+    }
+    match value.kind() {
+        Kind::Bytes => lua.create_buffer(value.as_bytes()).map(Value::Buffer),
+        Kind::Number => Ok(Value::Number(value.to_number().unwrap_or(f64::NAN))),
+        _ => {
+            let item = cbor::decode(value.as_bytes());
+            let item = item.map_err(|e| raise(lua, format!("the value cannot be read: {e}")))?;
+            give(lua, &item, 0, &Guard::Own)
+        }
     }
 }
 
@@ -120,19 +157,6 @@ impl UserData for Node {
         });
         methods.add_meta_method(MetaMethod::ToString, |_, node, ()| {
             Ok(node.with(Json::to_string).unwrap_or_else(|over| format!("({over})")))
-        });
-    }
-}
-
-impl UserData for Opaque {
-    fn add_fields<F: mlua::UserDataFields<Self>>(fields: &mut F) {
-        fields.add_meta_field(MetaMethod::Type, "cbor");
-    }
-
-    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_method("bytes", |lua, opaque, ()| lua.create_buffer(opaque.0.as_bytes()));
-        methods.add_meta_method(MetaMethod::ToString, |_, opaque, ()| {
-            Ok(format!("{} value of {} bytes", opaque.0.kind().as_str(), opaque.0.as_bytes().len()))
         });
     }
 }

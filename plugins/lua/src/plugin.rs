@@ -1,90 +1,100 @@
 //! The plugin as the server sees it: built from its settings, with all mistakes told at once.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use keepboth_core::json;
-use keepboth_core::plugin::{Built, Factory, Make, Plugin, Points, Site, Worker};
+use keepboth_core::plugin::{Built, Factory, Host, Make, Plugin, Points, Site, Worker};
 use keepboth_core::policy::Fingerprint;
 use serde_json::Value as Json;
 
-use crate::deadline;
-use crate::script::Script;
-use crate::settings::{OnFailure, Settings, mistake};
-use crate::state::{Had, Hook};
-use crate::vm::Vm;
-use crate::worker::{Bound, LuaWorker};
+use crate::bound::Bound;
+use crate::hook::Hook;
+use crate::settings::{Settings, mistake};
+use crate::testing::{failures, run_tests};
+use crate::timers::Timers;
+use crate::worker::LuaWorker;
 
 /// `use = "lua"`.
 pub const FACTORY: Factory = Factory {
     name: "lua",
-    about: "Runs scripts in Lua before and after writes and at conflicts.",
+    about: "Runs scripts in Lua before and after writes, at conflicts and at times of their own.",
     several: true,
     schema: Settings::schema,
     make: Make::Plugin(build),
 };
 
-struct LuaPlugin(Arc<Bound>);
-
-fn build(site: &Site, settings: Json) -> Built {
-    let settings = Settings::read(settings)?;
-    deadline::start()
-        .map_err(|e| vec![mistake("", format!("the timer thread cannot be started: {e}"))])?;
-    let (mut scripts, mut mistakes) = (Vec::new(), Vec::new());
-    for (i, name) in settings.scripts.iter().enumerate() {
-        match load(site, &settings, name) {
-            Ok(script) => scripts.push(script),
-            Err(words) => mistakes.push(mistake(format!("/scripts/{i}"), words)),
-        }
-    }
-    if !mistakes.is_empty() {
-        return Err(mistakes);
-    }
-    let namespace = site.namespace.clone();
-    Ok(Arc::new(LuaPlugin(Arc::new(Bound { namespace, settings, scripts }))))
+struct LuaPlugin {
+    bound: Arc<Bound>,
+    timers: OnceLock<Timers>,
 }
 
-fn load(site: &Site, settings: &Settings, name: &str) -> Result<(Script, Had), String> {
-    let script = Script::read(&site.scripts, name)?;
-    let vm = Vm::load(&script, &site.namespace, settings).map_err(|fault| {
-        format!("{}: {}", fault.place.as_deref().unwrap_or(&script.chunk), fault.words)
-    })?;
-    let hooks = Hook::ALL.map(|hook| vm.has(hook));
-    if hooks.contains(&true) {
-        return Ok((script, hooks));
+fn build(site: &Site, settings: Json) -> Built {
+    let bound = Bound::load(site, Settings::read(settings)?, None)?;
+    let tested = bound.ground.settings.scripts.iter().enumerate().filter_map(|(i, name)| {
+        let failed = match run_tests(site, name) {
+            Ok(tests) => failures(name, &tests)?,
+            Err(words) => words,
+        };
+        Some(mistake(format!("/scripts/{i}"), failed))
+    });
+    let failed: Vec<_> = tested.collect();
+    if !failed.is_empty() {
+        return Err(failed);
     }
-    let names = Hook::ALL.map(Hook::as_str).join(", ");
-    Err(format!(
-        "{}: registers no hook for namespace {}; the hooks are {names}",
-        script.chunk, site.namespace
-    ))
+    Ok(Arc::new(LuaPlugin { bound: Arc::new(bound), timers: OnceLock::new() }))
 }
 
 impl Plugin for LuaPlugin {
     fn points(&self) -> Points {
-        let any = |hook: Hook| self.0.scripts.iter().any(|(_, hooks)| hooks[hook as usize]);
+        let any = |hook: Hook| self.bound.scripts.iter().any(|loaded| loaded.has(hook));
+        let follows =
+            |replicated: bool| self.bound.scripts.iter().any(|loaded| loaded.follows(replicated));
         Points {
             before_put: any(Hook::OnPut),
             before_delete: any(Hook::OnDelete),
             conflict: any(Hook::OnConflict),
-            after: any(Hook::AfterPut) || any(Hook::AfterDelete),
+            after: follows(false),
+            after_replicated: follows(true),
             state: any(Hook::OnState),
             ..Points::default()
         }
     }
 
     fn worker(&self) -> Result<Box<dyn Worker>, String> {
-        Ok(Box::new(LuaWorker::new(self.0.clone())?))
+        Ok(Box::new(LuaWorker::new(self.bound.clone())?))
     }
 
     fn fingerprint(&self) -> [u8; 32] {
-        let settings = &self.0.settings;
+        let settings = &self.bound.ground.settings;
         let print = Fingerprint::new()
             .with("lua")
             .with(settings.time_limit_ms.to_be_bytes())
             .with((settings.memory_limit as u64).to_be_bytes())
-            .with([u8::from(settings.on_failure == OnFailure::Pass)])
+            .with([settings.on_failure as u8])
+            .with(settings.disable_after.to_be_bytes())
             .with(json::canonical(&Json::Object(settings.options.clone())));
-        let scripts = self.0.scripts.iter();
-        scripts.fold(print, |print, (s, _)| print.with(&*s.chunk).with(&*s.source)).finish()
+        let scripts = self.bound.scripts.iter().map(|loaded| &loaded.script);
+        scripts.fold(print, |print, s| print.with(&*s.chunk).with(&*s.source)).finish()
+    }
+
+    fn start(&self, host: Arc<dyn Host>) -> Result<(), String> {
+        // A plugin is started once; a second host would be the same server.
+        let _ = self.bound.ground.host.set(host.clone());
+        if self.bound.timers().next().is_some() {
+            let _ = self.timers.set(Timers::start(&self.bound, host)?);
+        }
+        Ok(())
+    }
+
+    fn drain(&self) {
+        if let Some(timers) = self.timers.get() {
+            timers.drain();
+        }
+    }
+
+    fn stop(&self) {
+        if let Some(timers) = self.timers.get() {
+            timers.stop();
+        }
     }
 }

@@ -8,6 +8,7 @@ use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 use crate::api;
 use crate::fault::explain;
 use crate::limit::Limits;
+use crate::line::Level;
 use crate::log;
 use crate::tree::Kit;
 
@@ -45,7 +46,7 @@ pub fn close(
     kit: &Kit,
     limits: &Rc<Limits>,
     chunk: &str,
-    kb: Table,
+    kb: Value,
 ) -> mlua::Result<()> {
     let globals = lua.globals();
     for name in REMOVED {
@@ -55,7 +56,7 @@ pub fn close(
     for name in REMOVED_MATH {
         math.raw_set(name, Value::Nil)?;
     }
-    globals.raw_set("print", log::print(lua, &kit.state)?)?;
+    globals.raw_set("print", log::function(lua, &kit.state, Level::Info)?)?;
     run_prelude(lua, limits, chunk)?;
     globals.raw_set("kb", kb)?;
     lua.sandbox(true)

@@ -1,10 +1,8 @@
 //! Finds names after `kb.` that do not exist, before a script runs: a typo in a branch that is
 //! seldom taken would else wait there.
 
-use crate::api::{JSON_NAMES, NAMES};
+use crate::api::{ENTRIES, Is, names};
 use crate::words::no_such_name;
-
-const LOG_NAMES: [&str; 4] = ["debug", "error", "info", "warn"];
 
 /// The line and words of the first unknown name. A script that has a `kb` of its own is left alone.
 pub fn unknown_name(source: &str) -> Option<(usize, String)> {
@@ -22,17 +20,13 @@ pub fn unknown_name(source: &str) -> Option<(usize, String)> {
             return None;
         }
         let (line, name) = *tokens.get(i + 2)?;
-        if !NAMES.contains(&name) {
-            return Some((line, no_such_name("kb", name, &NAMES)));
-        }
-        let (owner, names): (_, &[&str]) = match name {
-            "log" => ("kb.log", &LOG_NAMES),
-            "json" => ("kb.json", &JSON_NAMES),
-            _ => return None,
+        let Some(entry) = ENTRIES.iter().find(|entry| entry.name == name) else {
+            return Some((line, no_such_name("kb", name, &names(ENTRIES))));
         };
+        let Is::Table(owner, inner) = &entry.is else { return None };
         let (line, name) = *tokens.get(i + 4)?;
-        let unknown = text(i + 3) == "." && !names.contains(&name);
-        unknown.then(|| (line, no_such_name(owner, name, names)))
+        let unknown = text(i + 3) == "." && !names(inner).contains(&name);
+        unknown.then(|| (line, no_such_name(owner, name, &names(inner))))
     })
 }
 

@@ -14,6 +14,8 @@ use crate::words::one_line;
 
 /// Most bytes of a script.
 pub const SCRIPT_BYTES_MAX: usize = 256 << 10;
+/// Most bytes of a line that stands behind an error.
+const LINE_BYTES_MAX: usize = 120;
 
 /// A script that has been read and compiled.
 #[derive(Clone)]
@@ -40,14 +42,25 @@ impl Script {
         })?;
         Ok(Script { chunk: chunk.into(), bytecode: bytecode.into(), source: source.into() })
     }
+
+    /// The line that a place names, to stand behind an error; nothing if it names none of this script.
+    pub fn line_of(&self, place: &str) -> String {
+        let rest = place.strip_prefix(&*self.chunk).and_then(|rest| rest.strip_prefix(':'));
+        let number = rest.and_then(|number| number.parse::<usize>().ok());
+        let line = number.and_then(|n| self.source.lines().nth(n.checked_sub(1)?));
+        let line = line.map(str::trim).filter(|line| !line.is_empty());
+        line.map_or_else(String::new, |line| format!(" | {}", one_line(line, LINE_BYTES_MAX)))
+    }
 }
 
 fn text(folder: &Path, name: &str) -> Result<String, String> {
     let path = inside(folder, name)?;
-    let mut bytes = Vec::new();
     let file = File::open(&path).map_err(|e| e.to_string())?;
-    let limit = SCRIPT_BYTES_MAX as u64 + 1;
-    file.take(limit).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    let state = || {
+        let state = file.metadata().map_err(|e| e.to_string())?;
+        Ok((state.len(), state.modified().ok()))
+    };
+    let bytes = unchanged(&file, state)?;
     if bytes.len() > SCRIPT_BYTES_MAX {
         return Err(format!("more than {} bytes; split it", figure(SCRIPT_BYTES_MAX)));
     }
@@ -62,6 +75,19 @@ fn text(folder: &Path, name: &str) -> Result<String, String> {
         format!("not UTF-8 at byte {} (line {line})", figure(at))
     })?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+/// All bytes, up to the limit and one more; refused if the file's state is another one afterwards.
+fn unchanged<S: PartialEq>(
+    file: impl Read,
+    state: impl Fn() -> Result<S, String>,
+) -> Result<Vec<u8>, String> {
+    let (before, mut bytes) = (state()?, Vec::new());
+    file.take(SCRIPT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    if state()? != before {
+        return Err("changed while it was read; have it read again when it is saved".into());
+    }
+    Ok(bytes)
 }
 
 /// The file's true path, if it is a regular file inside the folder.
@@ -83,4 +109,20 @@ fn inside(folder: &Path, name: &str) -> Result<PathBuf, String> {
         return Err("not a regular file".into());
     }
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_refused() {
+        let size = Cell::new(5);
+        let grows = || Ok::<i32, String>(size.replace(size.get() + 1));
+        let words = unchanged(&b"hello"[..], grows).expect_err("refused");
+        assert!(words.starts_with("changed while it was read"), "{words}");
+        assert_eq!(unchanged(&b"hello"[..], || Ok(5)), Ok(b"hello".to_vec()));
+    }
 }

@@ -24,6 +24,10 @@ pub struct Settings {
     /// What happens to a write when a script fails or hits a limit.
     #[serde(default)]
     pub on_failure: OnFailure,
+    /// With `on_failure = "disable"`: failures one after the other that switch a script off.
+    #[serde(default = "disable_after")]
+    #[schemars(range(min = 1, max = 1_000))]
+    pub disable_after: u32,
     /// Whatever the scripts want to know; they read it as `kb.options`.
     #[serde(default)]
     pub options: Map<String, Json>,
@@ -38,10 +42,18 @@ pub enum OnFailure {
     Reject,
     /// The write goes on as it was before the failing script; the log tells of it.
     Pass,
+    /// The write is refused, until the script has failed so often that it is switched off: for a
+    /// second, then two, four and so on up to five minutes writes pass without it, and then it is tried
+    /// again. The log and the metrics tell of it.
+    Disable,
 }
 
 fn time_limit_ms() -> u64 {
     50
+}
+
+fn disable_after() -> u32 {
+    5
 }
 
 fn memory_limit() -> usize {
@@ -66,6 +78,10 @@ impl Settings {
         if !(1..=10_000).contains(&settings.time_limit_ms) {
             let words = format!("{} ms; it is 1 to 10,000 ms", settings.time_limit_ms);
             mistakes.push(mistake("/time_limit_ms", words));
+        }
+        if !(1..=1_000).contains(&settings.disable_after) {
+            let words = format!("{} failures; it is 1 to 1,000", settings.disable_after);
+            mistakes.push(mistake("/disable_after", words));
         }
         if !(1 << 20..=1 << 30).contains(&settings.memory_limit) {
             let size = figure(settings.memory_limit);

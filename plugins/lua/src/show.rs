@@ -9,6 +9,20 @@ use crate::lent::Node;
 pub const LINE_BYTES_MAX: usize = 1_024;
 const DEPTH_MAX: usize = 8;
 
+/// A text that takes no more than a line.
+#[derive(Default)]
+pub struct Short(pub String);
+
+impl std::fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        if self.0.len() > LINE_BYTES_MAX {
+            return Err(std::fmt::Error);
+        }
+        push_text(&mut self.0, text.as_bytes());
+        Ok(())
+    }
+}
+
 /// The values with a space between; texts as they are, all else as in JSON.
 pub fn show_all<'a>(values: impl IntoIterator<Item = &'a Value>) -> String {
     let mut out = String::new();

@@ -2,69 +2,19 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
 
-use keepboth_core::ids::VersionId;
-use keepboth_core::name::{Key, Namespace};
-use keepboth_core::plugin::{Draft, Effect, Origin};
+use keepboth_core::plugin::{Draft, Effect, Host};
 use keepboth_core::value::Value;
 use mlua::AnyUserData;
 use serde_json::Value as Json;
 
+use crate::cbor::{Item, encode};
+use crate::hook::Hook;
+use crate::line::{Line, Rate};
+use crate::subject::Subject;
 use crate::words::size;
-
-/// The hooks that a script can have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hook {
-    /// Before a put.
-    OnPut,
-    /// Before a delete.
-    OnDelete,
-    /// At a conflict.
-    OnConflict,
-    /// After a put.
-    AfterPut,
-    /// After a delete.
-    AfterDelete,
-    /// After a change of the store's state.
-    OnState,
-}
-
-/// For each hook, in the order of [`Hook::ALL`], whether a script has it.
-pub type Had = [bool; Hook::ALL.len()];
-
-impl Hook {
-    /// All hooks.
-    pub const ALL: [Hook; 6] = [
-        Hook::OnPut,
-        Hook::OnDelete,
-        Hook::OnConflict,
-        Hook::AfterPut,
-        Hook::AfterDelete,
-        Hook::OnState,
-    ];
-
-    /// The name by which a script registers it.
-    pub fn as_str(self) -> &'static str {
-        ["on_put", "on_delete", "on_conflict", "after_put", "after_delete", "on_state"]
-            [self as usize]
-    }
-}
-
-/// What an event tells of itself, besides its value.
-#[derive(Debug, Clone)]
-pub struct Subject {
-    /// The hook that is called.
-    pub hook: Hook,
-    /// The namespace.
-    pub namespace: Namespace,
-    /// The key of the history; None at a change of state.
-    pub key: Option<Key>,
-    /// Who asked; None at a conflict and a change of state.
-    pub origin: Option<Origin>,
-    /// The version that was made, in after hooks.
-    pub version: Option<VersionId>,
-}
 
 /// A refusal by `kb.reject`.
 #[derive(Debug, Clone)]
@@ -77,6 +27,12 @@ pub struct Rejection {
     pub place: String,
 }
 
+/// The server, once it has started the plugin.
+pub type HostSlot = Arc<OnceLock<Arc<dyn Host>>>;
+
+/// Lines that somebody keeps.
+pub type Kept = Arc<Mutex<Vec<Line>>>;
+
 /// The state of one VM, shared by all that its script holds.
 pub type Shared = Rc<RefCell<State>>;
 
@@ -85,17 +41,31 @@ pub struct State {
     /// Counts calls; what a script keeps from an earlier one is told by it.
     pub epoch: u64,
     /// The event, while a hook runs.
-    pub subject: Option<Subject>,
+    pub subject: Option<Rc<Subject>>,
     /// The values that are lent: one for an event, all sides of a conflict.
     pub roots: Vec<Draft>,
     /// The userdata of the first of them, once the script asked for it.
     pub first: Option<AnyUserData>,
+    /// The first of them as a CBOR item, once the script asked for it.
+    pub item: Option<Item>,
+    /// Whether that was changed.
+    pub item_changed: bool,
+    /// What was before the write, once the script asked for it.
+    pub old: Option<mlua::Value>,
+    /// The server.
+    pub host: HostSlot,
     /// Set by `kb.reject`, which a script cannot take back.
     pub rejection: Option<Rejection>,
     /// Writes asked for.
     pub effects: Vec<Effect>,
-    /// Lines logged.
+    /// Reads of the store.
+    pub reads: usize,
+    /// Lines that this call logged.
     pub lines: usize,
+    /// Lines over time.
+    pub rate: Rate,
+    /// The lines, where somebody keeps them instead of the server's log.
+    pub kept: Option<Kept>,
     /// Whether a decision of `kb.merge3` runs.
     pub merging: bool,
     built: usize,
@@ -104,15 +74,22 @@ pub struct State {
 
 impl State {
     /// The state of a VM whose calls may build values of so many bytes.
-    pub fn new(built_max: usize) -> State {
+    pub fn new(built_max: usize, host: HostSlot, kept: Option<Kept>) -> State {
         State {
             epoch: 0,
             subject: None,
             roots: Vec::new(),
             first: None,
+            item: None,
+            item_changed: false,
+            old: None,
+            host,
             rejection: None,
             effects: Vec::new(),
+            reads: 0,
             lines: 0,
+            rate: Rate::new(Instant::now()),
+            kept,
             merging: false,
             built: 0,
             built_max,
@@ -120,17 +97,17 @@ impl State {
     }
 
     /// Begins a call.
-    pub fn begin(&mut self, subject: Option<Subject>, roots: Vec<Draft>) {
+    pub fn begin(&mut self, subject: Option<Rc<Subject>>, roots: Vec<Draft>) {
         self.epoch += 1;
         (self.subject, self.roots) = (subject, roots);
-        (self.lines, self.built, self.merging) = (0, 0, false);
+        (self.lines, self.reads, self.built, self.merging) = (0, 0, 0, false);
     }
 
     /// Ends a call: all that it lent is over.
     pub fn end(&mut self) -> Ended {
         self.epoch += 1;
-        self.subject = None;
-        self.first = None;
+        (self.subject, self.first, self.old) = (None, None, None);
+        (self.item, self.item_changed) = (None, false);
         Ended {
             roots: std::mem::take(&mut self.roots),
             rejection: self.rejection.take(),
@@ -148,6 +125,18 @@ impl State {
         self.subject.as_ref().map(|s| s.hook)
     }
 
+    /// Takes a CBOR item that was changed where it stands over into the value.
+    pub fn settle(&mut self) -> Result<(), String> {
+        let (Some(item), Some(draft), true) =
+            (&self.item, self.roots.first_mut(), self.item_changed)
+        else {
+            return Ok(());
+        };
+        draft.set(Value::cbor(&encode(item)).map_err(|e| format!("ev.value: {}", e.message))?);
+        self.item_changed = false;
+        Ok(())
+    }
+
     /// The lent value, if it is JSON.
     pub fn tree(&mut self, root: usize) -> Option<&Json> {
         self.roots.get_mut(root)?.tree()
@@ -156,7 +145,8 @@ impl State {
     /// The lent value to be changed; only a put's can be.
     pub fn writable(&mut self, root: usize) -> Result<&mut Draft, String> {
         match (self.hook(), self.roots.get_mut(root)) {
-            (Some(Hook::OnPut), Some(draft)) => Ok(draft),
+            (Some(Hook::OnPut), Some(draft)) if root == 0 => Ok(draft),
+            (Some(Hook::OnPut), _) => Err("the value is read-only; only ev.value changes".into()),
             (Some(hook), _) => {
                 Err(format!("the value is read-only in {}; only on_put changes it", hook.as_str()))
             }
@@ -184,14 +174,16 @@ pub struct Ended {
     pub effects: Vec<Effect>,
 }
 
+impl Ended {
+    /// What a call leaves behind that never began.
+    pub fn with(roots: Vec<Draft>) -> Ended {
+        Ended { roots, rejection: None, effects: Vec::new() }
+    }
+}
+
 /// A draft of nothing, to stand where one was taken away.
 pub fn no_draft() -> Draft {
     Draft::new(Value::bytes(Vec::new()), None)
-}
-
-/// The actor of an event without one.
-pub fn actor(origin: Option<&Origin>) -> Option<&Arc<str>> {
-    origin.map(|o| &o.actor)
 }
 
 const OVER: &str = "this event is over; copy what is needed later while its hook runs";

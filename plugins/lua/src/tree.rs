@@ -1,19 +1,14 @@
 //! Between Lua values and JSON trees.
 
-use keepboth_core::limits::{DEPTH_MAX, VALUE_BYTES_MAX, figure};
+use keepboth_core::limits::{DEPTH_MAX, figure};
 use keepboth_core::value::Value as Stored;
 use mlua::{Lua, Table, Value};
 use serde_json::{Map, Number, Value as Json};
 
-use crate::lent::{Node, Opaque, depth, step};
+use crate::held;
+use crate::lent::{Node, depth, step};
+use crate::misfit::{Count, HOLES, MIXED, Misfit, NODES_MAX, finish, stop};
 use crate::state::Shared;
-
-/// Most nodes of a tree: a tree of more is larger than any value may be.
-const NODES_MAX: usize = VALUE_BYTES_MAX;
-/// Most bytes of text in a tree.
-pub const TEXT_BYTES_MAX: usize = 4 * VALUE_BYTES_MAX;
-/// What a node costs beside its text, roughly.
-const NODE_BYTES: usize = 64;
 
 /// What all conversions of one VM need.
 #[derive(Clone)]
@@ -25,6 +20,14 @@ pub struct Kit {
 }
 
 impl Kit {
+    /// A kit for a new VM.
+    pub fn new(lua: &Lua, state: &Shared) -> mlua::Result<Kit> {
+        let array = lua.create_table()?;
+        array.raw_set("__metatable", "array")?;
+        array.set_readonly(true);
+        Ok(Kit { state: state.clone(), array })
+    }
+
     /// The kit of this VM.
     pub fn of(lua: &Lua) -> mlua::Result<Kit> {
         let kit = lua.app_data_ref::<Kit>().map(|kit| kit.clone());
@@ -37,31 +40,17 @@ impl Kit {
     }
 }
 
-/// Why a Lua value is no JSON, and where in it.
-struct Misfit {
-    path: String,
-    words: String,
-}
-
-impl Misfit {
-    fn new(words: impl Into<String>) -> Misfit {
-        Misfit { path: String::new(), words: words.into() }
-    }
-
-    fn under(mut self, step: &str) -> Misfit {
-        self.path.insert_str(0, step);
-        self
-    }
-}
-
 /// A Lua value as a whole value: of any kind.
 pub fn to_stored(lua: &Lua, value: &Value, what: &str) -> Result<Whole, String> {
     match value {
         Value::Number(n) => Ok(Whole::Stored(Stored::number(*n))),
         Value::Buffer(buffer) => Ok(Whole::Stored(Stored::bytes(buffer.to_vec()))),
-        Value::UserData(data) if data.is::<Opaque>() => {
-            let opaque = data.borrow::<Opaque>().map_err(|e| e.to_string())?;
-            Ok(Whole::Stored(opaque.0.clone()))
+        Value::UserData(data) if !data.is::<Node>() => {
+            let Some(item) = held::item(data) else {
+                return Err(format!("{what}: an event is no value"));
+            };
+            let bytes = crate::cbor::encode(&item?);
+            Ok(Whole::Stored(Stored::cbor(&bytes).map_err(|e| format!("{what}: {}", e.message))?))
         }
         _ => to_json(lua, value, || what.to_owned()).map(Whole::Tree),
     }
@@ -88,24 +77,22 @@ impl Whole {
 /// A Lua value as a tree. Refused, with its place under the name `what`: what JSON does not have.
 pub fn to_json(lua: &Lua, value: &Value, what: impl FnOnce() -> String) -> Result<Json, String> {
     let kit = Kit::of(lua).map_err(|e| e.to_string())?;
-    let mut reader = Reader { kit: &kit, above: Vec::new(), nodes: 0, text: 0 };
+    let mut reader = Reader { kit: &kit, above: Vec::new(), count: Count::default() };
     let tree = reader.value(value);
-    let bytes = reader.text + reader.nodes * NODE_BYTES;
-    let built = kit.state.borrow_mut().build(bytes);
-    let tree = tree.map_err(|misfit| format!("{}{}: {}", what(), misfit.path, misfit.words))?;
+    let built = kit.state.borrow_mut().build(reader.count.bytes());
+    let tree = tree.map_err(|misfit| format!("{}{misfit}", what()))?;
     built.map(|()| tree)
 }
 
 struct Reader<'a> {
     kit: &'a Kit,
     above: Vec<usize>,
-    nodes: usize,
-    text: usize,
+    count: Count,
 }
 
 impl Reader<'_> {
     fn value(&mut self, value: &Value) -> Result<Json, Misfit> {
-        self.count(1, 0)?;
+        self.count.add(1, 0)?;
         match value {
             Value::Boolean(b) => Ok(Json::Bool(*b)),
             Value::Integer(n) => Ok(Json::from(*n)),
@@ -113,7 +100,7 @@ impl Reader<'_> {
             Value::String(text) => self.text(&text.as_bytes()).map(Json::String),
             Value::Table(table) => self.table(table),
             Value::UserData(data) if data.is::<Node>() => self.node(data),
-            Value::UserData(data) if data.is::<Opaque>() => Err(Misfit::new(BYTES_INSIDE)),
+            Value::UserData(_) => Err(Misfit::new(CBOR_INSIDE)),
             null if null.is_null() => Ok(Json::Null),
             Value::Nil => Err(Misfit::new("there is nil; JSON's null is kb.null")),
             Value::Buffer(_) => Err(Misfit::new(BYTES_INSIDE)),
@@ -121,20 +108,8 @@ impl Reader<'_> {
         }
     }
 
-    fn count(&mut self, nodes: usize, text: usize) -> Result<(), Misfit> {
-        self.nodes += nodes;
-        self.text += text;
-        if self.nodes > NODES_MAX {
-            return Err(Misfit::new(format!("more than {} items", figure(NODES_MAX))));
-        }
-        if self.text > TEXT_BYTES_MAX {
-            return Err(Misfit::new(format!("more than {} bytes", figure(TEXT_BYTES_MAX))));
-        }
-        Ok(())
-    }
-
     fn text(&mut self, bytes: &[u8]) -> Result<String, Misfit> {
-        self.count(0, bytes.len())?;
+        self.count.add(0, bytes.len())?;
         let text = std::str::from_utf8(bytes);
         text.map(str::to_owned).map_err(|_| Misfit::new("a text that is not UTF-8"))
     }
@@ -143,7 +118,7 @@ impl Reader<'_> {
         let node = data.borrow::<Node>().map_err(|e| Misfit::new(e.to_string()))?;
         let tree = node.with(|tree| tree.clone()).map_err(Misfit::new)?;
         let (nodes, text) = weigh(&tree);
-        self.count(nodes, text)?;
+        self.count.add(nodes, text)?;
         if self.above.len() + depth(&tree) > DEPTH_MAX {
             return Err(Misfit::new(format!("more than {DEPTH_MAX} levels")));
         }
@@ -228,23 +203,8 @@ impl Reader<'_> {
     }
 }
 
-const BYTES_INSIDE: &str = "JSON has no bytes inside; bytes are a value of their own";
-const MIXED: &str = "a table with both items and members";
-const HOLES: &str = "a table with holes; the items of an array are 1, 2, 3 and so on";
-
-/// Keeps a misfit while an iteration is broken off by an error of its own type.
-fn stop(kept: &mut Option<Misfit>, misfit: Misfit) -> mlua::Error {
-    *kept = Some(misfit);
-    mlua::Error::runtime("stopped")
-}
-
-fn finish(done: mlua::Result<()>, misfit: Option<Misfit>) -> Result<(), Misfit> {
-    match (done, misfit) {
-        (Ok(()), _) => Ok(()),
-        (Err(_), Some(misfit)) => Err(misfit),
-        (Err(e), None) => Err(Misfit::new(e.to_string())),
-    }
-}
+const BYTES_INSIDE: &str = "JSON has no bytes inside; make the whole value with kb.cbor.make, or the bytes a value of their own";
+const CBOR_INSIDE: &str = "JSON has no such part; make the whole value with kb.cbor.make";
 
 fn number(n: f64) -> Result<Json, Misfit> {
     let number = Number::from_f64(n).map(Json::Number);

@@ -1,28 +1,41 @@
 //! One script in one VM: loaded with its hooks, called under its limits.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use keepboth_core::name::Namespace;
 use keepboth_core::plugin::Draft;
 use mlua::chunk::ChunkMode;
-use mlua::{Function, Lua, LuaString, Table, Value};
+use mlua::{Lua, Value};
 
-use crate::api::{self, named};
+use crate::api::{self, Making};
 use crate::event::Event;
-use crate::fault::{Fault, explain, raise};
+use crate::fault::{Fault, explain};
+use crate::hook::Declared;
 use crate::limit::Limits;
+use crate::register::{Handler, Registry};
 use crate::sandbox;
 use crate::script::Script;
 use crate::settings::Settings;
-use crate::state::{Ended, Hook, Rejection, Shared, State, Subject};
+use crate::state::{Ended, HostSlot, Kept, Rejection, Shared, State};
+use crate::subject::Subject;
 use crate::tree::Kit;
 
-type Handlers = [Vec<Function>; Hook::ALL.len()];
+/// What a script stands on.
+pub struct Ground {
+    /// The namespace that it is bound to.
+    pub namespace: Namespace,
+    /// The settings.
+    pub settings: Settings,
+    /// The server.
+    pub host: HostSlot,
+    /// Who keeps the lines that are logged, instead of the server's log.
+    pub kept: Option<Kept>,
+}
 
 /// A loaded script.
 pub struct Vm {
-    handlers: Handlers,
+    handlers: Vec<Handler>,
     state: Shared,
     limits: Rc<Limits>,
     chunk: Rc<str>,
@@ -49,15 +62,20 @@ pub struct Called<R> {
 
 impl Vm {
     /// Runs the script's top level once, under the limits, and keeps the hooks it registers.
-    pub fn load(script: &Script, namespace: &Namespace, settings: &Settings) -> Result<Vm, Fault> {
+    pub fn load(script: &Script, ground: &Ground) -> Result<Vm, Fault> {
+        let settings = &ground.settings;
         let fault = |error: mlua::Error| explain(&error, &script.chunk);
         let lua = sandbox::lua().map_err(fault)?;
         let limits =
             Limits::set(&lua, settings.time_limit_ms, settings.memory_limit).map_err(fault)?;
-        let state: Shared = Rc::new(RefCell::new(State::new(settings.memory_limit)));
+        let state: Shared = Rc::new(RefCell::new(State::new(
+            settings.memory_limit,
+            ground.host.clone(),
+            ground.kept.clone(),
+        )));
         let call = limits.start();
         state.borrow_mut().begin(None, Vec::new());
-        let loaded = fill(&lua, &state, &limits, script, (namespace, settings));
+        let loaded = fill(&lua, &state, &limits, script, ground);
         state.borrow_mut().end();
         match (limits.end(call), loaded) {
             (Some(stopped), _) => {
@@ -74,9 +92,9 @@ impl Vm {
         }
     }
 
-    /// Whether the script registered this hook.
-    pub fn has(&self, hook: Hook) -> bool {
-        !self.handlers[hook as usize].is_empty()
+    /// What the script registered, in its order.
+    pub fn declared(&self) -> impl Iterator<Item = &Declared> {
+        self.handlers.iter().map(|handler| &handler.declared)
     }
 
     /// The event of the running call.
@@ -89,22 +107,23 @@ impl Vm {
         (&self.lua, &self.state)
     }
 
-    /// Calls the handlers of the subject's hook in their order. `argument` makes what they are
+    /// Calls the handlers that the subject is meant for, in their order. `argument` makes what they are
     /// given, `each` takes what one returned; a Some ends the call.
     pub fn call<R>(
         &self,
-        subject: Subject,
+        subject: &Rc<Subject>,
         roots: Vec<Draft>,
         argument: impl FnOnce(&Vm) -> mlua::Result<Value>,
         each: impl Fn(&Vm, Value) -> Result<Option<R>, String>,
     ) -> Called<Option<R>> {
-        let handlers = &self.handlers[subject.hook as usize];
+        let handlers = self.handlers.iter().enumerate();
+        let handlers = handlers.filter(|(at, handler)| subject.is_for(*at, &handler.declared));
         let call = self.limits.start();
-        self.state.borrow_mut().begin(Some(subject), roots);
+        self.state.borrow_mut().begin(Some(subject.clone()), roots);
         let run = || {
             let argument = argument(self)?;
-            for handler in handlers {
-                let returned: Value = handler.call(&argument)?;
+            for (_, handler) in handlers {
+                let returned: Value = handler.function.call(&argument)?;
                 if returned.is_nil() {
                     continue;
                 }
@@ -114,7 +133,10 @@ impl Vm {
             }
             Ok(None)
         };
-        let result = run();
+        let result = run().and_then(|result| {
+            self.state.borrow_mut().settle().map_err(mlua::Error::runtime)?;
+            Ok(result)
+        });
         let mut ended = self.state.borrow_mut().end();
         let stopped = self.limits.end(call);
         let rejection = ended.rejection.take();
@@ -149,83 +171,16 @@ fn fill(
     state: &Shared,
     limits: &Rc<Limits>,
     script: &Script,
-    (namespace, settings): (&Namespace, &Settings),
-) -> mlua::Result<Handlers> {
-    let array = lua.create_table()?;
-    array.raw_set("__metatable", "array")?;
-    array.set_readonly(true);
-    let kit = Kit { state: state.clone(), array };
+    ground: &Ground,
+) -> mlua::Result<Vec<Handler>> {
+    let kit = Kit::new(lua, state)?;
     lua.set_app_data(kit.clone());
-    let registry = Rc::new(Registry { open: Cell::new(true), handlers: RefCell::default() });
-    let function = namespace_function(lua, &registry, namespace)?;
-    let kb = api::make(lua, &kit, &settings.options, function)?;
+    let registry = Registry::new(&ground.namespace);
+    let making = Making { lua, kit: &kit, options: &ground.settings.options, registry: &registry };
+    let kb = api::make(&making)?;
     sandbox::close(lua, &kit, limits, &script.chunk, kb)?;
     let chunk = lua.load(&*script.bytecode).set_name(format!("={}", script.chunk));
     let main = chunk.set_mode(ChunkMode::Binary).into_function()?;
     main.call::<()>(())?;
-    registry.open.set(false);
-    Ok(registry.handlers.take())
-}
-
-/// The hooks that a script registers while it is loaded.
-struct Registry {
-    open: Cell<bool>,
-    handlers: RefCell<Handlers>,
-}
-
-fn namespace_function(
-    lua: &Lua,
-    registry: &Rc<Registry>,
-    bound: &Namespace,
-) -> mlua::Result<Function> {
-    let (registry, bound) = (registry.clone(), bound.clone());
-    lua.create_function(move |lua, name: Option<LuaString>| {
-        let name = name.map_or_else(|| bound.to_string(), |name| name.to_string_lossy());
-        if let Err(refusal) = Namespace::new(&name) {
-            return Err(raise(lua, format!("kb.namespace: {}", refusal.message)));
-        }
-        namespace_table(lua, &registry, &bound, &name)
-    })
-}
-
-fn namespace_table(
-    lua: &Lua,
-    registry: &Rc<Registry>,
-    bound: &Namespace,
-    name: &str,
-) -> mlua::Result<Table> {
-    let table = lua.create_table()?;
-    for hook in Hook::ALL {
-        let wrong = (name != bound.as_str()).then(|| {
-            format!(
-                "{name}:{}: this script is bound to namespace {bound}, not to {name}",
-                hook.as_str()
-            )
-        });
-        let registry = registry.clone();
-        let register = lua.create_function(move |lua, (_, handler): (Value, Value)| {
-            match (&wrong, handler) {
-                (Some(wrong), _) => Err(raise(lua, wrong)),
-                (None, Value::Function(handler)) if registry.open.get() => {
-                    registry.handlers.borrow_mut()[hook as usize].push(handler);
-                    Ok(())
-                }
-                (None, Value::Function(_)) => {
-                    let words = "hooks are registered while the script is loaded, not by a hook";
-                    Err(raise(lua, format!("{}: {words}", hook.as_str())))
-                }
-                (None, other) => Err(raise(lua, not_a_function(hook, &other))),
-            }
-        })?;
-        table.raw_set(hook.as_str(), register)?;
-    }
-    named(lua, "a namespace", table)
-}
-
-fn not_a_function(hook: Hook, found: &Value) -> String {
-    let hook = hook.as_str();
-    format!(
-        "{hook}: expected a function, found {}; write here:{hook}(function(ev) ... end), with a colon",
-        found.type_name()
-    )
+    Ok(registry.close())
 }

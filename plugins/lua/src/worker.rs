@@ -1,32 +1,24 @@
 //! The scripts of one namespace on one thread, and what their failures mean for a write.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
-use keepboth_core::name::Namespace;
 use keepboth_core::plugin::{
     Conflict, Delete, Done, Draft, Effect, Failure, Put, StateChange, Worker,
 };
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value as Stored;
+use mlua::Value;
 
+use crate::bound::Bound;
 use crate::event::{self, replace};
 use crate::fault::Fault;
-use crate::script::Script;
-use crate::settings::{OnFailure, Settings};
-use crate::state::{Had, Hook, Rejection, Subject, no_draft};
+use crate::hook::Hook;
+use crate::settings::OnFailure;
+use crate::state::{Ended, Rejection, no_draft};
+use crate::subject::{Subject, What};
 use crate::tree::to_stored;
-use crate::vm::{Called, Failed, Vm};
-use crate::words::one_line;
-
-/// The scripts of one namespace, checked and compiled.
-pub struct Bound {
-    /// The namespace.
-    pub namespace: Namespace,
-    /// The settings.
-    pub settings: Settings,
-    /// Each script with the hooks it has, in the order of [`Hook::ALL`].
-    pub scripts: Vec<(Script, Had)>,
-}
+use crate::vm::{Failed, Vm};
 
 /// Implements the hooks by the scripts.
 pub struct LuaWorker {
@@ -38,48 +30,64 @@ pub struct LuaWorker {
 impl LuaWorker {
     /// Loads all scripts.
     pub fn new(bound: Arc<Bound>) -> Result<LuaWorker, String> {
-        let mut worker = LuaWorker { vms: bound.scripts.iter().map(|_| None).collect(), bound };
-        for at in 0..worker.vms.len() {
-            let script = worker.bound.scripts[at].0.chunk.clone();
-            worker.vm(at).map_err(|fault| {
-                format!("{}: {}", fault.place.as_deref().unwrap_or(&script), fault.words)
-            })?;
-        }
-        Ok(worker)
+        let load = |loaded: &crate::bound::Loaded| {
+            let vm = Vm::load(&loaded.script, &bound.ground).map_err(|fault| {
+                let place = fault.place.as_deref().unwrap_or(&loaded.script.chunk);
+                format!("{place}: {}", fault.words)
+            });
+            vm.map(Some)
+        };
+        let vms = bound.scripts.iter().map(load).collect::<Result<_, String>>()?;
+        Ok(LuaWorker { bound, vms })
     }
 
-    /// The script's VM, made anew if it was thrown away.
-    fn vm(&mut self, at: usize) -> Result<&Vm, Fault> {
-        let bound = &self.bound;
-        let slot = &mut self.vms[at];
-        if slot.is_none() {
-            let (script, _) = &bound.scripts[at];
-            *slot = Some(Vm::load(script, &bound.namespace, &bound.settings)?);
-        }
-        slot.as_ref().ok_or_else(|| Fault { place: None, words: "no VM".into(), memory: false })
-    }
-
-    /// The scripts that have this hook.
+    /// The scripts that have this hook and run.
     fn with(&self, hook: Hook) -> Vec<usize> {
         let scripts = self.bound.scripts.iter().enumerate();
-        scripts.filter(|(_, (_, hooks))| hooks[hook as usize]).map(|(at, _)| at).collect()
+        let asked = scripts.filter(|(_, loaded)| loaded.has(hook));
+        let on = asked.filter(|(_, loaded)| {
+            let runs = loaded.runs(hook);
+            if !runs {
+                self.bound.count("events_unguarded");
+            }
+            runs
+        });
+        on.map(|(at, _)| at).collect()
     }
 
-    /// Throws away a VM that hit a limit and passes on what the call came to.
-    fn settle<R>(&mut self, at: usize, called: Called<R>) -> Called<R> {
-        if called.spoiled {
-            self.vms[at] = None;
+    /// Calls one script. A VM that hit a limit is thrown away. A conflict is shown to a VM of its own,
+    /// which has seen nothing else: what a script remembers must not make nodes differ.
+    fn call<R>(
+        &mut self,
+        at: usize,
+        subject: &Rc<Subject>,
+        roots: Vec<Draft>,
+        argument: impl FnOnce(&Vm) -> mlua::Result<Value>,
+        each: impl Fn(&Vm, Value) -> Result<Option<R>, String>,
+    ) -> (Result<Option<R>, Failed>, Ended) {
+        let slot = &mut self.vms[at];
+        if subject.hook == Hook::OnConflict {
+            *slot = None;
         }
-        called
-    }
-
-    /// A failure in words.
-    fn words(&self, at: usize, subject: &Subject, fault: &Fault) -> String {
-        let place = fault.place.as_deref().unwrap_or(&self.bound.scripts[at].0.chunk);
-        let (hook, namespace, words) = (subject.hook.as_str(), &subject.namespace, &fault.words);
-        let key = subject.key.as_ref().map(|key| one_line(key.as_str(), 80));
-        let key = key.map_or_else(String::new, |key| format!(", key \"{key}\""));
-        format!("hook failed: {place} ({hook}, namespace {namespace}{key}): {words}")
+        let vm = match slot.take() {
+            Some(vm) => Ok(vm),
+            None => Vm::load(&self.bound.scripts[at].script, &self.bound.ground),
+        };
+        let (result, ended) = match vm {
+            Err(fault) => (Err(Failed::Fault(fault)), Ended::with(roots)),
+            Ok(vm) => {
+                let called = vm.call(subject, roots, argument, each);
+                if !called.spoiled {
+                    *slot = Some(vm);
+                }
+                (called.result, called.ended)
+            }
+        };
+        match &result {
+            Err(Failed::Fault(_)) => self.bound.failed(at, subject.hook),
+            Ok(_) | Err(Failed::Rejected(_)) => self.bound.worked(at),
+        }
+        (result, ended)
     }
 
     /// What a failed before-hook means; Ok lets the write pass.
@@ -88,115 +96,87 @@ impl LuaWorker {
             Failed::Rejected(rejection) => return Err(refused(rejection)),
             Failed::Fault(fault) => fault,
         };
-        let words = self.words(at, subject, &fault);
-        match self.bound.settings.on_failure {
-            OnFailure::Reject => Err(Refusal::new(Code::HookFailed, words)),
+        let words = self.bound.words(at, subject, &fault);
+        match self.bound.ground.settings.on_failure {
+            OnFailure::Reject | OnFailure::Disable => Err(Refusal::new(Code::HookFailed, words)),
             OnFailure::Pass => {
-                tracing::warn!(target: "keepboth::script", "{words}; the write passed");
+                self.bound.count("events_unguarded");
+                tracing::warn!(target: "keepboth::script", "a write passed unguarded: {words}");
                 Ok(())
             }
         }
     }
 
-    fn put_by(&mut self, at: usize, subject: &Subject, put: &mut Put) -> Result<(), Refusal> {
-        let pass = self.bound.settings.on_failure == OnFailure::Pass;
+    fn put_by(&mut self, at: usize, subject: &Rc<Subject>, put: &mut Put) -> Result<(), Refusal> {
+        let pass = self.bound.ground.settings.on_failure == OnFailure::Pass;
         let before = pass.then(|| put.draft.clone());
-        let called = match self.vm(at) {
-            Err(fault) => return self.verdict(at, subject, Failed::Fault(fault)),
-            Ok(vm) => {
-                let draft = std::mem::replace(&mut put.draft, no_draft());
-                vm.call(subject.clone(), vec![draft], Vm::event, |vm, returned| {
-                    let (lua, state) = vm.inner();
-                    replace(lua, state, &returned).map(|()| None::<()>)
-                })
-            }
-        };
-        let mut called = self.settle(at, called);
-        if let Some(draft) = called.ended.roots.pop() {
+        let draft = std::mem::replace(&mut put.draft, no_draft());
+        let (result, ended) = self.call(at, subject, vec![draft], Vm::event, |vm, returned| {
+            let (lua, state) = vm.inner();
+            replace(lua, state, &returned).map(|()| None::<()>)
+        });
+        if let Some(draft) = ended.roots.into_iter().next() {
             put.draft = draft;
         }
-        let Err(failed) = called.result else { return Ok(()) };
+        let Err(failed) = result else { return Ok(()) };
         if let Some(before) = before {
             put.draft = before;
         }
         self.verdict(at, subject, failed)
     }
 
-    fn after_by(
+    /// Calls a hook that can neither refuse nor answer; the writes that it asks for.
+    fn follow(
         &mut self,
         at: usize,
-        subject: &Subject,
-        done: &Done,
+        subject: &Rc<Subject>,
+        roots: Vec<Draft>,
+        argument: impl FnOnce(&Vm) -> mlua::Result<Value>,
     ) -> Result<Vec<Effect>, String> {
-        let roots = done.value.iter().map(|v| Draft::new(v.clone(), None)).collect();
-        let called = match self.vm(at) {
-            Err(fault) => return Err(self.words(at, subject, &fault)),
-            Ok(vm) => vm.call(subject.clone(), roots, Vm::event, |_, _| Ok(None::<()>)),
-        };
-        let called = self.settle(at, called);
-        match called.result {
-            Ok(_) => Ok(called.ended.effects),
-            Err(failed) => Err(self.words(at, subject, &plain(failed))),
-        }
+        let (result, ended) = self.call(at, subject, roots, argument, |_, _| Ok(None::<()>));
+        let done = result.map(|_| ended.effects);
+        done.map_err(|failed| self.bound.words(at, subject, &plain(failed)))
     }
 
-    fn conflict_by(
-        &mut self,
-        at: usize,
-        subject: &Subject,
-        conflict: &Conflict,
-    ) -> Result<Option<Stored>, Failure> {
-        let values = conflict.base.iter().chain(conflict.sides.iter().map(|side| &side.value));
-        let roots = values.map(|value| Draft::new(value.clone(), None)).collect();
-        let called = match self.vm(at) {
-            Err(fault) => return Err(Failure(self.words(at, subject, &fault))),
-            Ok(vm) => vm.call(
-                subject.clone(),
-                roots,
-                |vm| {
-                    let (lua, state) = vm.inner();
-                    event::conflict(lua, state, conflict).map(mlua::Value::Table)
-                },
-                |vm, returned| {
-                    let merged = to_stored(vm.inner().0, &returned, "the merged value")?;
-                    Ok(Some(merged.into_stored()))
-                },
-            ),
-        };
-        let called = self.settle(at, called);
-        called.result.map_err(|failed| Failure(self.words(at, subject, &plain(failed))))
+    /// Calls one timer of the script at this place; the writes that it asks for.
+    pub fn timer(&mut self, at: usize, timer: usize, now: u64) -> Result<Vec<Effect>, String> {
+        if !self.bound.scripts[at].runs(Hook::Timer) {
+            return Ok(Vec::new());
+        }
+        let namespace = self.bound.ground.namespace.clone();
+        let what = What::Timer(namespace.clone(), timer);
+        let subject = Rc::new(Subject { hook: Hook::Timer, what });
+        self.follow(at, &subject, Vec::new(), |vm| {
+            event::timer(vm.inner().0, &namespace, now).map(Value::Table)
+        })
     }
 }
 
 impl Worker for LuaWorker {
     fn before_put(&mut self, put: &mut Put) -> Result<(), Refusal> {
-        let subject = Subject {
-            hook: Hook::OnPut,
+        let write = Delete {
             namespace: put.namespace.clone(),
-            key: Some(put.key.clone()),
-            origin: Some(put.origin.clone()),
-            version: None,
+            name: put.name.clone(),
+            key: put.key.clone(),
+            origin: put.origin.clone(),
+            before: put.before.clone(),
         };
+        let subject = Rc::new(Subject { hook: Hook::OnPut, what: What::Before(write) });
         self.with(Hook::OnPut).into_iter().try_for_each(|at| self.put_by(at, &subject, put))
     }
 
     fn before_delete(&mut self, delete: &Delete) -> Result<(), Refusal> {
-        let subject = Subject {
-            hook: Hook::OnDelete,
+        let write = Delete {
             namespace: delete.namespace.clone(),
-            key: Some(delete.key.clone()),
-            origin: Some(delete.origin.clone()),
-            version: None,
+            name: delete.name.clone(),
+            key: delete.key.clone(),
+            origin: delete.origin.clone(),
+            before: delete.before.clone(),
         };
+        let subject = Rc::new(Subject { hook: Hook::OnDelete, what: What::Before(write) });
         for at in self.with(Hook::OnDelete) {
-            let called = match self.vm(at) {
-                Err(fault) => {
-                    self.verdict(at, &subject, Failed::Fault(fault))?;
-                    continue;
-                }
-                Ok(vm) => vm.call(subject.clone(), Vec::new(), Vm::event, |_, _| Ok(None::<()>)),
-            };
-            if let Err(failed) = self.settle(at, called).result {
+            let each = |_: &Vm, _| Ok(None::<()>);
+            if let (Err(failed), _) = self.call(at, &subject, Vec::new(), Vm::event, each) {
                 self.verdict(at, &subject, failed)?;
             }
         }
@@ -204,16 +184,25 @@ impl Worker for LuaWorker {
     }
 
     fn conflict(&mut self, conflict: &Conflict) -> Result<Option<Stored>, Failure> {
-        let subject = Subject {
-            hook: Hook::OnConflict,
-            namespace: conflict.namespace.clone(),
-            key: Some(conflict.key.clone()),
-            origin: None,
-            version: None,
-        };
+        let what = What::Conflict(conflict.namespace.clone(), conflict.key.clone());
+        let subject = Rc::new(Subject { hook: Hook::OnConflict, what });
         for at in self.with(Hook::OnConflict) {
-            if let Some(merged) = self.conflict_by(at, &subject, conflict)? {
-                return Ok(Some(merged));
+            let values = conflict.base.iter().chain(conflict.sides.iter().map(|side| &side.value));
+            let roots = values.map(|value| Draft::new(value.clone(), None)).collect();
+            let argument = |vm: &Vm| {
+                let (lua, state) = vm.inner();
+                event::conflict(lua, state, conflict).map(Value::Table)
+            };
+            let (result, _) = self.call(at, &subject, roots, argument, |vm, returned| {
+                let merged = to_stored(vm.inner().0, &returned, "the merged value")?;
+                Ok(Some(merged.into_stored()))
+            });
+            match result {
+                Ok(None) => {}
+                Ok(merged) => return Ok(merged),
+                Err(failed) => {
+                    return Err(Failure(self.bound.words(at, &subject, &plain(failed))));
+                }
             }
         }
         Ok(None)
@@ -221,50 +210,36 @@ impl Worker for LuaWorker {
 
     fn after(&mut self, done: &Done, writes: &mut Vec<Effect>) -> Result<(), Failure> {
         let hook = if done.value.is_some() { Hook::AfterPut } else { Hook::AfterDelete };
-        let subject = Subject {
-            hook,
-            namespace: done.namespace.clone(),
-            key: Some(done.key.clone()),
-            origin: Some(done.origin.clone()),
-            version: Some(done.version),
-        };
+        let subject = Rc::new(Subject { hook, what: What::After(done.clone()) });
         let mut failures = Vec::new();
         for at in self.with(hook) {
-            match self.after_by(at, &subject, done) {
+            let meant = |(place, declared)| subject.is_for(place, declared);
+            if !self.bound.scripts[at].declared.iter().enumerate().any(meant) {
+                continue;
+            }
+            let roots = done.value.iter().map(|v| Draft::new(v.clone(), None)).collect();
+            match self.follow(at, &subject, roots, Vm::event) {
                 Ok(effects) => writes.extend(effects),
                 Err(words) => failures.push(words),
             }
         }
-        if failures.is_empty() { Ok(()) } else { Err(Failure(failures.join("; "))) }
+        all_worked(failures)
     }
 
     fn state(&mut self, change: &StateChange) -> Result<(), Failure> {
-        let subject = Subject {
-            hook: Hook::OnState,
-            namespace: change.namespace.clone(),
-            key: None,
-            origin: None,
-            version: None,
-        };
+        let what = What::State(change.namespace.clone());
+        let subject = Rc::new(Subject { hook: Hook::OnState, what });
         let mut failures = Vec::new();
         for at in self.with(Hook::OnState) {
-            let called = match self.vm(at) {
-                Err(fault) => {
-                    failures.push(self.words(at, &subject, &fault));
-                    continue;
-                }
-                Ok(vm) => {
-                    let argument =
-                        |vm: &Vm| event::state(vm.inner().0, change).map(mlua::Value::Table);
-                    vm.call(subject.clone(), Vec::new(), argument, |_, _| Ok(None::<()>))
-                }
-            };
-            if let Err(failed) = self.settle(at, called).result {
-                failures.push(self.words(at, &subject, &plain(failed)));
-            }
+            let argument = |vm: &Vm| event::state(vm.inner().0, change).map(Value::Table);
+            failures.extend(self.follow(at, &subject, Vec::new(), argument).err());
         }
-        if failures.is_empty() { Ok(()) } else { Err(Failure(failures.join("; "))) }
+        all_worked(failures)
     }
+}
+
+fn all_worked(failures: Vec<String>) -> Result<(), Failure> {
+    if failures.is_empty() { Ok(()) } else { Err(Failure(failures.join("; "))) }
 }
 
 fn refused(rejection: Rejection) -> Refusal {

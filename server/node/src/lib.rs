@@ -32,6 +32,8 @@ pub mod server;
 pub mod identity;
 /// The configuration is read again while the server runs.
 pub mod reload;
+/// Scripts and schemas that were saved.
+pub mod saved;
 /// The `keepboth` command.
 pub mod cli;
 

@@ -14,6 +14,7 @@ use crate::server::{Running, setups};
 const AT_ONCE: &[&str] = &[
     "server.scripts",
     "server.schemas",
+    "server.watch",
     "limits.value_bytes_max",
     "limits.frame_bytes_max",
     "limits.in_flight_max",

@@ -157,7 +157,7 @@ fn values_are_read_only_after_a_write() {
 
 #[test]
 fn writes_are_for_after_hooks_only_and_bounded() {
-    let words = "kb.put: writes are asked for in after_put and after_delete only";
+    let words = "kb.put: writes are asked for in after_put, after_delete and timers only";
     assert_eq!(fails("kb.put('notes', 'b', 1)", json!({})), words);
     assert!(
         fails("kb.delete('notes', 'b')", json!({})).starts_with("kb.delete: writes are asked for")
@@ -232,13 +232,13 @@ fn on_state_is_told_what_was_what_is_and_why() {
     let told = |worker: &mut dyn Worker, now| {
         let (before, reason) = (Level::Empty, "no peer is connected".to_owned());
         let change = StateChange { namespace: namespace(), before, now, reason };
-        worker.state(&change).expect_err("the script fails").to_string()
+        without_line(&worker.state(&change).expect_err("the script fails").0)
     };
     let words = told(&mut *worker, Level::NotSynced);
     let place = "hook failed: scripts/a.luau:3 (on_state, namespace notes): ";
     assert_eq!(words, format!("{place}notes: empty -> not_synced, no peer is connected"));
     let words = told(&mut *worker, Level::Synced);
-    assert!(words.contains("asked for in after_put and after_delete only"), "{words}");
+    assert!(words.contains("asked for in after_put, after_delete and timers only"), "{words}");
 }
 
 #[test]

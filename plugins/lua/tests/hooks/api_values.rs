@@ -159,7 +159,7 @@ fn every_kind_of_value_is_readable_and_writable() {
     assert_eq!(put_value(&mut *worker(half), Value::number(3.0)), Ok(Value::number(1.5)));
     let first = "kb.namespace():on_put(function(ev) return buffer.readu8(ev.value, 0) end)";
     assert_eq!(put_value(&mut *worker(first), Value::bytes(vec![7])), Ok(Value::number(7.0)));
-    let opaque = "kb.namespace():on_put(function(ev) return ev.value:bytes() end)";
+    let opaque = "kb.namespace():on_put(function(ev) return kb.cbor.encode(ev.value) end)";
     let bytes = put_value(&mut *worker(opaque), cbor.clone()).expect("bytes");
     assert_eq!((bytes.kind(), bytes.as_bytes()), (Kind::Bytes, cbor.as_bytes()));
     let number = put_value(&mut *worker("kb.namespace():on_put(function() return 0/0 end)"), cbor);
@@ -173,7 +173,7 @@ fn an_event_tells_who_when_and_what() {
     let words = fails("return ev.kye", json!({}));
     assert_eq!(
         words,
-        "ev has no \"kye\" (did you mean \"key\"?); it has: actor, depth, key, namespace, timestamp, value"
+        "ev has no \"kye\" (did you mean \"key\"?); it has: actor, depth, key, namespace, old, source, timestamp, value"
     );
     assert_eq!(fails("ev.key = 'b'", json!({})), "ev.key is read-only; on_put may change ev.value");
 }

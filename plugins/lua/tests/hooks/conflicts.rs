@@ -57,10 +57,10 @@ fn a_failure_is_told_with_its_place() {
     let mut worker = worker("kb.namespace():on_conflict(function(c)\nreturn c.base.x end)");
     let failure = worker.conflict(&a_conflict(None, vec![Value::string("x")])).expect_err("failed");
     assert_eq!(
-        failure.0,
+        without_line(&failure.0),
         "hook failed: scripts/a.luau:2 (on_conflict, namespace notes, key \"a\"): attempt to index nil with 'x'"
     );
     let mut worker = self::worker("kb.namespace():on_conflict(function(c) return {print} end)");
     let failure = worker.conflict(&a_conflict(None, vec![Value::string("x")])).expect_err("failed");
-    assert!(failure.0.ends_with("the merged value[1]: JSON has no function"), "{failure}");
+    assert!(failure.0.contains("the merged value[1]: JSON has no function"), "{failure}");
 }

@@ -18,7 +18,7 @@ fn a_failing_script_refuses_the_write() {
     assert_eq!(refusal.code, Code::HookFailed);
     assert_eq!(
         &*refusal.message,
-        "hook failed: scripts/a.luau:3 (on_put, namespace notes, key \"a\"): attempt to index nil with 'x'"
+        "hook failed: scripts/a.luau:3 (on_put, namespace notes, key \"a\"): attempt to index nil with 'x' | ev.value.none.x = 1"
     );
 }
 
@@ -65,7 +65,7 @@ fn after_hooks_of_other_scripts_run_in_spite_of_a_failure() {
     let mut worker = plugin.unwrap_or_else(|e| panic!("{e:?}")).worker().expect("worker");
     let (writes, result) = after(&mut *worker, "a", Some(Value::string("v")));
     assert_eq!(
-        result.expect_err("failed").0,
+        without_line(&result.expect_err("failed").0),
         "hook failed: scripts/bad.luau:1 (after_put, namespace notes, key \"a\"): bad"
     );
     assert_eq!(writes.len(), 1);
@@ -97,4 +97,77 @@ fn a_key_with_control_characters_makes_one_line() {
     let mut put = a_put("k\ney", Value::string("x"));
     let refusal = worker.before_put(&mut put).expect_err("refused");
     assert!(refusal.message.contains("key \"k\\ney\"): bad\\u{1b}[31m"), "{}", refusal.message);
+}
+
+/// A worker whose metrics can be read.
+fn watched(
+    source: &str,
+    settings: serde_json::Value,
+) -> (Box<dyn keepboth_core::plugin::Worker>, std::sync::Arc<keepboth_lua::Memory>) {
+    let scripts = Scripts::new(&[("a.luau", source)]);
+    let plugin = scripts.build(settings).unwrap_or_else(|e| panic!("{e:?}"));
+    let memory = std::sync::Arc::new(keepboth_lua::Memory::new(namespace()));
+    plugin.start(memory.clone()).expect("started");
+    (plugin.worker().expect("worker"), memory)
+}
+
+#[test]
+fn with_disable_a_script_that_keeps_failing_is_switched_off_and_the_metrics_tell() {
+    let settings = json!({"scripts": ["a.luau"], "on_failure": "disable", "disable_after": 3});
+    let (mut worker, metrics) = watched(FAILING, settings);
+    for _ in 0..3 {
+        assert_eq!(metrics.gauged("scripts_off"), None);
+        let refusal = put(&mut *worker, json!({"a": 1})).expect_err("refused");
+        assert_eq!(refusal.code, Code::HookFailed);
+    }
+    assert_eq!(metrics.gauged("scripts_off"), Some(1));
+    // Each failed trial keeps it off for twice as long, so sooner or later a write meets it off.
+    let passed = (0..20).find_map(|_| put(&mut *worker, json!({"a": 1})).ok());
+    assert_eq!(passed, Some(json!({"a": 1})), "as it was before the script");
+    assert_eq!(metrics.counted("events_unguarded"), 1);
+    assert!(metrics.counted("on_put_failed") >= 3);
+}
+
+#[test]
+fn with_disable_failures_that_are_not_one_after_the_other_switch_nothing_off() {
+    let source = "kb.namespace():on_put(function(ev) if ev.value.bad then error('no') end end)";
+    let settings = json!({"scripts": ["a.luau"], "on_failure": "disable", "disable_after": 2});
+    let (mut worker, metrics) = watched(source, settings);
+    for _ in 0..5 {
+        put(&mut *worker, json!({"bad": true})).expect_err("refused");
+        put(&mut *worker, json!({})).expect("put");
+    }
+    assert_eq!((metrics.gauged("scripts_off"), metrics.counted("on_put_failed")), (None, 5));
+}
+
+#[test]
+fn with_disable_a_rejection_is_no_failure() {
+    let source = "kb.namespace():on_put(function(ev) kb.reject('NO') end)";
+    let settings = json!({"scripts": ["a.luau"], "on_failure": "disable", "disable_after": 1});
+    let (mut worker, metrics) = watched(source, settings);
+    for _ in 0..5 {
+        assert_eq!(put(&mut *worker, json!({})).expect_err("refused").code, Code::HookRefused);
+    }
+    assert_eq!((metrics.gauged("scripts_off"), metrics.counted("on_put_failed")), (None, 0));
+}
+
+#[test]
+fn with_disable_a_conflict_is_always_shown() {
+    let source = "local here = kb.namespace()
+        here:on_put(function(ev) error('no') end)
+        here:on_conflict(function(c) return 'merged' end)";
+    let settings = json!({"scripts": ["a.luau"], "on_failure": "disable", "disable_after": 1});
+    let (mut worker, metrics) = watched(source, settings);
+    put(&mut *worker, json!({})).expect_err("refused");
+    assert_eq!(metrics.gauged("scripts_off"), Some(1));
+    let merged = conflict(&mut *worker, json!(1), &[json!(2), json!(3)]);
+    assert_eq!(merged, Some(json!("merged")));
+}
+
+#[test]
+fn with_pass_writes_that_went_by_are_counted() {
+    let settings = json!({"scripts": ["a.luau"], "on_failure": "pass"});
+    let (mut worker, metrics) = watched(FAILING, settings);
+    put(&mut *worker, json!({})).expect("passed");
+    assert_eq!(metrics.counted("events_unguarded"), 1);
 }

@@ -34,15 +34,18 @@ impl Scripts {
     }
 }
 
-pub fn build_in(folder: &std::path::Path, settings: Json) -> Built {
-    let site = Site {
-        namespace: Namespace::new("notes").expect("namespace"),
+pub fn site(folder: &std::path::Path) -> Site {
+    Site {
+        namespace: namespace(),
         folder: ".".into(),
         schemas: folder.into(),
         scripts: folder.into(),
         value_bytes_max: 65_536,
-    };
-    keepboth_lua::FACTORY.build(&site, settings)
+    }
+}
+
+pub fn build_in(folder: &std::path::Path, settings: Json) -> Built {
+    keepboth_lua::FACTORY.build(&site(folder), settings)
 }
 
 /// The worker of one script called `a.luau`.
@@ -76,7 +79,12 @@ pub fn mistake(source: &str) -> String {
     let mistakes = scripts.build(json!({"scripts": ["a.luau"]})).err().expect("a mistake");
     assert_eq!(mistakes.len(), 1, "{mistakes:?}");
     assert_eq!(mistakes[0].pointer, "/scripts/0");
-    mistakes[0].message.clone()
+    without_line(&mistakes[0].message)
+}
+
+/// Words without the line of the script that stands behind them.
+pub fn without_line(words: &str) -> String {
+    words.split(" | ").next().unwrap_or_default().to_owned()
 }
 
 pub fn namespace() -> Namespace {
@@ -127,7 +135,7 @@ fn whole_tree(value: &Value) -> Json {
 
 /// The words with which this put is refused.
 pub fn refused(worker: &mut dyn Worker, tree: Json) -> String {
-    put(worker, tree).expect_err("refused").message.to_string()
+    without_line(&put(worker, tree).expect_err("refused").message)
 }
 
 /// Runs the body as an on_put with `v` for `ev.value`; what the value is afterwards.
@@ -140,7 +148,8 @@ pub fn run(body: &str, tree: Json) -> Result<Json, Refusal> {
 pub fn fails(body: &str, tree: Json) -> String {
     let refusal = run(body, tree).expect_err("refused");
     let start = "hook failed: scripts/a.luau:2 (on_put, namespace notes, key \"a\"): ";
-    refusal.message.strip_prefix(start).unwrap_or_else(|| panic!("{}", refusal.message)).into()
+    let words = without_line(&refusal.message);
+    words.strip_prefix(start).unwrap_or_else(|| panic!("{}", refusal.message)).into()
 }
 
 pub fn delete(worker: &mut dyn Worker, name: &str) -> Result<(), Refusal> {

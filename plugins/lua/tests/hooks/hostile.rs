@@ -6,7 +6,7 @@ use crate::harness::*;
 
 /// Runs a bad body on `{"bad":true}` and then a good call on the same worker; the words of the
 /// first one.
-fn survives(body: &str) -> String {
+pub fn survives(body: &str) -> String {
     survives_with(body, json!({"memory_limit": 4_194_304}))
 }
 
@@ -21,18 +21,18 @@ fn survives_with(body: &str, settings: serde_json::Value) -> String {
     words
 }
 
-fn stopped_by_time(body: &str) {
+pub fn stopped_by_time(body: &str) {
     let words = survives_with(body, json!({"time_limit_ms": 40, "memory_limit": 4_194_304}));
     assert!(words.ends_with("took longer than 40 ms and was stopped"), "{words}");
     assert!(words.starts_with("hook failed: scripts/a.luau:"), "{words}");
 }
 
-fn stopped_by_memory(body: &str) {
+pub fn stopped_by_memory(body: &str) {
     let words = survives_with(body, json!({"time_limit_ms": 5_000, "memory_limit": 4_194_304}));
     assert!(words.ends_with("needed more than 4 MiB and was stopped"), "{words}");
 }
 
-fn fails_with(body: &str, end: &str) {
+pub fn fails_with(body: &str, end: &str) {
     let words = survives(body);
     assert!(words.contains(end), "{words}");
     assert!(!words.contains("0x"), "{words}");

@@ -31,8 +31,7 @@ fn an_error_at_the_top_level_names_file_and_line() {
 #[test]
 fn an_unknown_name_lists_those_that_exist() {
     let words = mistake("kb.namespace():on_put(function(ev)\n  kb.rejct('A')\nend)");
-    let names =
-        "array, delete, hash, json, log, merge3, namespace, null, options, put, reject, table";
+    let names = "array, cbor, delete, every, get, hash, json, list, log, merge3, namespace, null, options, put, reject, table";
     assert_eq!(
         words,
         format!(
@@ -79,7 +78,7 @@ fn a_script_that_registers_nothing_is_a_mistake() {
     let words = mistake("local here = kb.namespace('notes')");
     assert_eq!(
         words,
-        "scripts/a.luau: registers no hook for namespace notes; the hooks are on_put, on_delete, on_conflict, after_put, after_delete, on_state"
+        "scripts/a.luau: registers no hook for namespace notes; the hooks are on_put, on_delete, on_conflict, after_put, after_delete, on_state, and kb.every"
     );
 }
 
@@ -172,10 +171,13 @@ fn mistakes_in_settings_are_told_with_their_place() {
         ["/scripts: name at least one file of the scripts folder"]
     );
     assert_eq!(
-        mistakes(json!({"scripts": ["a.luau", "a.luau"], "time_limit_ms": 0, "memory_limit": 5})),
+        mistakes(
+            json!({"scripts": ["a.luau", "a.luau"], "time_limit_ms": 0, "memory_limit": 5, "disable_after": 0})
+        ),
         [
             "/scripts/1: \"a.luau\" stands twice; a script runs once for each event",
             "/time_limit_ms: 0 ms; it is 1 to 10,000 ms",
+            "/disable_after: 0 failures; it is 1 to 1,000",
             "/memory_limit: 5 bytes; it is 1,048,576 (1 MiB) to 1,073,741,824 (1 GiB)",
         ]
     );

@@ -93,7 +93,7 @@ fn a_write_that_passed_a_failing_script_is_told() {
     assert_eq!(
         lines,
         [
-            "WARN keepboth::script: hook failed: scripts/a.luau:2 (on_put, namespace notes, key \"a\"): no; the write passed"
+            "WARN keepboth::script: a write passed unguarded: hook failed: scripts/a.luau:2 (on_put, namespace notes, key \"a\"): no | error('no')"
         ]
     );
 }

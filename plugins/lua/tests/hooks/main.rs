@@ -4,9 +4,15 @@ mod harness;
 
 mod api_values;
 mod api_kb;
+mod cbor;
 mod conflicts;
+mod cookbook;
+mod declared;
 mod failures;
 mod hostile;
+mod hostile_more;
 mod loading;
 mod logging;
 mod shipped;
+mod timers;
+mod trials;

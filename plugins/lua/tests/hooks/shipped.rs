@@ -162,7 +162,7 @@ fn audit_trail_without_its_option_is_a_mistake() {
     let built = build_in(&folder, json!({"scripts": ["audit_trail.luau"]}));
     let message = built.err().expect("a mistake").remove(0).message;
     assert!(
-        message.ends_with("set options = { to = \"NAMESPACE\" }, the namespace for the trail"),
+        message.contains("set options = { to = \"NAMESPACE\" }, the namespace for the trail"),
         "{message}"
     );
     assert!(message.starts_with("scripts/audit_trail.luau:"), "{message}");

@@ -10,12 +10,14 @@ use keepboth_core::handshake::Token;
 use keepboth_core::plugin::Factory;
 use keepboth_core::refusal::{Code, Refusal};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config, Loaded, LogFormat};
 use crate::namespace::{NotStarted, OpenSpaceError};
 use crate::protocol::Reloaded;
 use crate::reload::{InForce, in_words};
+use crate::saved::{self, Files, Saved};
 use crate::server::{self, Running, StartError};
 
 /// Exit code for a mistake in the configuration (sysexits: EX_CONFIG).
@@ -170,7 +172,8 @@ async fn serve(plan: Plan<'_>, config: Config, plugins: config::Bound, json: boo
     if let (Some(url), Some(token)) = (&plan.args.join, plan.token.clone()) {
         running.mesh.join(url, token);
     }
-    until_stopped(&plan, &mut InForce::new(config), &mut running, &mut signals).await;
+    let mut in_force = InForce::new(config);
+    until_stopped(plan, &mut in_force, &mut running, &mut signals).await;
     tracing::info!("stopping; a second signal ends at once");
     tokio::select! {
         in_time = running.stop() => {
@@ -186,20 +189,27 @@ async fn serve(plan: Plan<'_>, config: Config, plugins: config::Bound, json: boo
 
 /// Waits until the server is to stop; until then reads the configuration again whenever it is asked to.
 async fn until_stopped(
-    plan: &Plan<'_>,
+    mut plan: Plan<'_>,
     in_force: &mut InForce,
     running: &mut Running,
     signals: &mut Signals,
 ) {
+    let mut saved = Saved::default();
+    let mut looks = tokio::time::interval(saved::EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let reply = tokio::select! {
+        let (reply, again) = tokio::select! {
             _ = signals.interrupt.recv() => return,
             _ = signals.terminate.recv() => return,
-            _ = signals.hangup.recv() => None,
-            Some(reply) = running.reloads.recv() => Some(reply),
+            _ = signals.hangup.recv() => (None, Again::All),
+            Some(reply) = running.reloads.recv() => (Some(reply), Again::All),
+            _ = looks.tick() => match look(&plan.loaded.config, &mut saved).await {
+                true => (None, Again::Files),
+                false => continue,
+            },
         };
         let outcome = tokio::select! {
-            outcome = reload(plan, in_force, running) => outcome,
+            outcome = reload(&mut plan, again, in_force, running) => outcome,
             _ = signals.interrupt.recv() => return,
             _ = signals.terminate.recv() => return,
         };
@@ -210,34 +220,79 @@ async fn until_stopped(
     }
 }
 
-/// Reads the configuration again, checks all of it, and puts it in force: all or nothing. The words of a
-/// refusal are those of `keepboth check`.
+/// Whether scripts or schemas were saved that are to be taken up.
+async fn look(config: &Config, saved: &mut Saved) -> bool {
+    if !config.server.watch {
+        return false;
+    }
+    let folders = [config.server.scripts.clone(), config.server.schemas.clone()];
+    let files = tokio::task::spawn_blocking(move || Files::look(&folders));
+    files.await.is_ok_and(|files| saved.take(files))
+}
+
+/// What is read again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// The configuration file, certificates, and all files that it names.
+    All,
+    /// Scripts and schemas, by the configuration that is in force.
+    Files,
+}
+
+/// Reads the configuration again, or only the files that it names, checks all of it, and puts it in
+/// force: all or nothing. The words of a refusal are those of `keepboth check`.
 async fn reload(
-    plan: &Plan<'_>,
+    plan: &mut Plan<'_>,
+    again: Again,
     in_force: &mut InForce,
     running: &Running,
 ) -> Result<Reloaded, Refusal> {
     let (file, factories) = (plan.args.config.clone(), plan.factories.clone());
+    let before = plan.loaded.clone();
     let loaded = tokio::task::spawn_blocking(move || {
-        Config::load_and_check(file.as_deref(), &factories).map_err(|errors| errors.to_string())
+        let loaded = match again {
+            Again::All => Config::load_and_check(file.as_deref(), &factories),
+            Again::Files => config::check(&before, &factories).map(|bound| (before, bound)),
+        };
+        loaded.map_err(|errors| errors.to_string())
     });
     let loaded = loaded.await.unwrap_or_else(|e| Err(format!("reading it ended early: {e}")));
-    let certificates = |_: &_| running.reload_certificates().map_err(|faults| faults.to_string());
+    let certificates = |_: &_| match again {
+        Again::All => running.reload_certificates().map_err(|faults| faults.to_string()),
+        Again::Files => Ok(()),
+    };
     let outcome = match loaded.and_then(|loaded| certificates(&loaded).map(|()| loaded)) {
         Ok((loaded, plugins)) => {
             let config = plan.args.over(loaded.config.clone());
             let applied = in_force.apply(running, config, plugins).await;
-            applied.map_err(|error| {
+            let applied = applied.map_err(|error| {
                 let words = match error {
                     OpenSpaceError::Plugin(error) => placed(&loaded, error),
                     error => error.to_string(),
                 };
                 Refusal::new(Code::BadConfig, words)
-            })
+            });
+            if applied.is_ok() {
+                plan.loaded = loaded;
+            }
+            applied
         }
         Err(words) => Err(Refusal::new(Code::BadConfig, words)),
     };
     match &outcome {
+        Ok(reloaded) if again == Again::Files => {
+            if reloaded.namespaces_changed.is_empty() && reloaded.plugins_changed.is_empty() {
+                tracing::debug!("scripts and schemas were looked at; nothing has changed");
+            } else {
+                let changed = Reloaded { restart_needed: Vec::new(), ..reloaded.clone() };
+                tracing::info!("scripts or schemas were saved; {}", in_words(&changed));
+            }
+        }
+        Err(refusal) if again == Again::Files => {
+            tracing::error!(
+                "the old scripts and schemas stay, what was saved was not taken:\n{refusal}"
+            );
+        }
         Ok(reloaded) if !reloaded.restart_needed.is_empty() => {
             tracing::warn!("the configuration was read again; {}", in_words(reloaded));
         }

@@ -72,6 +72,9 @@ pub struct Server {
     pub scripts: PathBuf,
     /// The folder of the JSON Schemas. Nothing outside it is read.
     pub schemas: PathBuf,
+    /// Takes up scripts and schemas by itself when they are saved. What is faulty is kept out, and the
+    /// log says why.
+    pub watch: bool,
     /// Allows a `listen` address that other machines reach, although anyone there may then read and
     /// write everything. Not needed once a plugin in `[[plugins]]` says who clients are.
     pub insecure: bool,
@@ -100,6 +103,7 @@ impl Default for Server {
             data: "data".into(),
             scripts: "scripts".into(),
             schemas: "schemas".into(),
+            watch: true,
             insecure: false,
             origins: Vec::new(),
             shutdown_grace: Period::secs(10),

@@ -65,7 +65,7 @@ pub struct Unfit {
 #[derive(Default)]
 struct Found {
     /// The fingerprint of the schemas; None before the first look.
-    schemas: Option<[u8; 8]>,
+    schemas: Option<[u8; 4]>,
     /// How often it began anew: what was found in an earlier round does not count.
     round: u64,
     summary: Summary,
@@ -76,7 +76,7 @@ struct Found {
 
 impl Found {
     /// Forgets what was found.
-    fn begin(&mut self, schemas: Option<[u8; 8]>, bound: bool) {
+    fn begin(&mut self, schemas: Option<[u8; 4]>, bound: bool) {
         let summary = Summary { bound, done: !bound, ..Summary::default() };
         *self = Found { schemas, round: self.round + 1, summary, ..Found::default() };
     }
@@ -125,7 +125,7 @@ impl Unfit {
     }
 
     /// Begins anew if the schemas are others than those that were looked with.
-    pub fn hold_against(&self, schemas: [u8; 8], bound: bool) {
+    pub fn hold_against(&self, schemas: [u8; 4], bound: bool) {
         let mut found = self.found();
         if found.schemas != Some(schemas) {
             found.begin(Some(schemas), bound);

@@ -1,0 +1,172 @@
+//! The scripts of a namespace as all threads see them, and what their failures come to.
+
+use std::time::Instant;
+
+use keepboth_core::plugin::{SettingsError, Site};
+
+use crate::breaker::Breaker;
+use crate::deadline;
+use crate::fault::Fault;
+use crate::hook::{Declared, Hook};
+use crate::script::Script;
+use crate::settings::{OnFailure, Settings, mistake};
+use crate::state::{HostSlot, Kept};
+use crate::subject::Subject;
+use crate::vm::{Ground, Vm};
+use crate::words::one_line;
+
+/// The scripts of one namespace, checked and compiled.
+pub struct Bound {
+    /// Namespace, settings and server.
+    pub ground: Ground,
+    /// The scripts in the order in which they are asked.
+    pub scripts: Vec<Loaded>,
+}
+
+/// A script that was loaded once to see what it declares.
+pub struct Loaded {
+    /// The script.
+    pub script: Script,
+    /// Its hooks and timers, in its order.
+    pub declared: Vec<Declared>,
+    breaker: Breaker,
+}
+
+impl Loaded {
+    /// Loads a script once. An error names its place.
+    pub fn new(script: Script, ground: &Ground) -> Result<Loaded, String> {
+        let vm = Vm::load(&script, ground).map_err(|fault| {
+            let place = fault.place.as_deref().unwrap_or(&script.chunk);
+            format!("{place}: {}{}", fault.words, script.line_of(place))
+        })?;
+        let declared: Vec<Declared> = vm.declared().cloned().collect();
+        if declared.is_empty() {
+            let names = Hook::ALL.map(Hook::as_str).join(", ");
+            return Err(format!(
+                "{}: registers no hook for namespace {}; the hooks are {names}, and kb.every",
+                script.chunk, ground.namespace
+            ));
+        }
+        let after = match ground.settings.on_failure {
+            OnFailure::Disable => ground.settings.disable_after,
+            OnFailure::Reject | OnFailure::Pass => u32::MAX,
+        };
+        Ok(Loaded { script, declared, breaker: Breaker::new(after) })
+    }
+
+    /// Whether it has a handler of this hook.
+    pub fn has(&self, hook: Hook) -> bool {
+        self.declared.iter().any(|declared| declared.hook == hook)
+    }
+
+    /// Whether it has an after hook for writes made here, or for those of peers.
+    pub fn follows(&self, replicated: bool) -> bool {
+        let after = |d: &Declared| matches!(d.hook, Hook::AfterPut | Hook::AfterDelete);
+        self.declared.iter().any(|d| after(d) && d.on.takes(replicated))
+    }
+
+    /// Whether it runs now: it may be switched off. A conflict is always shown to it.
+    pub fn runs(&self, hook: Hook) -> bool {
+        hook == Hook::OnConflict || self.breaker.runs(Instant::now)
+    }
+}
+
+impl Bound {
+    /// Loads the scripts of the settings. All mistakes are told, each with its script.
+    pub fn load(
+        site: &Site,
+        settings: Settings,
+        kept: Option<Kept>,
+    ) -> Result<Bound, Vec<SettingsError>> {
+        let start = deadline::start();
+        start.map_err(|e| vec![mistake("", format!("the timer thread cannot be started: {e}"))])?;
+        let (namespace, host) = (site.namespace.clone(), HostSlot::default());
+        let ground = Ground { namespace, settings, host, kept };
+        let (mut scripts, mut mistakes) = (Vec::new(), Vec::new());
+        for (i, name) in ground.settings.scripts.iter().enumerate() {
+            let script = Script::read(&site.scripts, name);
+            match script.and_then(|script| Loaded::new(script, &ground)) {
+                Ok(loaded) => scripts.push(loaded),
+                Err(words) => mistakes.push(mistake(format!("/scripts/{i}"), words)),
+            }
+        }
+        if mistakes.is_empty() { Ok(Bound { ground, scripts }) } else { Err(mistakes) }
+    }
+
+    /// The script at this place did its work.
+    pub fn worked(&self, at: usize) {
+        if let Some(passed) = self.scripts[at].breaker.works() {
+            let (script, namespace) = (&self.scripts[at].script.chunk, &self.ground.namespace);
+            tracing::warn!(
+                target: "keepboth::script",
+                "{script} works again and is switched on in namespace {namespace}; {passed} events passed without it"
+            );
+            self.tell_off();
+        }
+    }
+
+    /// The script at this place failed.
+    pub fn failed(&self, at: usize, hook: Hook) {
+        self.count(failures(hook));
+        if hook == Hook::OnConflict {
+            return;
+        }
+        if let Some(lasts) = self.scripts[at].breaker.fails(Instant::now()) {
+            let (script, namespace) = (&self.scripts[at].script.chunk, &self.ground.namespace);
+            let failures = self.ground.settings.disable_after;
+            tracing::error!(
+                target: "keepboth::script",
+                "{script} is switched off in namespace {namespace} for {} s: it failed {failures} times or more, one after the other; until then writes pass WITHOUT it",
+                lasts.as_secs()
+            );
+            self.tell_off();
+        }
+    }
+
+    /// Adds to a counter of the metrics.
+    pub fn count(&self, name: &'static str) {
+        if let Some(host) = self.ground.host.get() {
+            host.count(name, 1);
+        }
+    }
+
+    fn tell_off(&self) {
+        if let Some(host) = self.ground.host.get() {
+            let off = self.scripts.iter().filter(|loaded| loaded.breaker.is_off()).count();
+            host.gauge("scripts_off", off as i64);
+        }
+    }
+
+    /// A failure in words: script, line, hook, namespace, key, what happened, and the line itself.
+    pub fn words(&self, at: usize, subject: &Subject, fault: &Fault) -> String {
+        let script = &self.scripts[at].script;
+        let place = fault.place.as_deref().unwrap_or(&script.chunk);
+        let (hook, namespace, words) = (subject.hook.as_str(), subject.namespace(), &fault.words);
+        let key = subject.key().map(|key| one_line(key.as_str(), 80));
+        let key = key.map_or_else(String::new, |key| format!(", key \"{key}\""));
+        let line = script.line_of(place);
+        format!("hook failed: {place} ({hook}, namespace {namespace}{key}): {words}{line}")
+    }
+
+    /// The timers of all scripts: script, place among its hooks, and when.
+    pub fn timers(&self) -> impl Iterator<Item = (usize, usize, &Declared)> {
+        self.scripts.iter().enumerate().flat_map(|(script, loaded)| {
+            let declared = loaded.declared.iter().enumerate();
+            let timers = declared.filter(|(_, declared)| declared.timer.is_some());
+            timers.map(move |(at, declared)| (script, at, declared))
+        })
+    }
+}
+
+/// The name under which a hook's failures are counted.
+fn failures(hook: Hook) -> &'static str {
+    [
+        "on_put_failed",
+        "on_delete_failed",
+        "on_conflict_failed",
+        "after_put_failed",
+        "after_delete_failed",
+        "on_state_failed",
+        "every_failed",
+    ][hook as usize]
+}

@@ -1,0 +1,196 @@
+//! Scripts on running servers: taken up when they are saved, kept out when they are broken, alone in
+//! their harm, told of what peers wrote, and at work at times of their own.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+use tokio::time::{Instant, timeout};
+
+use crate::harness::{Client, PATIENCE, Server, program};
+
+fn config(server: &str, more: &str) -> String {
+    format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n{server}\n[namespaces.trail]\n[namespaces.notes]\n\
+         [[namespaces.notes.plugins]]\nuse = \"lua\"\nscripts = [\"own.luau\"]\n\
+         time_limit_ms = 5000\n{more}\n"
+    )
+}
+
+fn save(folder: &Path, name: &str, text: &str) {
+    std::fs::create_dir_all(folder.join("scripts")).expect("a folder");
+    std::fs::write(folder.join("scripts").join(name), text).expect("a script");
+}
+
+/// A script that marks each value on its way in and each after it.
+fn marker(mark: &str) -> String {
+    format!(
+        "local here = kb.namespace()
+         here:on_put(function(ev) ev.value.before = \"{mark}\" end)
+         here:after_put(function(ev)
+           kb.put(\"trail\", ev.key, {{ before = ev.value.before, after = \"{mark}\" }})
+         end)"
+    )
+}
+
+async fn watching(first: &str) -> (Server, Client) {
+    let config = config("watch = true", "");
+    let server = Server::start_with(&config, |folder| save(folder, "own.luau", first)).await;
+    let client = server.client().await;
+    (server, client)
+}
+
+/// Puts one value after the other until a look says that it is enough.
+async fn until(client: &mut Client, mut enough: impl FnMut(&Json) -> bool) {
+    let started = Instant::now();
+    for n in 0.. {
+        let key = format!("k{n:06}");
+        client.put("notes", &key, json!({})).await;
+        if enough(&client.get("notes", &key).await) {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "nothing has changed after {n} writes");
+    }
+}
+
+#[tokio::test]
+async fn a_saved_script_is_taken_up_and_no_write_is_half_old_half_new() {
+    let (server, mut client) = watching(&marker("old")).await;
+    let mut watcher = server.client().await;
+    watcher.ok(json!({"watch": {"ns": "trail"}})).await;
+    client.put("notes", "first", json!({})).await;
+    assert_eq!(client.get("notes", "first").await["before"], "old");
+    save(server.folder.path(), "own.luau", &marker("new"));
+    until(&mut client, |value| value["before"] == "new").await;
+    client.put("notes", "last", json!({})).await;
+    loop {
+        let event = watcher.change().await;
+        assert_eq!(event["value"]["before"], event["value"]["after"], "{event}");
+        if event["key"] == "last" {
+            break;
+        }
+    }
+    let said = "scripts or schemas were saved; namespaces changed: notes";
+    assert!(server.log().contains(said), "{}", server.log());
+}
+
+#[tokio::test]
+async fn a_saved_script_that_is_broken_is_kept_out_with_the_reason() {
+    let (server, mut client) = watching(&marker("old")).await;
+    save(server.folder.path(), "own.luau", "kb.namespace():on_put(function(ev)\n  if\nend)");
+    until(&mut client, |_| server.log().contains("what was saved was not taken")).await;
+    assert!(server.log().contains("scripts/own.luau:3: "), "{}", server.log());
+    client.put("notes", "k", json!({})).await;
+    assert_eq!(client.get("notes", "k").await["before"], "old");
+    std::fs::remove_file(server.folder.path().join("scripts/own.luau")).expect("removed");
+    until(&mut client, |_| server.log().contains("own.luau: there is no such file")).await;
+    client.put("notes", "k", json!({})).await;
+    assert_eq!(client.get("notes", "k").await["before"], "old");
+    save(server.folder.path(), "own.luau", &marker("new"));
+    until(&mut client, |value| value["before"] == "new").await;
+}
+
+#[tokio::test]
+async fn a_saved_script_whose_test_fails_is_kept_out() {
+    let (server, mut client) = watching(&marker("old")).await;
+    let test = "test(\"marks\", function()\n  equal(hooks.put({ value = {} }).value.before, \"old\")\nend)";
+    save(server.folder.path(), "own_test.luau", test);
+    save(server.folder.path(), "own.luau", &marker("new"));
+    until(&mut client, |_| server.log().contains("what was saved was not taken")).await;
+    let why =
+        "1 of 1 tests failed: \"marks\": scripts/own_test.luau:2: expected \"old\", found \"new\"";
+    assert!(server.log().contains(why), "{}", server.log());
+    client.put("notes", "k", json!({})).await;
+    assert_eq!(client.get("notes", "k").await["before"], "old");
+}
+
+#[test]
+fn a_server_does_not_start_with_a_script_that_is_broken_or_fails_its_test() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("config.toml"), config("", "")).expect("a config");
+    let serve = || {
+        let path = folder.path().join("config.toml");
+        let mut serve = Command::new(program());
+        let out = serve.arg("serve").arg("--config").arg(path).output().expect("run");
+        (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    for (script, test, words) in [
+        ("local x = \n", None, "scripts/own.luau:2: "),
+        ("while true do end", None, "scripts/own.luau:1: took longer than 5000 ms"),
+        (
+            "kb.every('1h', print)",
+            Some("test('t', function() error('no') end)"),
+            "1 of 1 tests failed",
+        ),
+    ] {
+        save(folder.path(), "own.luau", script);
+        if let Some(test) = test {
+            save(folder.path(), "own_test.luau", test);
+        }
+        let (exit, told) = serve();
+        assert_eq!(exit, Some(78), "{told}");
+        assert!(told.contains(words), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn while_a_script_loops_other_namespaces_do_all_their_writes() {
+    let script = "kb.namespace():on_put(function(ev) while true do pcall(function() while true do end end) end end)";
+    let mut config = config("", "");
+    config = config.replace("time_limit_ms = 5000", "time_limit_ms = 10000");
+    let server = Server::start_with(&config, |folder| save(folder, "own.luau", script)).await;
+    let (mut slow, mut quick) = (server.client().await, server.client().await);
+    slow.ask(json!({"put": {"ns": "notes", "key": "k", "value": {}}})).await;
+    for n in 0..200 {
+        quick.put("trail", &format!("k{n}"), json!(n)).await;
+    }
+    let answer = timeout(Duration::ZERO, slow.frame()).await;
+    assert!(answer.is_err(), "200 writes are done while one hook still runs: {answer:?}");
+}
+
+#[tokio::test]
+async fn hooks_are_told_what_peers_wrote_if_they_declare_it() {
+    let script = "local here = kb.namespace()
+        here:after_put(function(ev) kb.put('seen', ev.key .. '/' .. ev.source, ev.value) end, { on = 'both' })
+        here:after_put(function(ev) kb.put('seen', ev.key .. '/local', ev.source) end)";
+    let b = "[mesh]\ndev = true\n[namespaces.notes]\n";
+    let b = Server::start(b).await;
+    let a = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n[mesh]\ndev = true\npeers = [\"{}\"]\n[namespaces.seen]\n[namespaces.notes]\n\
+         [[namespaces.notes.plugins]]\nuse = \"lua\"\nscripts = [\"own.luau\"]\ntime_limit_ms = 5000\n",
+        b.url()
+    );
+    let a = Server::start_with(&a, |folder| save(folder, "own.luau", script)).await;
+    let (mut at_a, mut at_b) = (a.client().await, b.client().await);
+    at_a.put("notes", "here", json!(1)).await;
+    a.until("notes", "synced").await;
+    let mut watcher = a.client().await;
+    watcher.ok(json!({"watch": {"ns": "seen"}})).await;
+    at_b.put("notes", "there", json!(2)).await;
+    let event = watcher.event(|event| event["key"] == "there/peer").await;
+    assert_eq!(event["value"], 2);
+    let mut keys: Vec<String> =
+        at_a.objects("seen").await.as_object().expect("objects").keys().cloned().collect();
+    keys.sort();
+    assert_eq!(keys, ["here/client", "here/local", "there/peer"]);
+}
+
+#[tokio::test]
+async fn a_timer_runs_and_reads_and_writes() {
+    let script = "kb.namespace():on_delete(print)
+        kb.every('1s', function(ev)
+            local items = kb.list('notes', 'count/')
+            local last = kb.get('trail', 'count')
+            kb.put('trail', 'count', { objects = #items, turns = (last and last.turns or 0) + 1 })
+        end, { on = 'every' })";
+    let server =
+        Server::start_with(&config("", ""), |folder| save(folder, "own.luau", script)).await;
+    let (mut client, mut watcher) = (server.client().await, server.client().await);
+    watcher.ok(json!({"watch": {"ns": "trail"}})).await;
+    client.put("notes", "count/1", json!(1)).await;
+    client.put("notes", "count/2", json!(1)).await;
+    let event = watcher.event(|event| event["value"]["objects"] == 2).await;
+    let turns = event["value"]["turns"].as_u64().expect("a count");
+    watcher.event(|event| event["value"]["turns"] == turns + 1).await;
+}
