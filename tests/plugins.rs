@@ -260,13 +260,21 @@ async fn a_panic_of_a_plugin_is_a_refusal_and_all_calls_are_counted() {
     assert!(words(&error).contains("plugin probe panicked: a key makes it panic"), "{error}");
     client.ok(put("k", json!({"n": 1}))).await;
     watcher.change().await;
-    let text = server.get("/metrics", &[]).await;
+    // The plugin counts after what it wrote is durable.
+    let copied =
+        "keepboth_plugin_count_total{namespace=\"notes\",plugin=\"probe\",name=\"copied\"} 1";
+    let until = Instant::now() + PATIENCE;
+    let text = loop {
+        let text = server.get("/metrics", &[]).await;
+        if text.contains(copied) {
+            break text;
+        }
+        assert!(Instant::now() < until, "{copied}: {text}");
+    };
     let label = "{namespace=\"notes\",plugin=\"probe\",point=\"before_put\"}";
     for line in [
         format!("keepboth_plugin_seconds_count{label} 2"),
         format!("keepboth_plugin_errors_total{label} 1"),
-        "keepboth_plugin_count_total{namespace=\"notes\",plugin=\"probe\",name=\"copied\"} 1"
-            .into(),
     ] {
         assert!(text.contains(&line), "{line}: {text}");
     }
