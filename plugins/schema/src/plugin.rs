@@ -13,8 +13,8 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use crate::folder::Folder;
-use crate::pattern::Pattern;
 use crate::schema::Schema;
+use keepboth_core::pattern::Pattern;
 
 /// The settings of the plugin `schema`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -102,6 +102,7 @@ impl Refused {
             Code::Overloaded | Code::ShuttingDown => {
                 Refused(StatusCode::SERVICE_UNAVAILABLE, refusal)
             }
+            Code::RateLimited => Refused(StatusCode::TOO_MANY_REQUESTS, refusal),
             _ => Refused(StatusCode::UNAUTHORIZED, refusal),
         }
     }

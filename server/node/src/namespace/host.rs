@@ -12,6 +12,7 @@ use keepboth_core::plugin::{
 };
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
+use keepboth_core::write::Condition;
 use keepboth_store::{KeyState, Snapshot};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::error::RecvError;
@@ -152,13 +153,18 @@ impl Host for PluginHost {
         let limit = limit.clamp(1, ITEMS_MAX);
         let page = self.snapshot(namespace)?.list(prefix, after, limit, PAGE_BYTES, true)?;
         let items = page.items.into_iter().filter_map(|item| {
-            let (name, key, version) = (item.name, item.key, item.version);
-            Some(Listed { name, key, version, value: item.value? })
+            let (version, timestamp) = (item.version, item.timestamp);
+            Some(Listed { name: item.name, key: item.key, version, timestamp, value: item.value? })
         });
         Ok(Page { items: items.collect(), next: page.next })
     }
 
-    fn write(&self, effect: Effect, origin: Origin) -> Result<VersionId, Refusal> {
+    fn write_if(
+        &self,
+        effect: Effect,
+        condition: Condition,
+        origin: Origin,
+    ) -> Result<VersionId, Refusal> {
         self.may_wait("write")?;
         let space = self.space(&effect.namespace)?;
         let most = space.setup().bounds.hook_depth_max;
@@ -174,7 +180,7 @@ impl Host for PluginHost {
             // Whoever asked waits for it.
             let _ = reply.send(outcome);
         });
-        let items = vec![Item::of(effect.name, effect.value)];
+        let items = vec![Item::of(effect.name, effect.value, condition)];
         let write = Write { items, origin, reply, room: None };
         let written = self.runtime.block_on(async {
             space.write(write, self.lane).await;
