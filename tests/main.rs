@@ -1,6 +1,7 @@
 //! What Keepboth promises, a behaviour a file, a promise a test, on real servers wherever one can run.
 
 mod access;
+mod auditing;
 mod bad_clients;
 mod bad_peers;
 mod cluster;
