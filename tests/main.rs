@@ -6,6 +6,7 @@ mod bad_clients;
 mod bad_peers;
 mod cluster;
 mod command_line;
+mod expiring;
 mod harness;
 mod hooks;
 mod mesh;

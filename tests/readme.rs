@@ -54,6 +54,7 @@ fn no_block_is_left_out() {
         "A conflict, seen and resolved",
         "A mesh of nodes",
         "A hook and a schema",
+        "A plugin in Rust",
         "Deploying",
     ];
     for block in blocks(&page()) {

@@ -168,6 +168,8 @@ pub enum Now {
     Value {
         /// The version that speaks for it.
         version: VersionId,
+        /// Milliseconds since 1970 when the version was made.
+        timestamp: u64,
         /// Its value.
         value: Value,
     },

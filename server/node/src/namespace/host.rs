@@ -263,9 +263,9 @@ fn changed(snapshot: &Snapshot, state: KeyState) -> Result<Changed, Refusal> {
     } else {
         match state.object() {
             Some(shown) => {
-                let version = shown.version;
+                let (version, timestamp) = (shown.version, shown.timestamp);
                 let value = snapshot.value_of(&Name::Key(state.key.clone()), &version)?;
-                Now::Value { version, value }
+                Now::Value { version, timestamp, value }
             }
             None => Now::Nothing,
         }
