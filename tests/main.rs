@@ -27,4 +27,5 @@ mod resilience;
 mod returning;
 mod tidy;
 mod tls;
+mod tokens;
 mod watching;

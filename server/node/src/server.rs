@@ -54,6 +54,7 @@ pub const BUNDLED: &[Factory] = &[
     keepboth_lua::FACTORY,
     keepboth_audit::FACTORY,
     keepboth_expiry::FACTORY,
+    keepboth_auth::FACTORY,
 ];
 
 /// Bytes that are read from a client's socket at once.

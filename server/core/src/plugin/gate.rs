@@ -134,3 +134,21 @@ pub trait Gate: Send + Sync {
     /// Ends its threads. Called once, after [`Gate::drain`].
     fn stop(&self) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_holds_until_its_end_or_until_it_is_taken_back() {
+        let pass = Pass::until(Some(100));
+        let clone = pass.clone();
+        assert_eq!(clone.check(99), Ok(()));
+        let refusal = clone.check(100).expect_err("over");
+        assert_eq!(refusal.code, Code::Unauthenticated);
+        assert_eq!(refusal.message, "your token has expired");
+        pass.revoke();
+        assert_eq!(clone.check(0).expect_err("gone").message, "your token was revoked");
+        assert_eq!(Pass::default().check(u64::MAX), Ok(()));
+    }
+}

@@ -1,6 +1,6 @@
 //! What a plugin may use while it runs: the server seen from its threads.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -37,6 +37,11 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 const FOLDER: &str = "plugins";
 /// The folder of plugins of the server, which no namespace can have.
 const SERVER: &str = "@server";
+
+/// The folder of a plugin of the server as a whole.
+pub fn server_folder(data: &Path, plugin: &str) -> PathBuf {
+    data.join(FOLDER).join(SERVER).join(plugin)
+}
 
 /// The host of one plugin.
 pub struct PluginHost {
