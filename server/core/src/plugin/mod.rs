@@ -48,6 +48,30 @@
 //!
 //! [`Plugin::start`] gets a [`Host`]: what a plugin may use while it runs. Its methods block, so they
 //! are for threads of the plugin's own.
+//!
+//! [`Factory::schema`]: crate::plugin::Factory::schema
+//! [`Gate`]: crate::plugin::Gate
+//! [`Gate::authenticate`]: crate::plugin::Gate::authenticate
+//! [`Gate::connect`]: crate::plugin::Gate::connect
+//! [`Grants`]: crate::plugin::Grants
+//! [`Host`]: crate::plugin::Host
+//! [`Host::changes`]: crate::plugin::Host::changes
+//! [`Host::folder`]: crate::plugin::Host::folder
+//! [`Make`]: crate::plugin::Make
+//! [`Plugin`]: crate::plugin::Plugin
+//! [`Plugin::admit`]: crate::plugin::Plugin::admit
+//! [`Plugin::drain`]: crate::plugin::Plugin::drain
+//! [`Plugin::fingerprint`]: crate::plugin::Plugin::fingerprint
+//! [`Plugin::start`]: crate::plugin::Plugin::start
+//! [`Plugin::stop`]: crate::plugin::Plugin::stop
+//! [`Points::after`]: crate::plugin::Points::after
+//! [`Points::after_replicated`]: crate::plugin::Points::after_replicated
+//! [`Worker::after`]: crate::plugin::Worker::after
+//! [`Worker::before_delete`]: crate::plugin::Worker::before_delete
+//! [`Worker::before_put`]: crate::plugin::Worker::before_put
+//! [`Worker::conflict`]: crate::plugin::Worker::conflict
+//! [`Worker::quarantine`]: crate::plugin::Worker::quarantine
+//! [`Worker::state`]: crate::plugin::Worker::state
 
 use std::path::PathBuf;
 use std::sync::Arc;
