@@ -1,6 +1,6 @@
 //! Tokens that carry their grants under a signature: `kbs.PAYLOAD.SIGNATURE`, both in base64 without
-//! padding (RFC 4648, section 5). The payload is the JSON of [`Claims`]; the signature is Ed25519
-//! (RFC 8032), of [`CONTEXT`] followed by the payload as it stands in the token. There is one algorithm,
+//! padding (RFC 4648, section 5). The payload is the JSON of `Claims`; the signature is Ed25519
+//! (RFC 8032), of `CONTEXT` followed by the payload as it stands in the token. There is one algorithm,
 //! and the token does not choose it.
 
 use std::collections::BTreeMap;

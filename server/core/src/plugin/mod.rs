@@ -58,6 +58,7 @@
 //! [`Host::changes`]: crate::plugin::Host::changes
 //! [`Host::folder`]: crate::plugin::Host::folder
 //! [`Make`]: crate::plugin::Make
+//! [`Pass`]: crate::plugin::Pass
 //! [`Plugin`]: crate::plugin::Plugin
 //! [`Plugin::admit`]: crate::plugin::Plugin::admit
 //! [`Plugin::drain`]: crate::plugin::Plugin::drain
