@@ -91,7 +91,8 @@ pub struct Place {
     /// The configuration file of the server
     #[arg(long, short, env = "KEEPBOTH_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The file of tokens, instead of that of the configuration
+    /// The file of tokens, instead of that of the configuration; also for a server whose --data is not
+    /// that of its configuration
     #[arg(long, value_name = "FILE")]
     tokens: Option<PathBuf>,
 }
