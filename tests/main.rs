@@ -1,10 +1,12 @@
 //! What Keepboth promises, a behaviour a file, a promise a test, on real servers wherever one can run.
 
 mod access;
+mod auditing;
 mod bad_clients;
 mod bad_peers;
 mod cluster;
 mod command_line;
+mod expiring;
 mod harness;
 mod hooks;
 mod mesh;
@@ -28,4 +30,5 @@ mod schemas;
 mod scripts;
 mod tidy;
 mod tls;
+mod tokens;
 mod watching;

@@ -32,6 +32,11 @@ async fn the_mesh_is_joined_and_written_to_as_the_page_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_tokens_let_in_and_are_revoked_as_the_page_says() {
+    follow("Tokens").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_hook_and_the_schema_refuse_as_the_page_says() {
     follow("A hook and a schema").await;
 }
@@ -53,6 +58,7 @@ fn no_block_is_left_out() {
         "The first five minutes",
         "A conflict, seen and resolved",
         "A mesh of nodes",
+        "Tokens",
         "A hook and a schema",
         "A plugin in Rust",
         "Deploying",

@@ -17,6 +17,8 @@ fn rooms() -> Vec<(&'static str, &'static [&'static str])> {
         ("plugins/schema", plugins),
         ("plugins/lua", plugins),
         ("plugins/audit", plugins),
+        ("plugins/auth", plugins),
+        ("plugins/expiry", plugins),
         (
             "server/node",
             &[
@@ -25,6 +27,8 @@ fn rooms() -> Vec<(&'static str, &'static [&'static str])> {
                 "keepboth-schema",
                 "keepboth-lua",
                 "keepboth-audit",
+                "keepboth-auth",
+                "keepboth-expiry",
             ],
         ),
         ("tests/simulation", &["keepboth-core"]),

@@ -15,8 +15,8 @@ use serde_json::Value as Json;
 use crate::binding::{Binding, Bound, Rule};
 use crate::folder::Folder;
 use crate::keywords::join;
-use crate::pattern::Pattern;
 use crate::schema::Schema;
+use keepboth_core::pattern::Pattern;
 
 /// The settings of the plugin `schema`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -10,6 +10,10 @@ pub mod address;
 pub mod refusal;
 /// Names: namespaces, and keys or addresses.
 pub mod name;
+/// Patterns of keys, and which of several holds.
+pub mod pattern;
+/// Periods of time as people write them.
+pub mod period;
 /// Strict JSON in, canonical JSON out.
 pub mod json;
 /// Deterministic CBOR in and out.

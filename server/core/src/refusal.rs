@@ -42,7 +42,7 @@ codes! {
     ValueTooLarge "value_too_large" false "The value is over the limit at the stage that the message names; nothing was written.";
     BatchTooLarge "batch_too_large" false "A batch has at most 1,000 operations; it is all or nothing, so cut it where that is allowed.";
     QuotaExceeded "quota_exceeded" false "The namespace holds as much as it may; the message names the limit and the figure. Delete something, or let the operator raise the limit.";
-    RateLimited "rate_limited" true "The namespace takes no more writes at this moment; the message names the limit. Send the same request again a little later.";
+    RateLimited "rate_limited" true "The namespace takes no more writes at this moment, or your address has shown too many wrong tokens; the message names the limit. Send the same request again a little later.";
     NotFound "not_found" false "No object has that name here, or it was deleted.";
     InConflict "in_conflict" false "The name stands for several objects; the answer lists their addresses. Read one of them, put at the key to start it anew, or resolve.";
     NoConflict "no_conflict" false "The key is not in conflict, so there is nothing to resolve; an ordinary put does it.";

@@ -49,8 +49,13 @@ use crate::tls::{Faults, PeerTrust, Tls};
 const AGENT: &str = concat!("keepboth/", env!("CARGO_PKG_VERSION"));
 
 /// The plugins that come with the server, in the order of the documentation.
-pub const BUNDLED: &[Factory] =
-    &[keepboth_schema::FACTORY, keepboth_lua::FACTORY, keepboth_audit::FACTORY];
+pub const BUNDLED: &[Factory] = &[
+    keepboth_schema::FACTORY,
+    keepboth_lua::FACTORY,
+    keepboth_audit::FACTORY,
+    keepboth_expiry::FACTORY,
+    keepboth_auth::FACTORY,
+];
 
 /// Bytes that are read from a client's socket at once.
 const READ_BUFFER: usize = 8 * 1024;

@@ -9,6 +9,7 @@ use crate::ids::{NodeId, StoreId, VersionId};
 use crate::name::{Key, Name, Namespace};
 use crate::refusal::Refusal;
 use crate::value::Value;
+use crate::write::Condition;
 
 /// The server, as a plugin that runs sees it. Its methods may be called from any thread of the plugin's
 /// own, for as long as the plugin has it; after the server has stopped they refuse with `shutting_down`.
@@ -62,7 +63,18 @@ pub trait Host: Send + Sync {
     /// with the version that it made. Waits where a client would wait. Refused with `hook_failed` if
     /// the origin's depth is over `limits.hook_depth_max`; see [`Origin::caused_by`]. Rights and the rate
     /// of writes are for clients and do not hold here.
-    fn write(&self, effect: Effect, origin: Origin) -> Result<VersionId, Refusal>;
+    fn write(&self, effect: Effect, origin: Origin) -> Result<VersionId, Refusal> {
+        self.write_if(effect, Condition::None, origin)
+    }
+
+    /// As [`Host::write`], if the condition holds when the write has its place in the order. Refused
+    /// with `version_mismatch` if it does not; nothing is changed then.
+    fn write_if(
+        &self,
+        effect: Effect,
+        condition: Condition,
+        origin: Origin,
+    ) -> Result<VersionId, Refusal>;
 
     /// Where a namespace's feed stands. In the feed each key stands once, at its last change.
     fn feed(&self, namespace: &Namespace) -> Result<Feed, Refusal>;
@@ -111,6 +123,8 @@ pub struct Listed {
     pub key: Key,
     /// The version that speaks for it.
     pub version: VersionId,
+    /// Milliseconds since 1970 when the version was made.
+    pub timestamp: u64,
     /// Its value.
     pub value: Value,
 }
@@ -154,6 +168,8 @@ pub enum Now {
     Value {
         /// The version that speaks for it.
         version: VersionId,
+        /// Milliseconds since 1970 when the version was made.
+        timestamp: u64,
         /// Its value.
         value: Value,
     },

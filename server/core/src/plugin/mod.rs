@@ -26,7 +26,7 @@
 //! | --- | --- | --- | --- | --- | --- |
 //! | [`Gate::connect`] | once for each WebSocket of a client or node, and each scrape of metrics | a thread for blocking work | nothing | 403, no connection | a second; the client waits |
 //! | [`Gate::authenticate`] | once for each connection, again for each `hello` with a token | the same | who the client is and what it may | 401, or the hello is refused | a second; the client waits |
-//! | authorize | for every request, by the server from [`Grants`] | the connection's task | nothing | `forbidden` or `unauthenticated` | it is no code of a plugin |
+//! | authorize | for every request, by the server from [`Grants`] and [`Pass`] | the connection's task | nothing | `forbidden` or `unauthenticated` | it is no code of a plugin |
 //! | [`Worker::before_put`] | once for each value that is written here | a hook thread | the value | the write is refused, in a batch all of it | a few ms: the namespace's writes wait |
 //! | [`Worker::before_delete`] | once for each delete that is made here | a hook thread | nothing | the same | the same |
 //! | [`Plugin::admit`] | once for each version of a peer, and again when the rules change | a link's task | whether readers see it | the version goes to quarantine | microseconds: the link waits |
@@ -58,6 +58,7 @@
 //! [`Host::changes`]: crate::plugin::Host::changes
 //! [`Host::folder`]: crate::plugin::Host::folder
 //! [`Make`]: crate::plugin::Make
+//! [`Pass`]: crate::plugin::Pass
 //! [`Plugin`]: crate::plugin::Plugin
 //! [`Plugin::admit`]: crate::plugin::Plugin::admit
 //! [`Plugin::drain`]: crate::plugin::Plugin::drain
@@ -98,7 +99,7 @@ pub use event::{
     Before, Conflict, Delete, Done, Earlier, Effect, Level, Origin, Put, Quarantined, Side, Source,
     StateChange,
 };
-pub use gate::{Arrival, BuiltGate, Credentials, Gate, Identity, ServerSite};
+pub use gate::{Arrival, BuiltGate, Credentials, Gate, Identity, Pass, ServerSite};
 pub use grants::{Grant, Grants, Right, Rights};
 pub use host::{Changed, Changes, Feed, Host, Listed, Now, Page};
 

@@ -20,7 +20,7 @@ mod progress;
 /// Lines of a file.
 mod lines;
 /// The token of the user.
-mod token;
+mod bearer;
 /// A command with its connection.
 mod session;
 /// Writes that wait for other nodes.
@@ -43,6 +43,8 @@ mod ns;
 mod reload;
 /// `peer`.
 mod peer;
+/// `token`.
+mod token;
 /// `acks`.
 mod acks;
 /// `quarantine`.
@@ -154,6 +156,9 @@ enum Command {
     /// The other nodes of the mesh: list, invite, add, remove
     #[command(subcommand)]
     Peer(peer::Peer),
+    /// Tokens of clients: make, list, revoke, sign
+    #[command(subcommand)]
+    Token(token::Token),
     /// Ask whether a version is on all nodes
     Acks(acks::Acks),
     /// What other nodes sent and this node's rules refuse: list, admit, discard, retry
@@ -187,7 +192,8 @@ pub fn main(own: &[Factory]) -> ExitCode {
         Command::Demo(args) => demo::run(&args, json),
         Command::Schema(schema::Schema::Check(files)) => schema::check(&files, json),
         Command::Schema(schema::Schema::Test(files)) => schema::test(&files, json),
-        command => token::read(token_file.as_deref())
+        Command::Token(command) => token::run(command, json),
+        command => bearer::read(token_file.as_deref())
             .and_then(|token| talking(command, Target { url, ca, token }, client.as_deref(), json)),
     };
     let exit = match &outcome {
@@ -254,6 +260,7 @@ async fn with_server(
         | Command::Errors(_)
         | Command::Bench(_)
         | Command::Demo(_)
+        | Command::Token(_)
         | Command::Watch(_) => Ok(()),
     };
     // What was written before a failure is still worth reading.

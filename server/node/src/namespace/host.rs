@@ -1,6 +1,6 @@
 //! What a plugin may use while it runs: the server seen from its threads.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use keepboth_core::plugin::{
 };
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
+use keepboth_core::write::Condition;
 use keepboth_store::{KeyState, Snapshot};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::error::RecvError;
@@ -36,6 +37,11 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 const FOLDER: &str = "plugins";
 /// The folder of plugins of the server, which no namespace can have.
 const SERVER: &str = "@server";
+
+/// The folder of a plugin of the server as a whole.
+pub fn server_folder(data: &Path, plugin: &str) -> PathBuf {
+    data.join(FOLDER).join(SERVER).join(plugin)
+}
 
 /// The host of one plugin.
 pub struct PluginHost {
@@ -152,13 +158,18 @@ impl Host for PluginHost {
         let limit = limit.clamp(1, ITEMS_MAX);
         let page = self.snapshot(namespace)?.list(prefix, after, limit, PAGE_BYTES, true)?;
         let items = page.items.into_iter().filter_map(|item| {
-            let (name, key, version) = (item.name, item.key, item.version);
-            Some(Listed { name, key, version, value: item.value? })
+            let (version, timestamp) = (item.version, item.timestamp);
+            Some(Listed { name: item.name, key: item.key, version, timestamp, value: item.value? })
         });
         Ok(Page { items: items.collect(), next: page.next })
     }
 
-    fn write(&self, effect: Effect, origin: Origin) -> Result<VersionId, Refusal> {
+    fn write_if(
+        &self,
+        effect: Effect,
+        condition: Condition,
+        origin: Origin,
+    ) -> Result<VersionId, Refusal> {
         self.may_wait("write")?;
         let space = self.space(&effect.namespace)?;
         let most = space.setup().bounds.hook_depth_max;
@@ -174,7 +185,7 @@ impl Host for PluginHost {
             // Whoever asked waits for it.
             let _ = reply.send(outcome);
         });
-        let items = vec![Item::of(effect.name, effect.value)];
+        let items = vec![Item::of(effect.name, effect.value, condition)];
         let write = Write { items, origin, reply, room: None };
         let written = self.runtime.block_on(async {
             space.write(write, self.lane).await;
@@ -257,9 +268,9 @@ fn changed(snapshot: &Snapshot, state: KeyState) -> Result<Changed, Refusal> {
     } else {
         match state.object() {
             Some(shown) => {
-                let version = shown.version;
+                let (version, timestamp) = (shown.version, shown.timestamp);
                 let value = snapshot.value_of(&Name::Key(state.key.clone()), &version)?;
-                Now::Value { version, value }
+                Now::Value { version, timestamp, value }
             }
             None => Now::Nothing,
         }
