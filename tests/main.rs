@@ -7,6 +7,7 @@ mod cluster;
 mod command_line;
 mod harness;
 mod hooks;
+mod indexes;
 mod mesh;
 mod mesh_copies;
 mod mesh_shape;

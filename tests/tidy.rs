@@ -17,6 +17,7 @@ fn rooms() -> Vec<(&'static str, &'static [&'static str])> {
         ("plugins/schema", plugins),
         ("plugins/lua", plugins),
         ("plugins/audit", plugins),
+        ("plugins/index", plugins),
         (
             "server/node",
             &[
@@ -25,6 +26,7 @@ fn rooms() -> Vec<(&'static str, &'static [&'static str])> {
                 "keepboth-schema",
                 "keepboth-lua",
                 "keepboth-audit",
+                "keepboth-index",
             ],
         ),
         ("tests/simulation", &["keepboth-core"]),

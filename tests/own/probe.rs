@@ -108,6 +108,16 @@ impl Plugin for Probe {
         Ok(())
     }
 
+    fn answer(&self, op: &str, arguments: &Json) -> Option<Result<Json, Refusal>> {
+        match op {
+            "echo" => Some(Ok(json!({"word": self.settings["word"], "told": arguments}))),
+            "refuse" => Some(Err(Refusal::new(Code::NotFound, "nothing of that here"))),
+            "panic" => panic!("a question makes it panic"),
+            "much" => Some(Ok(json!({"much": "x".repeat(2 << 20)}))),
+            _ => None,
+        }
+    }
+
     fn drain(&self) {
         self.note("drain");
     }

@@ -2,6 +2,10 @@
 
 /// What everything is measured against, and how figures are written in messages.
 pub mod limits;
+/// Sizes and periods as people write them.
+pub mod unit;
+/// Patterns of keys, and which of several holds.
+pub mod pattern;
 /// 32-byte and 16-byte identifiers and how they are written.
 pub mod ids;
 /// Addresses of a history's lines.

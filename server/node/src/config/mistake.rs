@@ -5,7 +5,7 @@ use jsonschema::{ValidationError, Validator};
 use serde_json::Value as Json;
 
 use super::tree::{Part, join, parts};
-use super::unit::{Bytes, PERIOD_FORM, Period, SIZE_FORM};
+use keepboth_core::unit::{Bytes, PERIOD_FORM, Period, SIZE_FORM};
 
 /// A mistake and the JSON pointer of its place.
 #[derive(Debug, Clone, PartialEq, Eq)]

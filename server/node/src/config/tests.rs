@@ -8,6 +8,7 @@ use keepboth_core::name::{Key, Name};
 use keepboth_core::plugin::{
     Before, Draft, Factory, Make, Origin, Plugin, Points, Put, SettingsError, Source, Worker,
 };
+use keepboth_core::unit::Period;
 use keepboth_core::value::Value;
 use serde_json::{Value as Json, json};
 

@@ -248,6 +248,24 @@ pub enum Call {
         /// Milliseconds for which members may answer.
         within_ms: u64,
     },
+    /// The objects that an index has under some values, page by page.
+    Query {
+        /// The namespace.
+        ns: Namespace,
+        /// What is asked of the plugin that has the index: all fields but the namespace.
+        query: Json,
+    },
+    /// Asks something of a plugin.
+    Plugin {
+        /// The namespace to which it is bound.
+        ns: Namespace,
+        /// Its name.
+        plugin: String,
+        /// What is asked.
+        op: String,
+        /// An object that the plugin understands.
+        arguments: Json,
+    },
     /// The other members of the mesh, page by page.
     Peers {
         /// The `next` of the page before.
@@ -304,6 +322,8 @@ pub const METHODS: &[&str] = &[
     "judge",
     "quarantine_retry",
     "acks",
+    "query",
+    "plugin",
     "peers",
     "peer_invite",
     "peer_add",
@@ -340,6 +360,8 @@ impl Call {
             Call::Judge { .. } => "judge",
             Call::QuarantineRetry { .. } => "quarantine_retry",
             Call::Acks { .. } => "acks",
+            Call::Query { .. } => "query",
+            Call::Plugin { .. } => "plugin",
             Call::Peers { .. } => "peers",
             Call::PeerInvite { .. } => "peer_invite",
             Call::PeerAdd { .. } => "peer_add",

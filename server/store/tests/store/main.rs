@@ -24,5 +24,6 @@ mod quarantine;
 mod queue;
 mod quotas;
 mod receiving;
+mod shelf;
 mod trash;
 mod writes;

@@ -35,10 +35,10 @@ const PERIODS: [(&str, u64); 5] =
 const PERIOD_MS_MAX: u64 = 36_500 * 86_400_000;
 
 /// What a size should look like.
-pub(super) const SIZE_FORM: &str =
+pub const SIZE_FORM: &str =
     "a size is a whole number of bytes or has a unit: 65536, \"64 KiB\", \"1 MiB\", \"500 kB\"";
 /// What a period should look like.
-pub(super) const PERIOD_FORM: &str =
+pub const PERIOD_FORM: &str =
     "a period is a whole number and its unit: \"250ms\", \"30s\", \"5m\", \"12h\", \"30d\"";
 
 impl Bytes {
