@@ -46,6 +46,11 @@ async fn the_mistakes_are_told_as_the_page_says() {
     follow("Deploying").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn indexes_and_webhooks_do_what_the_page_says() {
+    follow("Indexes and webhooks").await;
+}
+
 #[test]
 fn no_block_is_left_out() {
     let followed = [
@@ -54,6 +59,7 @@ fn no_block_is_left_out() {
         "A conflict, seen and resolved",
         "A mesh of nodes",
         "A hook and a schema",
+        "Indexes and webhooks",
         "Deploying",
     ];
     for block in blocks(&page()) {

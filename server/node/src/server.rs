@@ -55,6 +55,7 @@ pub const BUNDLED: &[Factory] = &[
     keepboth_lua::FACTORY,
     keepboth_audit::FACTORY,
     keepboth_index::FACTORY,
+    keepboth_webhook::FACTORY,
 ];
 
 /// Bytes that are read from a client's socket at once.

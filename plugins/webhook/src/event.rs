@@ -1,0 +1,53 @@
+//! Events: CloudEvents 1.0 as JSON, one for what a key is now.
+
+use keepboth_core::ids::NodeId;
+use keepboth_core::name::{Key, Namespace};
+use keepboth_core::plugin::{Feed, Now};
+use serde_json::{Value as Json, json};
+
+use crate::settings::Kind;
+
+/// The media type of an event.
+pub const MEDIA_TYPE: &str = "application/cloudevents+json; charset=utf-8";
+
+/// What is told of this.
+pub fn kind(now: &Now) -> Kind {
+    match now {
+        Now::Value { .. } => Kind::Put,
+        Now::Conflict(_) => Kind::Conflict,
+        Now::Nothing => Kind::Delete,
+    }
+}
+
+/// An id that no other change has, and that a change keeps however often it is told.
+pub fn id(feed: &Feed, sequence: u64) -> String {
+    format!("{}-{}-{sequence}", feed.store, feed.epoch)
+}
+
+/// The event that tells what a key is.
+pub fn body(node: &NodeId, namespace: &Namespace, id: &str, key: &Key, now: &Now) -> Vec<u8> {
+    let mut data = json!({"ns": namespace.as_str(), "key": key.as_str()});
+    let kind = match now {
+        Now::Value { version, value } => {
+            data["version"] = version.to_string().into();
+            data["value"] = serde_json::from_str(&value.to_wire()).unwrap_or_default();
+            "keepboth.put"
+        }
+        Now::Conflict(addresses) => {
+            let addresses = addresses.iter().map(|address| address.to_string().into());
+            data["addresses"] = Json::Array(addresses.collect());
+            "keepboth.conflict"
+        }
+        Now::Nothing => "keepboth.delete",
+    };
+    let event = json!({
+        "specversion": "1.0",
+        "id": id,
+        "source": format!("/nodes/{node}/namespaces/{namespace}"),
+        "type": kind,
+        "subject": key.as_str(),
+        "datacontenttype": "application/json",
+        "data": data,
+    });
+    event.to_string().into_bytes()
+}
