@@ -63,7 +63,13 @@ fn no_block_is_left_out() {
         "Deploying",
     ];
     for block in blocks(&page()) {
-        assert!(followed.contains(&block.section.as_str()), "nobody runs line {}", block.line);
+        // The main of a server with plugins of its own is the one that a test builds and starts.
+        let own = block.info == "rust" && {
+            let main = read(&project().join("tests/fixtures/own-plugin/src/main.rs"));
+            main.contains(&block.text)
+        };
+        let run = own || followed.contains(&block.section.as_str());
+        assert!(run, "nobody runs line {}", block.line);
     }
 }
 

@@ -145,10 +145,11 @@ fn follow(host: &dyn Host, mirror: &Namespace) {
             };
             let effect = Effect { namespace: mirror.clone(), name: Name::Key(changed.key), value };
             let origin = Origin::new(Source::Plugin, "probe", host.now());
+            // Before it can be seen, so that whoever sees it finds it counted.
+            host.count("copied", 1);
             if host.write(effect, origin).is_err() {
                 return;
             }
-            host.count("copied", 1);
         }
         after = changes.next;
         host.gauge("place", i64::try_from(after).unwrap_or(i64::MAX));

@@ -206,9 +206,5 @@ impl Follower {
 
 /// The bound of a slice.
 pub fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
-    match bound {
-        Bound::Included(key) => Bound::Included(key),
-        Bound::Excluded(key) => Bound::Excluded(key),
-        Bound::Unbounded => Bound::Unbounded,
-    }
+    bound.as_ref().map(Vec::as_slice)
 }

@@ -82,8 +82,11 @@ fn item(key: &[u8], value: &[u8]) -> Option<Json> {
     Some(json!({"name": name, "key": key, "version": version, "at": at}))
 }
 
+/// From which row to which.
+type Rows = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
 /// Between which rows the answer is.
-fn range(index: &Index, asked: &Json) -> Result<(Bound<Vec<u8>>, Bound<Vec<u8>>), Refusal> {
+fn range(index: &Index, asked: &Json) -> Result<Rows, Refusal> {
     let asked = asked.as_object();
     let given = |field: &str| asked.and_then(|asked: &Map<String, Json>| asked.get(field));
     let row = |scalar: &[u8]| rows::key(ENTRY, &index.id, scalar);

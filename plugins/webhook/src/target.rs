@@ -118,7 +118,6 @@ impl Reading<'_> {
     }
 
     /// None is a fault.
-    #[allow(clippy::option_option)]
     fn secret(&mut self, declared: &Declared) -> Option<Option<Secret>> {
         let (field, text) = match (&declared.secret_file, &declared.secret_env) {
             (None, None) => return Some(None),
@@ -150,7 +149,6 @@ impl Reading<'_> {
     }
 
     /// None is a fault.
-    #[allow(clippy::option_option)]
     fn tls(
         &mut self,
         declared: &Declared,
@@ -256,7 +254,7 @@ mod tests {
             std::fs::write(folder.path().join("secret"), secret).expect("written");
             let target = json!({"url": "http://127.0.0.1:1/", "secret_file": "secret"});
             let read = read(&site(folder.path()), json!({"targets": {"crm": target}}));
-            read.ok().expect("a target").1
+            read.expect("a target").1
         };
         assert_eq!(print("a"), print("a"));
         assert_ne!(print("a"), print("b"));

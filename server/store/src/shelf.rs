@@ -13,6 +13,8 @@ use crate::error::OpenError;
 use crate::failure::{failed, unknown};
 
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
+/// The rows as one commit left them.
+type Rows = ReadOnlyTable<&'static [u8], &'static [u8]>;
 /// Memory that a shelf may use to read from.
 const CACHE_BYTES: usize = 8 << 20;
 
@@ -26,7 +28,7 @@ impl Shelf {
         Ok(Shelf(database))
     }
 
-    fn rows(&self) -> Result<Option<ReadOnlyTable<&'static [u8], &'static [u8]>>, Refusal> {
+    fn rows(&self) -> Result<Option<Rows>, Refusal> {
         match self.0.begin_read().map_err(failed)?.open_table(ROWS) {
             Ok(rows) => Ok(Some(rows)),
             // Nothing was ever written.
