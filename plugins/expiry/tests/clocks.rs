@@ -9,7 +9,7 @@ use std::time::Duration;
 use keepboth_core::ids::{NodeId, StoreId, VersionId};
 use keepboth_core::name::{Key, Name, Namespace};
 use keepboth_core::plugin::{
-    Changes, Effect, Feed, Host, Level, Listed, Origin, Page, Plugin, Site, Source,
+    Changed, Changes, Effect, Feed, Host, Level, Listed, Origin, Page, Plugin, Site, Source, Table,
 };
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
@@ -84,6 +84,12 @@ impl Host for Fake {
         }
         *self.object.lock().expect("unpoisoned") = None;
         Ok(VersionId([8; 32]))
+    }
+    fn table(&self) -> Result<Arc<dyn Table>, Refusal> {
+        Err(Refusal::new(Code::StoreFailed, "it has none"))
+    }
+    fn shown(&self, _: &Namespace, _: &Key) -> Result<Option<Changed>, Refusal> {
+        Ok(None)
     }
     fn feed(&self, _: &Namespace) -> Result<Feed, Refusal> {
         Ok(Feed { store: StoreId([1; 16]), epoch: 1, last: 0 })

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use keepboth_core::ids::{NodeId, VersionId};
 use keepboth_core::name::{Key, Name, Namespace};
-use keepboth_core::plugin::{Changes, Earlier, Effect, Feed, Host, Level, Listed, Origin, Page};
+use keepboth_core::plugin::{
+    Changed, Changes, Earlier, Effect, Feed, Host, Level, Listed, Origin, Page, Table,
+};
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
 use keepboth_core::write::Condition;
@@ -163,6 +165,14 @@ impl Host for Memory {
         let version = effect.value.as_ref().map_or(VersionId([0; 32]), version_of);
         self.set(&effect.namespace, &effect.name, effect.value);
         Ok(version)
+    }
+
+    fn table(&self) -> Result<Arc<dyn Table>, Refusal> {
+        none_here("table")
+    }
+
+    fn shown(&self, _: &Namespace, _: &Key) -> Result<Option<Changed>, Refusal> {
+        none_here("feed")
     }
 
     fn feed(&self, _: &Namespace) -> Result<Feed, Refusal> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use keepboth_core::name::Key;
+use keepboth_core::pattern::Pattern;
 use keepboth_core::plugin::{Draft, Plugin, Points, Put, SettingsError, Site, Worker};
 use keepboth_core::policy::Fingerprint;
 use keepboth_core::refusal::{Code, Refusal};
@@ -16,7 +17,6 @@ use crate::binding::{Binding, Bound, Rule};
 use crate::folder::Folder;
 use crate::keywords::join;
 use crate::schema::Schema;
-use keepboth_core::pattern::Pattern;
 
 /// The settings of the plugin `schema`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]

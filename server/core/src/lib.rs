@@ -2,6 +2,10 @@
 
 /// What everything is measured against, and how figures are written in messages.
 pub mod limits;
+/// Periods of time as people write them.
+pub mod period;
+/// Sizes and periods in settings.
+pub mod unit;
 /// 32-byte and 16-byte identifiers and how they are written.
 pub mod ids;
 /// Addresses of a history's lines.
@@ -12,8 +16,6 @@ pub mod refusal;
 pub mod name;
 /// Patterns of keys, and which of several holds.
 pub mod pattern;
-/// Periods of time as people write them.
-pub mod period;
 /// Strict JSON in, canonical JSON out.
 pub mod json;
 /// Deterministic CBOR in and out.

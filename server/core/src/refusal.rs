@@ -51,6 +51,7 @@ codes! {
     HookRefused "hook_refused" false "A hook of the namespace refused the write on purpose; `reason` is the hook's own code.";
     HookFailed "hook_failed" false "A hook of the namespace failed or hit its limit, so the write was refused; the message names script and line.";
     BadCursor "bad_cursor" false "The cursor is not one of this server's, or of a store that was since replaced; watch again without it and take the initial state.";
+    IndexBehind "index_behind" true "The index has not followed as far as the namespace is; the message names both. Send the same request again a little later, or with a longer `wait_ms`.";
     TooManyWatches "too_many_watches" false "The connection has as many watches as it may; end one first.";
     InConfig "in_config" false "The namespace is named in the configuration, which decides about it; take it out there and have it read again.";
     BadConfig "bad_config" false "The configuration has mistakes, or a part of it could not be applied; the message lists them as `keepboth check` does. The old configuration is still in force.";

@@ -60,13 +60,18 @@ impl Disk {
         Disk { path: PathBuf::from("(memory)"), open: Box::new(open) }
     }
 
+    /// Opens the database as it is.
+    pub fn plain(&mut self) -> Result<Database, OpenError> {
+        (self.open)().map_err(|e| self.refused(e))
+    }
+
     /// Opens the database, and makes its tables if it is empty.
     pub fn open(
         &mut self,
         namespace: &Namespace,
         node: &NodeId,
     ) -> Result<(Database, Identity), OpenError> {
-        let database = (self.open)().map_err(|e| self.refused(e))?;
+        let database = self.plain()?;
         let found = self.identify(&database, namespace, node)?;
         if found.node == *node {
             return Ok((database, found));

@@ -72,6 +72,8 @@ mod opened;
 mod committer;
 /// The store as the rest of the server sees it.
 mod store;
+/// A table of a plugin's own.
+mod shelf;
 /// The same rows in bare redb transactions, for benchmarks.
 pub mod baseline;
 
@@ -79,6 +81,7 @@ pub use error::OpenError;
 pub use keepboth_core::session::{Entry, Held, Histories};
 pub use options::Options;
 pub use quarantine::Quarantined;
+pub use shelf::Shelf;
 pub use snapshot::{
     ConflictDetail, ConflictSide, Found, Keys, Listed, Page, Past, PastPage, QuarantinePage,
     Snapshot,

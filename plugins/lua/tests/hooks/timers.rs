@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use keepboth_core::ids::{NodeId, VersionId};
 use keepboth_core::name::{Key, Name, Namespace};
-use keepboth_core::plugin::{Changes, Effect, Feed, Host, Level, Origin, Page, Plugin, Source};
+use keepboth_core::plugin::{
+    Changed, Changes, Effect, Feed, Host, Level, Origin, Page, Plugin, Source, Table,
+};
 use keepboth_core::refusal::Refusal;
 use keepboth_core::value::Value;
 use keepboth_core::write::Condition;
@@ -64,6 +66,14 @@ impl Host for Rushing {
         let _ = self.wrote.try_send((effect.clone(), origin.clone()));
         self.memory.write_if(effect, condition, origin)
     }
+    fn table(&self) -> Result<Arc<dyn Table>, Refusal> {
+        self.memory.table()
+    }
+
+    fn shown(&self, namespace: &Namespace, key: &Key) -> Result<Option<Changed>, Refusal> {
+        self.memory.shown(namespace, key)
+    }
+
     fn feed(&self, namespace: &Namespace) -> Result<Feed, Refusal> {
         self.memory.feed(namespace)
     }

@@ -1,9 +1,10 @@
 //! What a plugin may use while it runs.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Effect, Level, Origin};
+use super::{Effect, Level, Origin, Table};
 use crate::address::Address;
 use crate::ids::{NodeId, StoreId, VersionId};
 use crate::name::{Key, Name, Namespace};
@@ -14,9 +15,9 @@ use crate::write::Condition;
 /// The server, as a plugin that runs sees it. Its methods may be called from any thread of the plugin's
 /// own, for as long as the plugin has it; after the server has stopped they refuse with `shutting_down`.
 ///
-/// Hooks may read here too. [`Host::write`] and [`Host::wait_changed`] would have a hook wait for what
-/// waits for the hook, so there they are refused with `hook_failed`: a hook asks for a write by
-/// [`super::Worker::after`].
+/// Hooks may read here too. [`Host::write`], [`Host::wait_changed`] and [`Host::table`] would have a hook
+/// wait for what waits for the hook, so there they are refused with `hook_failed`: a hook asks for a write
+/// by [`super::Worker::after`].
 ///
 /// A namespace that is not here is refused with `unknown_namespace`.
 pub trait Host: Send + Sync {
@@ -44,6 +45,13 @@ pub trait Host: Send + Sync {
     /// when it is first asked for. A namespace that uses a plugin several times has one folder for all.
     /// It stays when the plugin or the namespace goes.
     fn folder(&self) -> Result<PathBuf, Refusal>;
+
+    /// An ordered table of the plugin's own, in the file `table.redb` of its folder; made when it is first
+    /// asked for. One plugin has it at a time: one that takes the place of another waits here until that
+    /// one has dropped it, so this is for a thread of the plugin's own and not for
+    /// [`super::Plugin::start`]; and a plugin drops it in [`super::Plugin::stop`]. A namespace should use
+    /// it in a plugin that it can use only once.
+    fn table(&self) -> Result<Arc<dyn Table>, Refusal>;
 
     /// The value of an object; None if there is none. Refused with `in_conflict` and the addresses if
     /// the name stands for several.
@@ -85,6 +93,10 @@ pub trait Host: Send + Sync {
     /// Refused with `bad_cursor` if the sequence is ahead of the store, or deletes that came after it
     /// are forgotten: then begin anew too.
     fn changes(&self, namespace: &Namespace, after: u64, limit: usize) -> Result<Changes, Refusal>;
+
+    /// What readers see under a key at this moment, with its place in the feed; None if nothing is known
+    /// of the key.
+    fn shown(&self, namespace: &Namespace, key: &Key) -> Result<Option<Changed>, Refusal>;
 
     /// Waits until the feed stands further than this sequence, or until the time is over, at most a
     /// minute. Gives where it stands. A plugin that stops should not wait for longer than it may take

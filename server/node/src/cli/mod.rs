@@ -29,6 +29,10 @@ mod wait;
 mod read;
 /// `put`, `rm`, `revert`.
 mod write;
+/// `query`.
+mod query;
+/// `plugin`.
+mod plugin;
 /// `watch`.
 mod watch;
 /// `conflict`.
@@ -134,6 +138,10 @@ enum Command {
     Rm(write::Rm),
     /// List objects
     Ls(read::Ls),
+    /// Find objects by an index
+    Query(query::Query),
+    /// Ask something of a plugin
+    Plugin(plugin::Plugin),
     /// Write events as they happen, a line of JSON each
     Watch(watch::Watch),
     /// List the versions of an object
@@ -242,6 +250,8 @@ async fn with_server(
         Command::Put(args) => write::put(args, session).await,
         Command::Rm(args) => write::rm(args, session).await,
         Command::Ls(args) => read::ls(args, session).await,
+        Command::Query(args) => query::run(args, session).await,
+        Command::Plugin(args) => plugin::run(args, session).await,
         Command::History(args) => read::history(args, session).await,
         Command::Revert(args) => write::revert(args, session).await,
         Command::Conflict(command) => conflict::run(command, session).await,

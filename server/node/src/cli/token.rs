@@ -18,7 +18,9 @@ use super::table::{self, Table};
 use super::wait::ms;
 use crate::atomic;
 use crate::clock;
-use crate::config::{Config, Period};
+use keepboth_core::unit::Period;
+
+use crate::config::Config;
 use crate::namespace::host::server_folder;
 
 /// Tokens of the plugin auth

@@ -274,6 +274,7 @@ impl Connection {
             Call::NsInfo { ns } => {
                 self.clients.ns_info(&ns).map(|info| Answer::NsInfo(info.into()))
             }
+            Call::Query { .. } | Call::Plugin { .. } => return self.ask_plugin(id, call, slot),
             Call::NsAdd { .. }
             | Call::NsRm { .. }
             | Call::Reload

@@ -6,7 +6,7 @@ use keepboth_core::period;
 use serde_json::Value as Json;
 
 use super::tree::{Part, join, parts};
-use super::unit::{Bytes, Period, SIZE_FORM};
+use keepboth_core::unit::{Bytes, Period, SIZE_FORM};
 
 /// A mistake and the JSON pointer of its place.
 #[derive(Debug, Clone, PartialEq, Eq)]

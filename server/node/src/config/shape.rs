@@ -9,8 +9,8 @@ use keepboth_core::limits::{BATCH_OPS_MAX, FRAME_BYTES_MAX, VALUE_BYTES_MAX};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::unit::{Bytes, Period};
 use crate::tls::Files;
+use keepboth_core::unit::{Bytes, Period};
 
 /// The configuration of one Keepboth node. Every key is optional.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

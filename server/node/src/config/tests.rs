@@ -8,6 +8,7 @@ use keepboth_core::name::{Key, Name};
 use keepboth_core::plugin::{
     Before, Draft, Factory, Make, Origin, Plugin, Points, Put, SettingsError, Source, Worker,
 };
+use keepboth_core::unit::Period;
 use keepboth_core::value::Value;
 use serde_json::{Value as Json, json};
 
@@ -405,6 +406,7 @@ fn note(value: Json) -> Result<Json, String> {
         keepboth_schema::FACTORY,
         keepboth_audit::FACTORY,
         keepboth_expiry::FACTORY,
+        keepboth_index::FACTORY,
     ];
     let bound = check(&loaded, &factories).unwrap_or_else(|e| panic!("{e}"));
     let (namespace, plugins) =

@@ -8,16 +8,16 @@ use keepboth_core::ids::{NodeId, VersionId};
 use keepboth_core::limits::figure;
 use keepboth_core::name::{Key, Name, Namespace};
 use keepboth_core::plugin::{
-    Changed, Changes, Earlier, Effect, Feed, Host, Level, Listed, Now, Origin, Page,
+    Changed, Changes, Earlier, Effect, Feed, Host, Level, Listed, Now, Origin, Page, Table,
 };
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
 use keepboth_core::write::Condition;
-use keepboth_store::{KeyState, Snapshot};
+use keepboth_store::{KeyState, OpenError, Shelf, Snapshot};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::door::{Item, Write};
@@ -33,6 +33,10 @@ const ITEMS_MAX: usize = 1_000;
 const PAGE_BYTES: usize = 1 << 20;
 /// The longest wait for a change.
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// How often it is looked whether another plugin has let go of the table.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// The file of a plugin's table, in its folder.
+const TABLE: &str = "table.redb";
 /// The folder of the folders of plugins, in the data folder.
 const FOLDER: &str = "plugins";
 /// The folder of plugins of the server, which no namespace can have.
@@ -144,6 +148,24 @@ impl Host for PluginHost {
         })
     }
 
+    fn table(&self) -> Result<Arc<dyn Table>, Refusal> {
+        self.may_wait("open a table")?;
+        let file = self.folder()?.join(TABLE);
+        loop {
+            match Shelf::open(&file) {
+                Ok(shelf) => return Ok(Arc::new(shelf)),
+                Err(OpenError::Locked { .. }) => self.runtime.block_on(async {
+                    tokio::select! {
+                        biased;
+                        () = self.over.cancelled() => Err(stopped()),
+                        () = sleep(LOOK_EVERY) => Ok(()),
+                    }
+                })?,
+                Err(error) => return Err(Refusal::new(Code::StoreFailed, error.to_string())),
+            }
+        }
+    }
+
     fn get(&self, namespace: &Namespace, name: &Name) -> Result<Option<Value>, Refusal> {
         self.snapshot(namespace)?.value(name)
     }
@@ -219,6 +241,11 @@ impl Host for PluginHost {
         let (states, next) = snapshot.changes(after, limit.clamp(1, ITEMS_MAX))?;
         let items = states.into_iter().map(|state| changed(&snapshot, state));
         Ok(Changes { items: items.collect::<Result<_, _>>()?, next })
+    }
+
+    fn shown(&self, namespace: &Namespace, key: &Key) -> Result<Option<Changed>, Refusal> {
+        let snapshot = self.snapshot(namespace)?;
+        snapshot.state(key)?.map(|state| changed(&snapshot, state)).transpose()
     }
 
     fn wait_changed(

@@ -25,5 +25,6 @@ mod quarantine;
 mod queue;
 mod quotas;
 mod receiving;
+mod shelf;
 mod trash;
 mod writes;

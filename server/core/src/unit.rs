@@ -5,9 +5,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use keepboth_core::period;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::period;
 
 /// A number of bytes: `"64 KiB"`, `"1 MiB"`, `"500 kB"` or a plain integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,7 +30,7 @@ const SIZES: [(&str, u64); 7] = [
 ];
 
 /// What a size should look like.
-pub(super) const SIZE_FORM: &str =
+pub const SIZE_FORM: &str =
     "a size is a whole number of bytes or has a unit: 65536, \"64 KiB\", \"1 MiB\", \"500 kB\"";
 
 impl Bytes {
