@@ -22,6 +22,9 @@ pub enum Hook {
 }
 
 impl Hook {
+    /// How many there are.
+    pub const COUNT: usize = Hook::ALL.len() + 1;
+
     /// The hooks of events, which a script registers on its namespace.
     pub const ALL: [Hook; 6] = [
         Hook::OnPut,

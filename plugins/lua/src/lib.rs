@@ -69,17 +69,23 @@ mod worker;
 mod memory;
 /// Scripts on trial, without a server.
 pub mod trial;
+/// Where two values differ.
+mod diff;
 /// The tests of a script.
 mod testing;
+/// All mistakes of a script.
+mod check;
 /// When timers run.
 mod timers;
 /// The plugin as the server sees it.
 mod plugin;
 
+pub use check::{Checked, Mistake, check};
+pub use diff::{Difference, differences};
 pub use hook::{Declared, Every, Hook, On};
 pub use line::{Level, Line};
 pub use memory::{Memory, Was};
 pub use plugin::FACTORY;
 pub use settings::{OnFailure, Settings};
-pub use testing::{Tested, run_tests, test_of};
+pub use testing::{Suite, Tested, run_suite, run_tests, test_of};
 pub use types::definitions;

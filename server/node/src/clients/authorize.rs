@@ -51,6 +51,7 @@ impl Clients {
             }
             Call::Quarantine { ns, .. }
             | Call::QuarantineRetry { ns }
+            | Call::HookLog { ns, .. }
             | Call::NsAdd { ns }
             | Call::NsRm { ns } => grants.need(ns, "", Right::Admin),
             Call::Reload

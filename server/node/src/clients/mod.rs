@@ -34,6 +34,8 @@ pub mod manage;
 pub mod members;
 /// What operators decide on versions that are hidden and keys that were deleted.
 pub mod judge;
+/// What operators ask of scripts.
+mod hook_log;
 /// One client from first frame to close.
 pub mod connection;
 /// Who comes in over HTTP.

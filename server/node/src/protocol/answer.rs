@@ -6,6 +6,7 @@ use keepboth_core::value::{Kind, Value};
 use keepboth_core::version::{Change, Parents};
 
 use super::held::HeldAt;
+use super::hook_log::HookLog;
 use super::members::{Acks, Held, Members, Reached, Stalled, Unfit};
 
 /// What stands after `ok`.
@@ -100,6 +101,8 @@ pub enum Answer {
         /// Versions that stay in quarantine.
         held: u64,
     },
+    /// To `hook_log`.
+    HookLog(HookLog),
     /// To `acks`.
     Acks(Acks),
     /// To `peers`.
@@ -332,6 +335,8 @@ pub struct NamespaceStatus {
     pub quarantined: u64,
     /// Objects that break the schemas that hold now.
     pub unfit: u64,
+    /// What its plugins warn of.
+    pub warnings: Vec<String>,
     /// The store's count of changes.
     pub sequence: u64,
     /// The store.
