@@ -6,6 +6,7 @@ mod bad_peers;
 mod cluster;
 mod command_line;
 mod harness;
+mod hook_commands;
 mod hooks;
 mod mesh;
 mod mesh_copies;

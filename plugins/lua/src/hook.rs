@@ -117,6 +117,26 @@ pub struct Declared {
     pub timer: Option<Every>,
 }
 
+impl Declared {
+    /// On which node and for which writes it runs, in words.
+    pub fn runs(&self) -> String {
+        if let Some(Every { text, everywhere, .. }) = &self.timer {
+            let on = if *everywhere { "every node" } else { "the elected node" };
+            return format!("every {text}, on {on}");
+        }
+        let words = match (self.hook, self.on) {
+            (Hook::OnPut, _) => "before a put that is made on this node",
+            (Hook::OnDelete, _) => "before a delete that is made on this node",
+            (Hook::OnConflict, _) => "on each node that learns of a conflict",
+            (Hook::OnState, _) => "when the state of this node's store changes",
+            (_, On::Local) => "after writes that are made on this node",
+            (_, On::Replicated) => "after writes that peers send live",
+            (_, On::Both) => "after writes of this node and those that peers send live",
+        };
+        words.to_owned()
+    }
+}
+
 /// When a timer runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Every {

@@ -88,4 +88,4 @@ pub use memory::{Memory, Was};
 pub use plugin::FACTORY;
 pub use settings::{OnFailure, Settings};
 pub use testing::{Suite, Tested, run_suite, run_tests, test_of};
-pub use types::definitions;
+pub use types::{EDITOR_SETTINGS, definitions};
