@@ -39,11 +39,15 @@ pub struct Loaded {
 impl Loaded {
     /// Loads a script once. An error names its place.
     pub fn new(script: Script, ground: &Ground) -> Result<Loaded, String> {
-        let vm = Vm::load(&script, ground).map_err(|fault| {
+        let told = |fault: Fault| {
             let place = fault.place.as_deref().unwrap_or(&script.chunk);
             format!("{place}: {}{}", fault.words, script.line_of(place))
-        })?;
+        };
+        let vm = Vm::load(&script, ground).map_err(told)?;
         let declared: Vec<Declared> = vm.declared().cloned().collect();
+        if declared.iter().any(|declared| declared.hook == Hook::OnConflict) {
+            Vm::load_for_conflict(&script, ground).map_err(told)?;
+        }
         if declared.is_empty() {
             let names = Hook::ALL.map(Hook::as_str).join(", ");
             return Err(format!(

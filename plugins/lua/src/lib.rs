@@ -53,6 +53,8 @@ mod api;
 mod types;
 /// Names after `kb.` that do not exist.
 mod scan;
+/// Loops whose order depends on addresses.
+mod order;
 /// A script's file.
 mod script;
 /// A VM in which a script can only compute and ask `kb`.

@@ -65,7 +65,7 @@ fn is_binding(tokens: &[(usize, &str)], i: usize) -> bool {
 }
 
 /// Words and single signs with their places in the source; comments and texts are left out.
-fn tokens(source: &str) -> Vec<(usize, &str)> {
+pub fn tokens(source: &str) -> Vec<(usize, &str)> {
     let bytes = source.as_bytes();
     let (mut out, mut at) = (Vec::new(), 0);
     while at < bytes.len() {
@@ -108,10 +108,23 @@ fn long_end(source: &str, at: usize) -> Option<usize> {
     Some(body.find(&close).map_or(source.len(), |n| start + n + close.len()))
 }
 
+/// The end of the text that starts here. In backquotes there may be expressions with texts of their own.
 fn text_end(bytes: &[u8], at: usize) -> usize {
-    let mut end = at + 1;
-    while end < bytes.len() && bytes[end] != bytes[at] {
-        end += if bytes[end] == b'\\' { 2 } else { 1 };
+    let (quote, mut end, mut inside) = (bytes[at], at + 1, 0_usize);
+    while end < bytes.len() && (bytes[end] != quote || inside > 0) {
+        end = match bytes[end] {
+            b'\\' => end + 2,
+            b'"' | b'\'' | b'`' if inside > 0 => text_end(bytes, end),
+            b'{' if quote == b'`' => {
+                inside += 1;
+                end + 1
+            }
+            b'}' => {
+                inside = inside.saturating_sub(1);
+                end + 1
+            }
+            _ => end + 1,
+        };
     }
     (end + 1).min(bytes.len())
 }
@@ -137,6 +150,7 @@ mod tests {
             "-- kb.nope",
             "--[[ kb.nope\n ]] kb.log.info(1)",
             "local s = 'kb.nope' .. \"\\\" kb.nope\" .. [==[ kb.nope ]] ]==]",
+            "local s = `{kb.null} kb.nope {f(`kb.nope {'}'} `)} kb.nope`",
             "other.kb.nope()",
             "local kb = {} kb.nope()",
             "local function f(a, kb) return kb.nope end",

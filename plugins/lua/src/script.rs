@@ -9,6 +9,7 @@ use keepboth_core::limits::figure;
 use mlua::Error;
 use mlua::chunk::Compiler;
 
+use crate::order::ordered;
 use crate::scan;
 use crate::words::one_line;
 
@@ -50,12 +51,15 @@ impl Script {
     }
 }
 
-/// The bytecode of a script, or `LINE: words`.
+/// The bytecode of a script, its loops as [`ordered`] reads them, or `LINE: words`.
 pub fn compile(source: &str) -> Result<Vec<u8>, String> {
-    Compiler::new().compile(source).map_err(|error| match error {
+    let compile = |source: &str| Compiler::new().compile(source);
+    let plain = compile(source).map_err(|error| match error {
         Error::SyntaxError { message, .. } => one_line(&message, 500),
         other => format!(" {other}"),
-    })
+    })?;
+    // What is sound stays sound, whatever `ordered` makes of it.
+    Ok(compile(&ordered(source)).unwrap_or(plain))
 }
 
 /// The text of a file of the scripts folder, at most [`SCRIPT_BYTES_MAX`].

@@ -67,19 +67,18 @@ impl LuaWorker {
         each: impl Fn(&Vm, Value) -> Result<Option<R>, String>,
     ) -> (Result<Option<R>, Failed>, Ended) {
         let meter = self.bound.meter(at, subject.hook).map(|meter| (meter, Instant::now()));
-        let slot = &mut self.vms[at];
-        if subject.hook == Hook::OnConflict {
-            *slot = None;
-        }
-        let vm = match slot.take() {
+        let (script, ground) = (&self.bound.scripts[at].script, &self.bound.ground);
+        let (slot, alone) = (&mut self.vms[at], subject.hook == Hook::OnConflict);
+        let vm = match slot.take_if(|_| !alone) {
             Some(vm) => Ok(vm),
-            None => Vm::load(&self.bound.scripts[at].script, &self.bound.ground),
+            None if alone => Vm::load_for_conflict(script, ground),
+            None => Vm::load(script, ground),
         };
         let (result, ended) = match vm {
             Err(fault) => (Err(Failed::Fault(fault)), Ended::with(roots)),
             Ok(vm) => {
                 let called = vm.call(subject, roots, argument, each);
-                if !called.spoiled {
+                if !called.spoiled && !alone {
                     *slot = Some(vm);
                 }
                 (called.result, called.ended)

@@ -158,7 +158,8 @@ impl Runner {
         globals.raw_set("test", test(lua, &self.tests)?)?;
         globals.raw_set("snapshot", snapshot::function(lua, snapshots)?)?;
         globals.raw_set("equal", lua.create_function(equal::equal)?)?;
-        sandbox::close(lua, &kit, &self.limits, &file.chunk, api::make_pure(&making)?)?;
+        let kb = api::make_pure(&making)?;
+        sandbox::close(lua, &kit, &self.limits, &file.chunk, kb, false)?;
         let main = lua.load(&*file.bytecode).set_name(format!("={}", file.chunk));
         main.set_mode(ChunkMode::Binary).into_function()?.call::<()>(())
     }
