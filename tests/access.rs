@@ -110,6 +110,7 @@ async fn every_request_needs_its_right_on_the_keys_that_it_is_about() {
         at("judge", json!({"key": "a/1", "version": version, "verdict": "admit"})),
         at("quarantine", json!({})),
         at("quarantine_retry", json!({})),
+        at("hook_log", json!({})),
         json!({"get": {"ns": "notes", "key": "ab".repeat(32)}}),
         json!({"get": {"ns": "other", "key": "a/1"}}),
         json!({"list": {"ns": "nowhere"}}),

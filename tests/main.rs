@@ -8,6 +8,7 @@ mod cluster;
 mod command_line;
 mod expiring;
 mod harness;
+mod hook_commands;
 mod hooks;
 mod indexes;
 mod mesh;

@@ -56,6 +56,16 @@ async fn indexes_and_webhooks_do_what_the_page_says() {
     follow("Indexes and webhooks").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tools_for_scripts_do_what_their_page_says() {
+    let mut reader = Reader::start().await;
+    let page = read(&project().join("scripts/README.md"));
+    let tools = |block: &Block| block.section == "Tools" && block.info == "console";
+    let blocks: Vec<Block> = fences(&page).into_iter().filter(tools).collect();
+    assert_eq!(blocks.len(), 1, "scripts/README.md");
+    reader.run(&blocks[0]).await;
+}
+
 #[test]
 fn no_block_is_left_out() {
     let followed = [

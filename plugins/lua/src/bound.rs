@@ -1,13 +1,15 @@
 //! The scripts of a namespace as all threads see them, and what their failures come to.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use keepboth_core::plugin::{SettingsError, Site};
+use keepboth_core::plugin::{Meter, SettingsError, Site};
 
 use crate::breaker::Breaker;
 use crate::deadline;
 use crate::fault::Fault;
 use crate::hook::{Declared, Hook};
+use crate::line::{Level, Line};
 use crate::script::Script;
 use crate::settings::{OnFailure, Settings, mistake};
 use crate::state::{HostSlot, Kept};
@@ -30,16 +32,22 @@ pub struct Loaded {
     /// Its hooks and timers, in its order.
     pub declared: Vec<Declared>,
     breaker: Breaker,
+    /// One for each hook, once it was called.
+    meters: [OnceLock<Option<Arc<dyn Meter>>>; Hook::COUNT],
 }
 
 impl Loaded {
     /// Loads a script once. An error names its place.
     pub fn new(script: Script, ground: &Ground) -> Result<Loaded, String> {
-        let vm = Vm::load(&script, ground).map_err(|fault| {
+        let told = |fault: Fault| {
             let place = fault.place.as_deref().unwrap_or(&script.chunk);
             format!("{place}: {}{}", fault.words, script.line_of(place))
-        })?;
+        };
+        let vm = Vm::load(&script, ground).map_err(told)?;
         let declared: Vec<Declared> = vm.declared().cloned().collect();
+        if declared.iter().any(|declared| declared.hook == Hook::OnConflict) {
+            Vm::load_for_conflict(&script, ground).map_err(told)?;
+        }
         if declared.is_empty() {
             let names = Hook::ALL.map(Hook::as_str).join(", ");
             return Err(format!(
@@ -51,7 +59,7 @@ impl Loaded {
             OnFailure::Disable => ground.settings.disable_after,
             OnFailure::Reject | OnFailure::Pass => u32::MAX,
         };
-        Ok(Loaded { script, declared, breaker: Breaker::new(after) })
+        Ok(Loaded { script, declared, breaker: Breaker::new(after), meters: Default::default() })
     }
 
     /// Whether it has a handler of this hook.
@@ -97,11 +105,12 @@ impl Bound {
     pub fn worked(&self, at: usize) {
         if let Some(passed) = self.scripts[at].breaker.works() {
             let (script, namespace) = (&self.scripts[at].script.chunk, &self.ground.namespace);
-            tracing::warn!(
-                target: "keepboth::script",
+            let words = format!(
                 "{script} works again and is switched on in namespace {namespace}; {passed} events passed without it"
             );
-            self.tell_off();
+            tracing::warn!(target: "keepboth::script", "{words}");
+            self.log(Level::Warn, script, words);
+            self.tell_off(at, None);
         }
     }
 
@@ -114,12 +123,16 @@ impl Bound {
         if let Some(lasts) = self.scripts[at].breaker.fails(Instant::now()) {
             let (script, namespace) = (&self.scripts[at].script.chunk, &self.ground.namespace);
             let failures = self.ground.settings.disable_after;
-            tracing::error!(
-                target: "keepboth::script",
-                "{script} is switched off in namespace {namespace} for {} s: it failed {failures} times or more, one after the other; until then writes pass WITHOUT it",
+            let off = format!(
+                "{script} is switched off: it failed {failures} times or more, one after the other"
+            );
+            let words = format!(
+                "{off}; for {} s writes to namespace {namespace} pass WITHOUT it",
                 lasts.as_secs()
             );
-            self.tell_off();
+            tracing::error!(target: "keepboth::script", "{words}");
+            self.log(Level::Error, script, words);
+            self.tell_off(at, Some(format!("{off}; writes pass WITHOUT it until it works again")));
         }
     }
 
@@ -130,15 +143,39 @@ impl Bound {
         }
     }
 
-    fn tell_off(&self) {
+    /// The figures of a hook of the script at this place, if anybody measures.
+    pub fn meter(&self, at: usize, hook: Hook) -> Option<&dyn Meter> {
+        let host = self.ground.host.get()?;
+        let Loaded { script, meters, .. } = &self.scripts[at];
+        let meter = meters[hook as usize].get_or_init(|| host.meter(&script.chunk, hook.as_str()));
+        meter.as_deref()
+    }
+
+    /// Says in the status and the metrics what is off: the script at this place, or not any more.
+    fn tell_off(&self, at: usize, words: Option<String>) {
         if let Some(host) = self.ground.host.get() {
+            host.warn(&self.scripts[at].script.chunk, words);
             let off = self.scripts.iter().filter(|loaded| loaded.breaker.is_off()).count();
             host.gauge("scripts_off", off as i64);
         }
     }
 
+    fn log(&self, level: Level, at: &str, text: String) {
+        if let Some(host) = self.ground.host.get() {
+            host.log(&Line { level, at: at.to_owned(), text });
+        }
+    }
+
+    /// A failure in words, which the log of scripts has as well.
+    pub fn report(&self, at: usize, subject: &Subject, fault: &Fault) -> String {
+        let words = self.words(at, subject, fault);
+        let place = fault.place.as_deref().unwrap_or(&self.scripts[at].script.chunk);
+        self.log(Level::Error, place, words.clone());
+        words
+    }
+
     /// A failure in words: script, line, hook, namespace, key, what happened, and the line itself.
-    pub fn words(&self, at: usize, subject: &Subject, fault: &Fault) -> String {
+    fn words(&self, at: usize, subject: &Subject, fault: &Fault) -> String {
         let script = &self.scripts[at].script;
         let place = fault.place.as_deref().unwrap_or(&script.chunk);
         let (hook, namespace, words) = (subject.hook.as_str(), subject.namespace(), &fault.words);

@@ -22,6 +22,9 @@ pub enum Hook {
 }
 
 impl Hook {
+    /// How many there are.
+    pub const COUNT: usize = Hook::ALL.len() + 1;
+
     /// The hooks of events, which a script registers on its namespace.
     pub const ALL: [Hook; 6] = [
         Hook::OnPut,
@@ -112,6 +115,26 @@ pub struct Declared {
     pub line: u32,
     /// When a timer runs; None for the hooks of events.
     pub timer: Option<Every>,
+}
+
+impl Declared {
+    /// On which node and for which writes it runs, in words.
+    pub fn runs(&self) -> String {
+        if let Some(Every { text, everywhere, .. }) = &self.timer {
+            let on = if *everywhere { "every node" } else { "the elected node" };
+            return format!("every {text}, on {on}");
+        }
+        let words = match (self.hook, self.on) {
+            (Hook::OnPut, _) => "before a put that is made on this node",
+            (Hook::OnDelete, _) => "before a delete that is made on this node",
+            (Hook::OnConflict, _) => "on each node that learns of a conflict",
+            (Hook::OnState, _) => "when the state of this node's store changes",
+            (_, On::Local) => "after writes that are made on this node",
+            (_, On::Replicated) => "after writes that peers send live",
+            (_, On::Both) => "after writes of this node and those that peers send live",
+        };
+        words.to_owned()
+    }
 }
 
 /// When a timer runs.

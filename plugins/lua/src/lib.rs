@@ -53,6 +53,8 @@ mod api;
 mod types;
 /// Names after `kb.` that do not exist.
 mod scan;
+/// Loops whose order depends on addresses.
+mod order;
 /// A script's file.
 mod script;
 /// A VM in which a script can only compute and ask `kb`.
@@ -69,17 +71,23 @@ mod worker;
 mod memory;
 /// Scripts on trial, without a server.
 pub mod trial;
+/// Where two values differ.
+mod diff;
 /// The tests of a script.
 mod testing;
+/// All mistakes of a script.
+mod check;
 /// When timers run.
 mod timers;
 /// The plugin as the server sees it.
 mod plugin;
 
+pub use check::{Checked, Mistake, check};
+pub use diff::{Difference, differences};
 pub use hook::{Declared, Every, Hook, On};
 pub use line::{Level, Line};
 pub use memory::{Memory, Was};
 pub use plugin::FACTORY;
 pub use settings::{OnFailure, Settings};
-pub use testing::{Tested, run_tests, test_of};
-pub use types::definitions;
+pub use testing::{Suite, Tested, run_suite, run_tests, test_of};
+pub use types::{EDITOR_SETTINGS, definitions};

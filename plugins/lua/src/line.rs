@@ -2,34 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+pub use keepboth_core::plugin::{LogLevel as Level, LogLine as Line};
+
 /// Lines that a VM may log at once.
 const BURST: u32 = 640;
 /// The time after which one more may be logged.
 const EACH: Duration = Duration::from_millis(20);
-
-/// The level of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// For whoever writes the script.
-    Debug,
-    /// For whoever runs the server.
-    Info,
-    /// Something to look at.
-    Warn,
-    /// Something to do.
-    Error,
-}
-
-/// A line that a script logged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    /// Its level.
-    pub level: Level,
-    /// `scripts/NAME:LINE`.
-    pub at: String,
-    /// The text, at most 1 KiB.
-    pub text: String,
-}
 
 /// What one VM may still log.
 pub struct Rate {

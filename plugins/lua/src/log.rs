@@ -44,12 +44,19 @@ fn write(state: &Shared, line: Line) {
         return kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
     let Turn::Log(dropped) = state.rate.take(Instant::now()) else { return };
+    let host = state.host.get().cloned();
     drop(state);
+    let say = |line: &Line| {
+        emit(line);
+        if let Some(host) = &host {
+            host.log(line);
+        }
+    };
     if dropped > 0 {
         let text = format!("{dropped} lines before this one are dropped: too many at once");
-        emit(&Line { level: Level::Warn, at: line.at.clone(), text });
+        say(&Line { level: Level::Warn, at: line.at.clone(), text });
     }
-    emit(&line);
+    say(&line);
 }
 
 fn emit(Line { level, at, text }: &Line) {

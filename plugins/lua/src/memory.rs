@@ -29,13 +29,14 @@ struct Inner {
     elected: bool,
     counts: BTreeMap<&'static str, u64>,
     gauges: BTreeMap<&'static str, i64>,
+    warnings: BTreeMap<String, String>,
 }
 
 impl Memory {
     /// An empty store.
     pub fn new(namespace: Namespace) -> Memory {
-        let (values, counts, gauges) = Default::default();
-        let inner = Inner { values, now: NOW, elected: true, counts, gauges };
+        let (values, counts, gauges, warnings) = Default::default();
+        let inner = Inner { values, now: NOW, elected: true, counts, gauges, warnings };
         Memory { namespace, inner: Mutex::new(inner) }
     }
 
@@ -66,6 +67,11 @@ impl Memory {
     /// A gauge of the metrics, once it was set.
     pub fn gauged(&self, name: &str) -> Option<i64> {
         self.inner().gauges.get(name).copied()
+    }
+
+    /// What the status would warn of.
+    pub fn warnings(&self) -> Vec<String> {
+        self.inner().warnings.values().cloned().collect()
     }
 
     /// Says whether this node is the elected one.
@@ -193,6 +199,14 @@ impl Host for Memory {
 
     fn gauge(&self, name: &'static str, value: i64) {
         self.inner().gauges.insert(name, value);
+    }
+
+    fn warn(&self, matter: &str, words: Option<String>) {
+        let warnings = &mut self.inner().warnings;
+        match words {
+            Some(words) => warnings.insert(matter.to_owned(), words),
+            None => warnings.remove(matter),
+        };
     }
 }
 

@@ -41,12 +41,14 @@ pub fn lua() -> mlua::Result<Lua> {
 }
 
 /// Takes away what is not for scripts, wraps what could escape, adds `kb`, and makes all read-only.
+/// With `fixed`, a loop whose order depends on addresses is an error.
 pub fn close(
     lua: &Lua,
     kit: &Kit,
     limits: &Rc<Limits>,
     chunk: &str,
     kb: Value,
+    fixed: bool,
 ) -> mlua::Result<()> {
     let globals = lua.globals();
     for name in REMOVED {
@@ -57,17 +59,17 @@ pub fn close(
         math.raw_set(name, Value::Nil)?;
     }
     globals.raw_set("print", log::function(lua, &kit.state, Level::Info)?)?;
-    run_prelude(lua, limits, chunk)?;
+    run_prelude(lua, limits, chunk, fixed)?;
     globals.raw_set("kb", kb)?;
     lua.sandbox(true)
 }
 
-fn run_prelude(lua: &Lua, limits: &Rc<Limits>, chunk: &str) -> mlua::Result<()> {
+fn run_prelude(lua: &Lua, limits: &Rc<Limits>, chunk: &str, fixed: bool) -> mlua::Result<()> {
     // Without line numbers its errors carry no place, and the script's own line is found instead.
     let quiet = Compiler::new().set_debug_level(0);
     let prelude = lua.load(PRELUDE).set_name("=keepboth").set_compiler(quiet);
     let host = api::host(lua, caught(lua, limits, chunk)?)?;
-    let wrapped: Table = prelude.set_mode(ChunkMode::Text).call(host)?;
+    let wrapped: Table = prelude.set_mode(ChunkMode::Text).call((host, fixed))?;
     let globals = lua.globals();
     wrapped.for_each(|library: String, functions: Table| {
         let target = match library.as_str() {

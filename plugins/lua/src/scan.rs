@@ -4,8 +4,19 @@
 use crate::api::{ENTRIES, Is, names};
 use crate::words::no_such_name;
 
-/// The line and words of the first unknown name. A script that has a `kb` of its own is left alone.
-pub fn unknown_name(source: &str) -> Option<(usize, String)> {
+/// A name that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown {
+    /// Its line, from 1.
+    pub line: usize,
+    /// Its place in the line in characters, from 1.
+    pub column: usize,
+    /// What is wrong, and what would be right.
+    pub words: String,
+}
+
+/// All unknown names, in their order. A script that has a `kb` of its own is left alone.
+pub fn unknown_names(source: &str) -> Vec<Unknown> {
     let tokens = tokens(source);
     let text = |at: usize| tokens.get(at).map_or("", |t: &(usize, &str)| t.1);
     let shadowed = (1..tokens.len()).any(|i| {
@@ -13,21 +24,30 @@ pub fn unknown_name(source: &str) -> Option<(usize, String)> {
             && (matches!(text(i - 1), "local" | "for" | "(" | ",") && is_binding(&tokens, i))
     });
     if shadowed {
-        return None;
+        return Vec::new();
     }
-    (0..tokens.len()).find_map(|i| {
+    let unknown = |i: usize| {
         if text(i) != "kb" || text(i + 1) != "." || (i > 0 && matches!(text(i - 1), "." | ":")) {
             return None;
         }
-        let (line, name) = *tokens.get(i + 2)?;
+        let (at, name) = *tokens.get(i + 2)?;
         let Some(entry) = ENTRIES.iter().find(|entry| entry.name == name) else {
-            return Some((line, no_such_name("kb", name, &names(ENTRIES))));
+            return Some((at, no_such_name("kb", name, &names(ENTRIES))));
         };
         let Is::Table(owner, inner) = &entry.is else { return None };
-        let (line, name) = *tokens.get(i + 4)?;
+        let (at, name) = *tokens.get(i + 4)?;
         let unknown = text(i + 3) == "." && !names(inner).contains(&name);
-        unknown.then(|| (line, no_such_name(owner, name, &names(inner))))
-    })
+        unknown.then(|| (at, no_such_name(owner, name, &names(inner))))
+    };
+    (0..tokens.len())
+        .filter_map(unknown)
+        .map(|(at, words)| {
+            let before = &source[..at];
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().map_or(0, |text| text.chars().count()) + 1;
+            Unknown { line, column, words }
+        })
+        .collect()
 }
 
 /// Whether the token at `i` stands where a local name or a parameter is declared.
@@ -44,10 +64,10 @@ fn is_binding(tokens: &[(usize, &str)], i: usize) -> bool {
     false
 }
 
-/// Words and single signs with their lines; comments and texts are left out.
-fn tokens(source: &str) -> Vec<(usize, &str)> {
+/// Words and single signs with their places in the source; comments and texts are left out.
+pub fn tokens(source: &str) -> Vec<(usize, &str)> {
     let bytes = source.as_bytes();
-    let (mut out, mut at, mut line) = (Vec::new(), 0, 1);
+    let (mut out, mut at) = (Vec::new(), 0);
     while at < bytes.len() {
         let end = match bytes[at] {
             b'-' if source[at..].starts_with("--") => comment_end(source, at + 2),
@@ -55,16 +75,15 @@ fn tokens(source: &str) -> Vec<(usize, &str)> {
             b'[' if long_end(source, at).is_some() => long_end(source, at).unwrap_or(at + 1),
             b if is_word(b) => {
                 let end = at + bytes[at..].iter().take_while(|b| is_word(**b)).count();
-                out.push((line, &source[at..end]));
+                out.push((at, &source[at..end]));
                 end
             }
             b if b.is_ascii_punctuation() => {
-                out.push((line, &source[at..at + 1]));
+                out.push((at, &source[at..at + 1]));
                 at + 1
             }
             _ => at + 1,
         };
-        line += bytes[at..end].iter().filter(|b| **b == b'\n').count();
         at = end;
     }
     out
@@ -89,10 +108,23 @@ fn long_end(source: &str, at: usize) -> Option<usize> {
     Some(body.find(&close).map_or(source.len(), |n| start + n + close.len()))
 }
 
+/// The end of the text that starts here. In backquotes there may be expressions with texts of their own.
 fn text_end(bytes: &[u8], at: usize) -> usize {
-    let mut end = at + 1;
-    while end < bytes.len() && bytes[end] != bytes[at] {
-        end += if bytes[end] == b'\\' { 2 } else { 1 };
+    let (quote, mut end, mut inside) = (bytes[at], at + 1, 0_usize);
+    while end < bytes.len() && (bytes[end] != quote || inside > 0) {
+        end = match bytes[end] {
+            b'\\' => end + 2,
+            b'"' | b'\'' | b'`' if inside > 0 => text_end(bytes, end),
+            b'{' if quote == b'`' => {
+                inside += 1;
+                end + 1
+            }
+            b'}' => {
+                inside = inside.saturating_sub(1);
+                end + 1
+            }
+            _ => end + 1,
+        };
     }
     (end + 1).min(bytes.len())
 }
@@ -102,11 +134,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_name_is_found_with_its_line() {
-        let (line, words) = unknown_name("local x = 1\n\nkb.rejct('A')").expect("found");
-        assert_eq!(line, 3);
+    fn unknown_names_are_found_with_their_places() {
+        let all = unknown_names("local x = 1\n\nlocal é = kb.rejct('A') kb.log.warning(1)");
+        let places: Vec<(usize, usize)> = all.iter().map(|u| (u.line, u.column)).collect();
+        assert_eq!(places, [(3, 14), (3, 32)]);
+        let words = &all[0].words;
         assert!(words.starts_with("kb has no \"rejct\" (did you mean \"reject\"?)"), "{words}");
-        let (_, words) = unknown_name("kb.log.warning(1)").expect("found");
+        let words = &all[1].words;
         assert!(words.starts_with("kb.log has no \"warning\" (did you mean \"warn\"?)"), "{words}");
     }
 
@@ -116,15 +150,16 @@ mod tests {
             "-- kb.nope",
             "--[[ kb.nope\n ]] kb.log.info(1)",
             "local s = 'kb.nope' .. \"\\\" kb.nope\" .. [==[ kb.nope ]] ]==]",
+            "local s = `{kb.null} kb.nope {f(`kb.nope {'}'} `)} kb.nope`",
             "other.kb.nope()",
             "local kb = {} kb.nope()",
             "local function f(a, kb) return kb.nope end",
             "kb.options.nope = kb.merge3(kb.null, 1, 2)",
             "local a = kb.json.encode",
         ] {
-            assert_eq!(unknown_name(source), None, "{source}");
+            assert_eq!(unknown_names(source), [], "{source}");
         }
-        assert!(unknown_name("print(kb.nope)").is_some());
-        assert!(unknown_name("print(1, kb.nope)").is_some());
+        assert_eq!(unknown_names("print(kb.nope)").len(), 1);
+        assert_eq!(unknown_names("print(1, kb.nope)").len(), 1);
     }
 }

@@ -9,6 +9,7 @@ use keepboth_core::limits::figure;
 use mlua::Error;
 use mlua::chunk::Compiler;
 
+use crate::order::ordered;
 use crate::scan;
 use crate::words::one_line;
 
@@ -32,14 +33,11 @@ impl Script {
     /// Reads a file of the scripts folder. An error names the script, and the line where there is one.
     pub fn read(folder: &Path, name: &str) -> Result<Script, String> {
         let chunk = format!("scripts/{}", one_line(name, 200));
-        let source = text(folder, name).map_err(|words| format!("{chunk}: {words}"))?;
-        if let Some((line, words)) = scan::unknown_name(&source) {
-            return Err(format!("{chunk}:{line}: {words}"));
+        let source = read_text(folder, name).map_err(|words| format!("{chunk}: {words}"))?;
+        if let Some(unknown) = scan::unknown_names(&source).first() {
+            return Err(format!("{chunk}:{}: {}", unknown.line, unknown.words));
         }
-        let bytecode = Compiler::new().compile(&source).map_err(|error| match error {
-            Error::SyntaxError { message, .. } => format!("{chunk}:{}", one_line(&message, 500)),
-            other => format!("{chunk}: {other}"),
-        })?;
+        let bytecode = compile(&source).map_err(|words| format!("{chunk}:{words}"))?;
         Ok(Script { chunk: chunk.into(), bytecode: bytecode.into(), source: source.into() })
     }
 
@@ -53,7 +51,19 @@ impl Script {
     }
 }
 
-fn text(folder: &Path, name: &str) -> Result<String, String> {
+/// The bytecode of a script, its loops as [`ordered`] reads them, or `LINE: words`.
+pub fn compile(source: &str) -> Result<Vec<u8>, String> {
+    let compile = |source: &str| Compiler::new().compile(source);
+    let plain = compile(source).map_err(|error| match error {
+        Error::SyntaxError { message, .. } => one_line(&message, 500),
+        other => format!(" {other}"),
+    })?;
+    // What is sound stays sound, whatever `ordered` makes of it.
+    Ok(compile(&ordered(source)).unwrap_or(plain))
+}
+
+/// The text of a file of the scripts folder, at most [`SCRIPT_BYTES_MAX`].
+pub fn read_text(folder: &Path, name: &str) -> Result<String, String> {
     let path = inside(folder, name)?;
     let file = File::open(&path).map_err(|e| e.to_string())?;
     let state = || {

@@ -76,7 +76,8 @@ impl Whole {
 
 /// A Lua value as a tree. Refused, with its place under the name `what`: what JSON does not have.
 pub fn to_json(lua: &Lua, value: &Value, what: impl FnOnce() -> String) -> Result<Json, String> {
-    let kit = Kit::of(lua).map_err(|e| e.to_string())?;
+    // Borrowed, not cloned: this is called for every member that a script sets.
+    let kit = lua.app_data_ref::<Kit>().ok_or("the VM is not set up")?;
     let mut reader = Reader { kit: &kit, above: Vec::new(), count: Count::default() };
     let tree = reader.value(value);
     let built = kit.state.borrow_mut().build(reader.count.bytes());

@@ -133,19 +133,33 @@ impl Trial {
         &self.bound.ground.namespace
     }
 
-    /// Runs `on_put`.
+    /// Runs `on_put`. The time has what it costs to write a changed value anew.
     pub fn put(&mut self, event: &Event, value: Value) -> Outcome {
-        let mut put = Put {
+        let mut put = self.event_of_put(event, value);
+        let ((refused, value), took) = timed(|| {
+            let refused = self.worker.before_put(&mut put).err();
+            (refused, put.draft.into_value())
+        });
+        Outcome { value: refused.is_none().then_some(value), refused, ..self.outcome(took) }
+    }
+
+    /// The time of a put that no script sees.
+    pub fn bare_put(&self, event: &Event, value: Value) -> Duration {
+        let put = self.event_of_put(event, value);
+        timed(|| put.draft.into_value()).1
+    }
+
+    fn event_of_put(&self, event: &Event, value: Value) -> Put {
+        // A server has the tree of what comes as JSON.
+        let tree = value.to_json();
+        Put {
             namespace: self.namespace().clone(),
             name: Name::Key(event.key.clone()),
             key: event.key.clone(),
             origin: event.origin(),
-            draft: Draft::new(value, None),
+            draft: Draft::new(value, tree),
             before: self.before(event),
-        };
-        let (refused, took) = timed(|| self.worker.before_put(&mut put).err());
-        let value = put.draft.into_value();
-        Outcome { value: refused.is_none().then_some(value), refused, ..self.outcome(took) }
+        }
     }
 
     /// Runs `on_delete`.

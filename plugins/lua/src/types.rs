@@ -10,6 +10,9 @@ const BEFORE: &str = include_str!("types.luau");
 /// What tests have.
 const AFTER: &str = include_str!("types.after.luau");
 
+/// The text of `.luaurc`: what editors and linters hold against scripts.
+pub const EDITOR_SETTINGS: &str = include_str!("luaurc.json");
+
 /// The text of `kb.d.luau`.
 pub fn definitions() -> String {
     let mut out = BEFORE.to_owned();

@@ -63,6 +63,15 @@ pub struct Called<R> {
 impl Vm {
     /// Runs the script's top level once, under the limits, and keeps the hooks it registers.
     pub fn load(script: &Script, ground: &Ground) -> Result<Vm, Fault> {
+        Vm::load_as(script, ground, false)
+    }
+
+    /// The same for a conflict, where nothing may depend on this node: a loop whose order does is an error.
+    pub fn load_for_conflict(script: &Script, ground: &Ground) -> Result<Vm, Fault> {
+        Vm::load_as(script, ground, true)
+    }
+
+    fn load_as(script: &Script, ground: &Ground, fixed: bool) -> Result<Vm, Fault> {
         let settings = &ground.settings;
         let fault = |error: mlua::Error| explain(&error, &script.chunk);
         let lua = sandbox::lua().map_err(fault)?;
@@ -75,7 +84,7 @@ impl Vm {
         )));
         let call = limits.start();
         state.borrow_mut().begin(None, Vec::new());
-        let loaded = fill(&lua, &state, &limits, script, ground);
+        let loaded = fill(&lua, &state, &limits, script, ground, fixed);
         state.borrow_mut().end();
         match (limits.end(call), loaded) {
             (Some(stopped), _) => {
@@ -172,13 +181,14 @@ fn fill(
     limits: &Rc<Limits>,
     script: &Script,
     ground: &Ground,
+    fixed: bool,
 ) -> mlua::Result<Vec<Handler>> {
     let kit = Kit::new(lua, state)?;
     lua.set_app_data(kit.clone());
     let registry = Registry::new(&ground.namespace);
     let making = Making { lua, kit: &kit, options: &ground.settings.options, registry: &registry };
     let kb = api::make(&making)?;
-    sandbox::close(lua, &kit, limits, &script.chunk, kb)?;
+    sandbox::close(lua, &kit, limits, &script.chunk, kb, fixed)?;
     let chunk = lua.load(&*script.bytecode).set_name(format!("={}", script.chunk));
     let main = chunk.set_mode(ChunkMode::Binary).into_function()?;
     main.call::<()>(())?;

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use keepboth_core::plugin::{
     Conflict, Delete, Done, Draft, Effect, Failure, Put, StateChange, Worker,
@@ -65,24 +66,27 @@ impl LuaWorker {
         argument: impl FnOnce(&Vm) -> mlua::Result<Value>,
         each: impl Fn(&Vm, Value) -> Result<Option<R>, String>,
     ) -> (Result<Option<R>, Failed>, Ended) {
-        let slot = &mut self.vms[at];
-        if subject.hook == Hook::OnConflict {
-            *slot = None;
-        }
-        let vm = match slot.take() {
+        let meter = self.bound.meter(at, subject.hook).map(|meter| (meter, Instant::now()));
+        let (script, ground) = (&self.bound.scripts[at].script, &self.bound.ground);
+        let (slot, alone) = (&mut self.vms[at], subject.hook == Hook::OnConflict);
+        let vm = match slot.take_if(|_| !alone) {
             Some(vm) => Ok(vm),
-            None => Vm::load(&self.bound.scripts[at].script, &self.bound.ground),
+            None if alone => Vm::load_for_conflict(script, ground),
+            None => Vm::load(script, ground),
         };
         let (result, ended) = match vm {
             Err(fault) => (Err(Failed::Fault(fault)), Ended::with(roots)),
             Ok(vm) => {
                 let called = vm.call(subject, roots, argument, each);
-                if !called.spoiled {
+                if !called.spoiled && !alone {
                     *slot = Some(vm);
                 }
                 (called.result, called.ended)
             }
         };
+        if let Some((meter, started)) = meter {
+            meter.took(started.elapsed(), matches!(result, Err(Failed::Fault(_))));
+        }
         match &result {
             Err(Failed::Fault(_)) => self.bound.failed(at, subject.hook),
             Ok(_) | Err(Failed::Rejected(_)) => self.bound.worked(at),
@@ -96,7 +100,7 @@ impl LuaWorker {
             Failed::Rejected(rejection) => return Err(refused(rejection)),
             Failed::Fault(fault) => fault,
         };
-        let words = self.bound.words(at, subject, &fault);
+        let words = self.bound.report(at, subject, &fault);
         match self.bound.ground.settings.on_failure {
             OnFailure::Reject | OnFailure::Disable => Err(Refusal::new(Code::HookFailed, words)),
             OnFailure::Pass => {
@@ -135,7 +139,7 @@ impl LuaWorker {
     ) -> Result<Vec<Effect>, String> {
         let (result, ended) = self.call(at, subject, roots, argument, |_, _| Ok(None::<()>));
         let done = result.map(|_| ended.effects);
-        done.map_err(|failed| self.bound.words(at, subject, &plain(failed)))
+        done.map_err(|failed| self.bound.report(at, subject, &plain(failed)))
     }
 
     /// Calls one timer of the script at this place; the writes that it asks for.
@@ -201,7 +205,7 @@ impl Worker for LuaWorker {
                 Ok(None) => {}
                 Ok(merged) => return Ok(merged),
                 Err(failed) => {
-                    return Err(Failure(self.bound.words(at, &subject, &plain(failed))));
+                    return Err(Failure(self.bound.report(at, &subject, &plain(failed))));
                 }
             }
         }

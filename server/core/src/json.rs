@@ -42,7 +42,12 @@ const PRECISE: &str = "binary64 holds integers exactly up to 9,007,199,254,740,9
 
 /// The canonical form (RFC 8785): no space, keys in the order of UTF-16, numbers as JavaScript writes them.
 pub fn canonical(json: &Json) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256);
+    canonical_of_about(json, 256)
+}
+
+/// The same where about so many bytes are to be expected.
+pub fn canonical_of_about(json: &Json, bytes: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes);
     write(json, &mut out);
     out
 }
@@ -70,25 +75,34 @@ fn write(json: &Json, out: &mut Vec<u8>) {
             out.push(b']');
         }
         Json::Object(members) => {
-            let mut sorted: Vec<(&String, &Json)> = members.iter().collect();
-            if members.keys().any(|key| key.bytes().any(|b| b >= ORDERS_DIFFER)) {
+            let reordered = |key: &String| key.bytes().fold(false, |r, b| r | (b >= ORDERS_DIFFER));
+            if members.keys().any(reordered) {
+                let mut sorted: Vec<(&String, &Json)> = members.iter().collect();
                 sorted.sort_by(|a, b| a.0.encode_utf16().cmp(b.0.encode_utf16()));
+                write_members(sorted.into_iter(), out);
+            } else if members.keys().is_sorted() {
+                // As they stand as a rule.
+                write_members(members.iter(), out);
             } else {
-                // They stand in this order as a rule, and then this only looks.
+                let mut sorted: Vec<(&String, &Json)> = members.iter().collect();
                 sorted.sort_by(|a, b| a.0.cmp(b.0));
+                write_members(sorted.into_iter(), out);
             }
-            out.push(b'{');
-            for (i, (key, member)) in sorted.into_iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                write_text(key, out);
-                out.push(b':');
-                write(member, out);
-            }
-            out.push(b'}');
         }
     }
+}
+
+fn write_members<'a>(members: impl Iterator<Item = (&'a String, &'a Json)>, out: &mut Vec<u8>) {
+    out.push(b'{');
+    for (i, (key, member)) in members.enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write_text(key, out);
+        out.push(b':');
+        write(member, out);
+    }
+    out.push(b'}');
 }
 
 fn write_number(n: &Number, out: &mut Vec<u8>) {
@@ -102,8 +116,9 @@ fn write_number(n: &Number, out: &mut Vec<u8>) {
 
 /// Both forms escape alike: the short escapes, and \u00xx in small letters for other control characters.
 fn write_text(text: &str, out: &mut Vec<u8>) {
-    let plain = |b: u8| b >= b' ' && b != b'"' && b != b'\\';
-    if text.bytes().all(plain) {
+    // All bytes are looked at, many at once, which is faster than to stop at the first.
+    let special = |b: u8| (b < b' ') | (b == b'"') | (b == b'\\');
+    if !text.bytes().fold(false, |found, b| found | special(b)) {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');

@@ -1,9 +1,11 @@
 //! What plugins cost and what they count, for the metrics.
 
-use std::sync::OnceLock;
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use keepboth_core::name::Namespace;
+use keepboth_core::plugin::Meter;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -63,6 +65,14 @@ struct ByPoint {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByHook {
+    namespace: String,
+    plugin: String,
+    script: String,
+    hook: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByName {
     namespace: String,
     plugin: String,
@@ -79,6 +89,8 @@ struct ByNamespace {
 pub struct PluginMetrics {
     seconds: Family<ByPoint, Histogram, fn() -> Histogram>,
     errors: Family<ByPoint, Counter>,
+    hook_seconds: Family<ByHook, Histogram, fn() -> Histogram>,
+    hook_errors: Family<ByHook, Counter>,
     count: Family<ByName, Counter>,
     gauge: Family<ByName, Gauge>,
     untold: Family<ByNamespace, Counter>,
@@ -89,6 +101,8 @@ impl Default for PluginMetrics {
         PluginMetrics {
             seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             errors: Family::default(),
+            hook_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            hook_errors: Family::default(),
             count: Family::default(),
             gauge: Family::default(),
             untold: Family::default(),
@@ -107,6 +121,11 @@ impl PluginMetrics {
             seconds,
         );
         registry.register("plugin_errors", "Calls of plugins that failed or refused", errors);
+        let seconds = self.hook_seconds.clone();
+        let about = "Calls of hooks of scripts and the time they took";
+        registry.register_with_unit("hook", about, Unit::Seconds, seconds);
+        let errors = self.hook_errors.clone();
+        registry.register("hook_errors", "Calls of hooks of scripts that failed", errors);
         registry.register("plugin_count", "What plugins count", self.count.clone());
         registry.register("plugin_gauge", "What plugins measure", self.gauge.clone());
         let untold = self.untold.clone();
@@ -116,8 +135,8 @@ impl PluginMetrics {
     /// The figures of a plugin; without a namespace it is one of the server.
     pub fn of(&self, namespace: Option<&Namespace>, plugin: &str) -> Meters {
         let namespace = namespace.map(Namespace::to_string).unwrap_or_default();
-        let meters = Default::default();
-        Meters { all: self.clone(), namespace, plugin: plugin.to_owned(), meters }
+        let (meters, warnings) = Default::default();
+        Meters { all: self.clone(), namespace, plugin: plugin.to_owned(), meters, warnings }
     }
 
     /// Counts what the hooks of a namespace were not told.
@@ -134,13 +153,30 @@ pub struct Meters {
     plugin: String,
     /// One for each point, made when the plugin is first asked there, so that none is looked up twice.
     meters: [OnceLock<(Histogram, Counter)>; POINTS.len()],
+    /// What it warns of, by matter.
+    warnings: Mutex<BTreeMap<String, String>>,
+}
+
+/// The figures of one hook of a script.
+struct HookMeter {
+    seconds: Histogram,
+    errors: Counter,
+}
+
+impl Meter for HookMeter {
+    fn took(&self, time: Duration, failed: bool) {
+        self.seconds.observe(time.as_secs_f64());
+        if failed {
+            self.errors.inc();
+        }
+    }
 }
 
 impl Meters {
     /// Figures that nobody sees.
     #[cfg(test)]
-    pub fn unseen(plugin: &str) -> std::sync::Arc<Meters> {
-        std::sync::Arc::new(PluginMetrics::default().of(None, plugin))
+    pub fn unseen(plugin: &str) -> Arc<Meters> {
+        Arc::new(PluginMetrics::default().of(None, plugin))
     }
 
     /// Calls the plugin and counts it.
@@ -170,6 +206,29 @@ impl Meters {
         self.all.gauge.get_or_create(&self.by_name(name)).set(value);
     }
 
+    /// The figures of a hook of one of the plugin's scripts.
+    pub fn hook(&self, script: &str, hook: &'static str) -> Arc<dyn Meter> {
+        let (namespace, plugin) = (self.namespace.clone(), self.plugin.clone());
+        let label = ByHook { namespace, plugin, script: script.to_owned(), hook };
+        let seconds = self.all.hook_seconds.get_or_create(&label).clone();
+        Arc::new(HookMeter { seconds, errors: self.all.hook_errors.get_or_create(&label).clone() })
+    }
+
+    /// Warns of a matter, or does so no more.
+    pub fn warn(&self, matter: &str, words: Option<String>) {
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        match words {
+            Some(words) => warnings.insert(matter.to_owned(), words),
+            None => warnings.remove(matter),
+        };
+    }
+
+    /// What the plugin warns of.
+    pub fn warnings(&self) -> Vec<String> {
+        let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        warnings.values().cloned().collect()
+    }
+
     fn by_name(&self, name: &'static str) -> ByName {
         ByName { namespace: self.namespace.clone(), plugin: self.plugin.clone(), name }
     }
@@ -192,18 +251,32 @@ mod tests {
         meters.count("sent", 3);
         meters.gauge("waiting", -1);
         metrics.untold(&notes);
+        meters.hook("scripts/a.luau", "on_put").took(Duration::from_millis(1), true);
         let mut text = String::new();
         encode(&mut text, &registry).expect("encoded");
         let label = "{namespace=\"notes\",plugin=\"own\",point=\"after\"}";
+        let hook = "{namespace=\"notes\",plugin=\"own\",script=\"scripts/a.luau\",hook=\"on_put\"}";
         for line in [
             format!("plugin_seconds_count{label} 2"),
             format!("plugin_errors_total{label} 1"),
             "plugin_count_total{namespace=\"notes\",plugin=\"own\",name=\"sent\"} 3".to_owned(),
             "plugin_gauge{namespace=\"notes\",plugin=\"own\",name=\"waiting\"} -1".to_owned(),
+            format!("hook_seconds_count{hook} 1"),
+            format!("hook_errors_total{hook} 1"),
             "untold_total{namespace=\"notes\"} 1".to_owned(),
         ] {
             assert!(text.contains(&line), "{line}: {text}");
         }
         assert!(!text.contains("before_put"), "only points at which it was asked: {text}");
+    }
+    #[test]
+    fn a_warning_stands_until_it_is_taken_back() {
+        let meters = Meters::unseen("own");
+        meters.warn("a", Some("a is off".into()));
+        meters.warn("a", Some("a is still off".into()));
+        meters.warn("b", Some("b is off".into()));
+        assert_eq!(meters.warnings(), ["a is still off", "b is off"]);
+        meters.warn("a", None);
+        assert_eq!(meters.warnings(), ["b is off"]);
     }
 }

@@ -11,7 +11,6 @@ use mlua::{Function, IntoLua, Lua, LuaString, Table, Value};
 use serde_json::{Value as Json, json};
 
 use crate::fault::raise;
-use crate::line::Level as LogLevel;
 use crate::memory::NOW;
 use crate::named::named;
 use crate::node::copy;
@@ -263,7 +262,7 @@ fn told(lua: &Lua, outcome: Outcome) -> Told<Value> {
         let log = lua.create_table()?;
         for line in outcome.log {
             let entry = lua.create_table()?;
-            entry.raw_set("level", level_name(line.level))?;
+            entry.raw_set("level", line.level.as_str())?;
             entry.raw_set("text", line.text)?;
             log.raw_push(entry)?;
         }
@@ -271,13 +270,4 @@ fn told(lua: &Lua, outcome: Outcome) -> Told<Value> {
         table.into_lua(lua)
     };
     made().map_err(|e: mlua::Error| e.to_string())
-}
-
-fn level_name(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Debug => "debug",
-        LogLevel::Info => "info",
-        LogLevel::Warn => "warn",
-        LogLevel::Error => "error",
-    }
 }

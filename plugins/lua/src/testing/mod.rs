@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use keepboth_core::plugin::Site;
 use mlua::chunk::ChunkMode;
@@ -23,8 +24,11 @@ use crate::tree::Kit;
 mod equal;
 /// `hooks`.
 mod hooks;
+/// `snapshot`.
+mod snapshot;
 
 use hooks::Stage;
+use snapshot::Snapshots;
 
 /// Milliseconds for one test, and for the top level of a file of tests.
 const TIME_MS: u64 = 10_000;
@@ -40,6 +44,20 @@ pub struct Tested {
     pub name: String,
     /// Where and why it failed; None if it passed.
     pub failed: Option<String>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// The tests of a script that have run.
+#[derive(Debug, Default)]
+pub struct Suite {
+    /// The tests, in their order.
+    pub tests: Vec<Tested>,
+    /// The file of snapshots in the scripts folder and its new text, if what was found is to be stored and
+    /// is not what the file has.
+    pub snapshots: Option<(String, String)>,
+    /// Stored snapshots that no test takes any more.
+    pub unused: usize,
 }
 
 /// The name of the file of tests that belongs to a script.
@@ -51,26 +69,38 @@ pub fn test_of(script: &str) -> Option<String> {
 /// Runs the tests that stand beside a script; none if there is no such file. An error means that the
 /// file itself cannot be run, or has no test.
 pub fn run_tests(site: &Site, script: &str) -> Result<Vec<Tested>, String> {
+    run_suite(site, script, false).map(|suite| suite.tests)
+}
+
+/// The same with snapshots; `update` takes what is found for right, and tells what is to be stored.
+pub fn run_suite(site: &Site, script: &str, update: bool) -> Result<Suite, String> {
     let Some(name) = test_of(script).filter(|name| is_there(&site.scripts, name)) else {
-        return Ok(Vec::new());
+        return Ok(Suite::default());
     };
     let file = Script::read(&site.scripts, &name)?;
+    let snapshots = Rc::new(RefCell::new(Snapshots::read(&site.scripts, &name, update)?));
     crate::deadline::start().map_err(|e| e.to_string())?;
     let stage = Rc::new(RefCell::new(Stage::new(site, script)));
-    let ran = Runner::load(&file, &stage).map_err(|fault| in_words(&fault, &file))?;
+    let ran = Runner::load(&file, &stage, &snapshots).map_err(|fault| in_words(&fault, &file))?;
     if ran.tests.borrow().is_empty() {
         return Err(format!(
             "{}: has no test; write test(\"what it does\", function() … end)",
             file.chunk
         ));
     }
-    let tests = ran.tests.take();
-    let run = tests.into_iter().map(|(name, body)| {
+    let tests = ran.tests.take().into_iter().map(|(name, body)| {
         stage.borrow_mut().clear();
+        snapshots.borrow_mut().begin(&name);
+        let started = Instant::now();
         let failed = ran.run(&body).err().map(|fault| in_words(&fault, &file));
-        Tested { name, failed }
+        if failed.is_some() {
+            snapshots.borrow_mut().keep();
+        }
+        Tested { name, failed, took: started.elapsed() }
     });
-    Ok(run.collect())
+    let tests = tests.collect();
+    let snapshots = snapshots.borrow();
+    Ok(Suite { tests, unused: snapshots.unused(), snapshots: snapshots.changed()? })
 }
 
 /// Whether there is something of that name; what it is, is seen when it is read.
@@ -96,7 +126,11 @@ struct Runner {
 }
 
 impl Runner {
-    fn load(file: &Script, stage: &Rc<RefCell<Stage>>) -> Result<Runner, Fault> {
+    fn load(
+        file: &Script,
+        stage: &Rc<RefCell<Stage>>,
+        snapshots: &snapshot::Shared,
+    ) -> Result<Runner, Fault> {
         let fault = |error: mlua::Error| explain(&error, &file.chunk);
         let lua = sandbox::lua().map_err(fault)?;
         let limits = Limits::set(&lua, TIME_MS, MEMORY).map_err(fault)?;
@@ -104,11 +138,17 @@ impl Runner {
         let tests = Tests::default();
         let (chunk, held) = (Rc::from(&*file.chunk), lua.clone());
         let runner = Runner { tests, limits, state, chunk, _lua: lua };
-        runner.limited(|| runner.fill(&held, file, stage))?;
+        runner.limited(|| runner.fill(&held, file, stage, snapshots))?;
         Ok(runner)
     }
 
-    fn fill(&self, lua: &Lua, file: &Script, stage: &Rc<RefCell<Stage>>) -> mlua::Result<()> {
+    fn fill(
+        &self,
+        lua: &Lua,
+        file: &Script,
+        stage: &Rc<RefCell<Stage>>,
+        snapshots: &snapshot::Shared,
+    ) -> mlua::Result<()> {
         let kit = Kit::new(lua, &self.state)?;
         lua.set_app_data(kit.clone());
         let (options, registry) = (Map::new(), Registry::new(stage.borrow().namespace()));
@@ -116,8 +156,10 @@ impl Runner {
         let globals = lua.globals();
         globals.raw_set("hooks", hooks::table(lua, stage)?)?;
         globals.raw_set("test", test(lua, &self.tests)?)?;
+        globals.raw_set("snapshot", snapshot::function(lua, snapshots)?)?;
         globals.raw_set("equal", lua.create_function(equal::equal)?)?;
-        sandbox::close(lua, &kit, &self.limits, &file.chunk, api::make_pure(&making)?)?;
+        let kb = api::make_pure(&making)?;
+        sandbox::close(lua, &kit, &self.limits, &file.chunk, kb, false)?;
         let main = lua.load(&*file.bytecode).set_name(format!("={}", file.chunk));
         main.set_mode(ChunkMode::Binary).into_function()?.call::<()>(())
     }

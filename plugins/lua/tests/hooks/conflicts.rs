@@ -64,3 +64,50 @@ fn a_failure_is_told_with_its_place() {
     let failure = worker.conflict(&a_conflict(None, vec![Value::string("x")])).expect_err("failed");
     assert!(failure.0.contains("the merged value[1]: JSON has no function"), "{failure}");
 }
+
+#[test]
+fn a_loop_whose_order_depends_on_addresses_is_refused_in_a_conflict_and_nowhere_else() {
+    let keyed =
+        "local function keyed() return { [{}] = 1, [print] = 2 } end local here = kb.namespace()";
+    for body in [
+        "for k, v in keyed() do end",
+        "for k, v in pairs(keyed()) do end",
+        "for k, v in next, keyed() do end",
+        "local k = next(keyed())",
+        "for k, v in setmetatable(keyed(), {}) do end",
+        "table.foreach(keyed(), print)",
+    ] {
+        let script = format!("{keyed} here:on_conflict(function(c) {body} return 1 end)");
+        let mut worker = worker(&script);
+        let failure = worker.conflict(&a_conflict(None, vec![Value::string("x")]));
+        let failure = failure.expect_err(body).0;
+        let words = "as key has another order on each node; on_conflict must not depend on it";
+        assert!(
+            failure.contains(words) && failure.contains("scripts/a.luau:1 "),
+            "{body}: {failure}"
+        );
+        let script = format!("{keyed} here:on_put(function(ev) {body} return 1 end)");
+        assert_eq!(put(&mut *self::worker(&script), json!({})), Ok(json!(1)), "{body}");
+    }
+    let at_the_top = format!("{keyed} for k in keyed() do end here:on_conflict(function(c) end)");
+    let scripts = Scripts::new(&[("a.luau", &at_the_top)]);
+    let mistakes = scripts.build(json!({"scripts": ["a.luau"]})).err().expect("a mistake");
+    assert!(mistakes[0].message.contains("another order on each node"), "{mistakes:?}");
+}
+
+#[test]
+fn loops_whose_order_is_that_of_their_keys_run_in_a_conflict() {
+    let script = "kb.namespace():on_conflict(function(c)
+        local sum = 0
+        for _, x in { 1, 2, a = 3, [true] = 4, [0.5] = 5 } do sum += x end
+        for _, x in pairs({ 10 }) do sum += x end
+        for _, x in ipairs({ 100 }) do sum += x end
+        for _, x in setmetatable({ [{}] = 1 }, { __iter = function() return next, { 1000 } end }) do sum += x end
+        for k, x in c.sides[1].value do sum += x end
+        local n = 0
+        for x in function() n += 1 return if n < 3 then n else nil end do sum += x end
+        return sum
+    end)";
+    let merged = conflict(&mut *worker(script), json!({}), &[json!({"a": 10000}), json!({})]);
+    assert_eq!(merged, Some(json!(11128)));
+}

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use keepboth_lua::{definitions, run_tests, test_of};
+use keepboth_lua::{EDITOR_SETTINGS, definitions, run_tests, test_of};
 
 use crate::harness::*;
 
@@ -64,4 +64,10 @@ fn the_types_for_editors_are_those_of_the_functions() {
         found == definitions(),
         "kb.d.luau is old; KEEPBOTH_WRITE_TYPES=1 cargo test -p keepboth-lua types"
     );
+}
+
+#[test]
+fn the_settings_for_editors_are_those_that_a_new_script_gets() {
+    let found = fs::read_to_string(folder().join(".luaurc")).expect(".luaurc");
+    assert_eq!(found, EDITOR_SETTINGS);
 }

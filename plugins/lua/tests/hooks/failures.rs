@@ -121,6 +121,8 @@ fn with_disable_a_script_that_keeps_failing_is_switched_off_and_the_metrics_tell
         assert_eq!(refusal.code, Code::HookFailed);
     }
     assert_eq!(metrics.gauged("scripts_off"), Some(1));
+    let warning = "scripts/a.luau is switched off: it failed 3 times or more, one after the other; writes pass WITHOUT it until it works again";
+    assert_eq!(metrics.warnings(), [warning], "the status says so too");
     // Each failed trial keeps it off for twice as long, so sooner or later a write meets it off.
     let passed = (0..20).find_map(|_| put(&mut *worker, json!({"a": 1})).ok());
     assert_eq!(passed, Some(json!({"a": 1})), "as it was before the script");

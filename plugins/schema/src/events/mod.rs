@@ -1,5 +1,5 @@
 //! The forms of the system's own events and requests, held against the schemas in `schemas/events/`.
-//! These are made from the types in [`form`]; a test tells when they are not, and how to renew them.
+//! These are made from the types in `form`; a test tells when they are not, and how to renew them.
 
 use std::sync::LazyLock;
 

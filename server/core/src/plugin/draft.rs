@@ -47,7 +47,8 @@ impl Draft {
     /// The value as it stands now.
     pub fn value(&mut self) -> &Value {
         if let (true, Some(tree)) = (self.changed, &self.tree) {
-            self.value = Value::json(tree);
+            // Most hooks change a little.
+            self.value = Value::json_of_about(tree, self.value.as_bytes().len() + 128);
             self.changed = false;
         }
         &self.value

@@ -44,8 +44,8 @@ pub enum Right {
     Delete,
     /// resolve.
     Resolve,
-    /// purge and judge of a key; quarantine, quarantine_retry, ns_add and ns_rm of a whole namespace;
-    /// reload, peers, peer_invite, peer_add, peer_rm and the metrics of the whole server.
+    /// purge and judge of a key; quarantine, quarantine_retry, hook_log, ns_add and ns_rm of a whole
+    /// namespace; reload, peers, peer_invite, peer_add, peer_rm and the metrics of the whole server.
     Admin,
 }
 

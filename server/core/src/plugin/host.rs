@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Effect, Level, Origin, Table};
+use super::{Effect, Level, LogLine, Meter, Origin, Table};
 use crate::address::Address;
 use crate::ids::{NodeId, StoreId, VersionId};
 use crate::name::{Key, Name, Namespace};
@@ -114,6 +114,21 @@ pub trait Host: Send + Sync {
 
     /// Sets a gauge, which stands in the metrics as `keepboth_plugin_gauge` with the same labels.
     fn gauge(&self, name: &'static str, value: i64);
+
+    /// The figures of a hook of a script, which stand in the metrics as `keepboth_hook_seconds` and
+    /// `keepboth_hook_errors_total` with the labels `namespace`, `plugin`, `script` and `hook`. To be asked
+    /// for once and kept. None where nobody measures.
+    fn meter(&self, _script: &str, _hook: &'static str) -> Option<Arc<dyn Meter>> {
+        None
+    }
+
+    /// Keeps a line in the log of the namespace's scripts, which `keepboth hook log` shows: the last 1,000,
+    /// each cut to 1 KiB. It does not go to the server's log.
+    fn log(&self, _line: &LogLine) {}
+
+    /// Has the status of the namespace warn of something that lasts, until None is said of the same
+    /// matter, or the plugin is gone.
+    fn warn(&self, _matter: &str, _words: Option<String>) {}
 }
 
 /// A page of objects.

@@ -92,6 +92,8 @@ mod draft;
 mod table;
 /// What a plugin may use while it runs.
 mod host;
+/// What a plugin lets operators see.
+mod watched;
 /// Who may do what.
 mod grants;
 /// Who may connect, and who that is.
@@ -106,6 +108,7 @@ pub use gate::{Arrival, BuiltGate, Credentials, Gate, Identity, Pass, ServerSite
 pub use grants::{Grant, Grants, Right, Rights};
 pub use host::{Changed, Changes, Feed, Host, Listed, Now, Page};
 pub use table::{Row, RowChange, Table, behind};
+pub use watched::{LogLevel, LogLine, Meter};
 
 /// How a plugin is made from its settings. The server has a const list of these.
 #[derive(Clone, Copy)]

@@ -55,6 +55,8 @@ mod acks;
 mod quarantine;
 /// `schema`.
 mod schema;
+/// `hook`.
+mod hook;
 /// `import`.
 mod import;
 /// `export`.
@@ -175,6 +177,9 @@ enum Command {
     /// JSON Schemas for values: check, test, infer, report
     #[command(subcommand)]
     Schema(schema::Schema),
+    /// Scripts: new, check, test, run, replay, bench, log
+    #[command(subcommand)]
+    Hook(hook::Hook),
     /// Put many objects from lines of JSON
     Import(import::Import),
     /// Write all objects as lines of JSON
@@ -200,6 +205,7 @@ pub fn main(own: &[Factory]) -> ExitCode {
         Command::Demo(args) => demo::run(&args, json),
         Command::Schema(schema::Schema::Check(files)) => schema::check(&files, json),
         Command::Schema(schema::Schema::Test(files)) => schema::test(&files, json),
+        Command::Hook(ref own) if let Some(outcome) = hook::offline(own, json) => outcome,
         Command::Token(command) => token::run(command, json),
         command => bearer::read(token_file.as_deref())
             .and_then(|token| talking(command, Target { url, ca, token }, client.as_deref(), json)),
@@ -263,6 +269,7 @@ async fn with_server(
         Command::Acks(args) => acks::run(args, session).await,
         Command::Quarantine(command) => quarantine::run(command, session).await,
         Command::Schema(command) => schema::run(command, session).await,
+        Command::Hook(command) => hook::run(command, session).await,
         Command::Import(args) => import::run(args, session).await,
         Command::Export(args) => export::run(args, session).await,
         Command::Serve(_)

@@ -39,6 +39,8 @@ fn write(out: &mut Out, status: &Json) -> Result<(), Failure> {
         talk(&printable(warning));
     }
     let namespaces = status["namespaces"].as_array().map(Vec::as_slice).unwrap_or_default();
+    out.flush()?;
+    warnings(namespaces).iter().for_each(|warning| talk(&format!("\x1b[1;31m{warning}\x1b[0m")));
     out.line("")?;
     table_of_namespaces(namespaces).write(out, "no namespaces")?;
     let peers = table_of_peers(namespaces);
@@ -47,6 +49,16 @@ fn write(out: &mut Out, status: &Json) -> Result<(), Failure> {
     }
     out.line("")?;
     peers.write(out, "")
+}
+
+/// What nobody should overlook, a line each.
+fn warnings(namespaces: &[Json]) -> Vec<String> {
+    let each = |ns: &Json| {
+        let warnings = ns["warnings"].as_array().into_iter().flatten().filter_map(Json::as_str);
+        let name = text(ns, "name");
+        warnings.map(|words| printable(&format!("WARNING: {name}: {words}"))).collect::<Vec<_>>()
+    };
+    namespaces.iter().flat_map(each).collect()
 }
 
 fn table_of_namespaces(namespaces: &[Json]) -> Table {
@@ -95,12 +107,14 @@ mod tests {
     fn namespaces_and_peers_have_a_line_each() {
         let namespaces = [json!({"name": "notes", "state": "not_synced", "reason": "no peer",
             "keys": 2, "objects": 3, "conflicts": 1, "trash": 0, "quarantined": 4, "unfit": 5,
+            "warnings": ["lua: scripts/a.luau is switched off"],
             "peers": [{"url": "ws://b:7400", "connected": false, "agrees": false, "behind": 3,
                 "error": "refused"}]})];
         assert_eq!(
             table_of_namespaces(&namespaces).lines()[1],
             "notes      not_synced  2     3        1          0      4     5      no peer"
         );
+        assert_eq!(warnings(&namespaces), ["WARNING: notes: lua: scripts/a.luau is switched off"]);
         assert_eq!(
             table_of_peers(&namespaces).lines()[1],
             "notes      ws://b:7400  no         no      3       refused"

@@ -53,6 +53,7 @@ impl Clients {
             Call::Quarantine { ns, .. }
             | Call::QuarantineRetry { ns }
             | Call::Plugin { ns, .. }
+            | Call::HookLog { ns, .. }
             | Call::NsAdd { ns }
             | Call::NsRm { ns } => grants.need(ns, "", Right::Admin),
             Call::Reload

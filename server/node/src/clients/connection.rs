@@ -266,6 +266,7 @@ impl Connection {
         };
         let outcome = match call {
             Call::Watch { .. } => return self.watch(id, call, slot),
+            Call::HookLog { .. } => return self.hook_log(id, call, slot).await,
             Call::Unwatch { sub } => self.unwatch(sub),
             Call::Hello { client, version, .. } => self.hello(client, version),
             Call::Status { ns } => {
@@ -316,7 +317,7 @@ impl Connection {
     }
 
     /// Gives an answer when there is room for its bytes; until then the client is not read from.
-    async fn answer_read(&self, slot: Slot, id: u64, answer: Answer) {
+    pub async fn answer_read(&self, slot: Slot, id: u64, answer: Answer) {
         let bytes = bytes(&answer);
         if bytes <= SMALL_BYTES {
             return self.answer(slot, id, Ok(answer));
@@ -385,6 +386,7 @@ fn bytes(answer: &Answer) -> usize {
         Answer::Trash(page) => page.items.bytes_estimate(),
         Answer::Quarantine(page) => page.items.bytes_estimate(),
         Answer::Peers(members) => members.page.items.bytes_estimate(),
+        Answer::HookLog(log) => log.lines.bytes_estimate(),
         _ => 0,
     }
 }

@@ -36,6 +36,8 @@ pub mod members;
 pub mod judge;
 /// What clients ask of plugins.
 pub mod ask;
+/// What operators ask of scripts.
+mod hook_log;
 /// One client from first frame to close.
 pub mod connection;
 /// Who comes in over HTTP.

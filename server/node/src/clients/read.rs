@@ -90,7 +90,7 @@ impl Clients {
         }))
     }
 
-    fn page(&self, limit: Option<usize>) -> usize {
+    pub(super) fn page(&self, limit: Option<usize>) -> usize {
         limit.unwrap_or(usize::MAX).clamp(1, self.limits.load().page_items_max)
     }
 }

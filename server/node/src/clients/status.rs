@@ -42,6 +42,7 @@ impl Clients {
             trash: counts.trash,
             quarantined: counts.quarantined,
             unfit: space.unfit().summary().unfit,
+            warnings: space.setup().chain.warnings(),
             sequence: counts.last_sequence,
             store: space.id(),
             peers: self.peers_of(space),

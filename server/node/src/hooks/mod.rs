@@ -70,6 +70,15 @@ impl Chain {
         self.plugins.iter().map(|bound| bound.name.as_str())
     }
 
+    /// What the plugins warn of.
+    pub fn warnings(&self) -> Vec<String> {
+        let each = |bound: &Arc<Bound>| {
+            let warnings = bound.meters.warnings().into_iter();
+            warnings.map(|words| format!("{}: {words}", bound.name)).collect::<Vec<_>>()
+        };
+        self.plugins.iter().flat_map(each).collect()
+    }
+
     /// Whether a version that a peer sent is shown here: the first refusal counts. None is a delete.
     pub fn admit(&self, key: &Key, value: Option<&Value>) -> Result<(), Refusal> {
         self.plugins.iter().try_for_each(|bound| {

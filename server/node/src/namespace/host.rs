@@ -8,7 +8,8 @@ use keepboth_core::ids::{NodeId, VersionId};
 use keepboth_core::limits::figure;
 use keepboth_core::name::{Key, Name, Namespace};
 use keepboth_core::plugin::{
-    Changed, Changes, Earlier, Effect, Feed, Host, Level, Listed, Now, Origin, Page, Table,
+    Changed, Changes, Earlier, Effect, Feed, Host, Level, Listed, LogLine, Meter, Now, Origin,
+    Page, Table,
 };
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
@@ -285,6 +286,21 @@ impl Host for PluginHost {
 
     fn gauge(&self, name: &'static str, value: i64) {
         self.meters.gauge(name, value);
+    }
+
+    fn meter(&self, script: &str, hook: &'static str) -> Option<Arc<dyn Meter>> {
+        Some(self.meters.hook(script, hook))
+    }
+
+    fn log(&self, line: &LogLine) {
+        let space = self.own.as_ref().and_then(|(_, space)| space.upgrade());
+        if let Some(space) = space {
+            space.script_log.push(line, clock::now());
+        }
+    }
+
+    fn warn(&self, matter: &str, words: Option<String>) {
+        self.meters.warn(matter, words);
     }
 }
 

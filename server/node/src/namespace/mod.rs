@@ -36,6 +36,8 @@ pub mod marks;
 pub mod stall;
 /// What a plugin may use while it runs.
 pub mod host;
+/// What scripts said of late.
+pub mod script_log;
 /// The life of plugins.
 mod plugins;
 /// Versions that are hidden, looked at again.
@@ -79,6 +81,8 @@ pub struct Space {
     pub name: Namespace,
     /// Its store.
     pub store: Store,
+    /// What its scripts said of late.
+    pub script_log: script_log::ScriptLog,
     setup: Current,
     door: door::Door,
     after: Arc<after::After>,
@@ -158,6 +162,7 @@ impl Space {
         Ok(Arc::new(Space {
             name,
             store,
+            script_log: script_log::ScriptLog::default(),
             setup,
             door,
             after,

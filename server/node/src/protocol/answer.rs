@@ -8,6 +8,7 @@ use keepboth_core::version::{Change, Parents};
 use serde_json::Value as Json;
 
 use super::held::HeldAt;
+use super::hook_log::HookLog;
 use super::members::{Acks, Held, Members, Reached, Stalled, Unfit};
 
 /// What stands after `ok`.
@@ -102,6 +103,8 @@ pub enum Answer {
         /// Versions that stay in quarantine.
         held: u64,
     },
+    /// To `hook_log`.
+    HookLog(HookLog),
     /// To `acks`.
     Acks(Acks),
     /// To `query` and `plugin`: an object that a plugin made.
@@ -336,6 +339,8 @@ pub struct NamespaceStatus {
     pub quarantined: u64,
     /// Objects that break the schemas that hold now.
     pub unfit: u64,
+    /// What its plugins warn of.
+    pub warnings: Vec<String>,
     /// The store's count of changes.
     pub sequence: u64,
     /// The store.

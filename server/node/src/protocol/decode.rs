@@ -117,6 +117,7 @@ fn fields(method: &str) -> &'static [&'static str] {
         "unwatch" => &["sub"],
         "status" | "ns_info" | "ns_add" | "ns_rm" | "quarantine_retry" => &["ns"],
         "judge" => &["ns", "key", "version", "verdict"],
+        "hook_log" => &["ns", "after", "limit", "wait_ms"],
         "acks" => &["ns", "key", "version", "within_ms"],
         "query" => QUERY,
         "plugin" => &["ns", "plugin", "op", "arguments"],
@@ -229,6 +230,12 @@ fn typed_call(format: Format, method: &'static str, arguments: Tree) -> Result<C
         "schema_report" => {
             Call::SchemaReport { ns: args.ns()?, after: args.after()?, limit: args.limit()? }
         }
+        "hook_log" => Call::HookLog {
+            ns: args.ns()?,
+            after: args.whole("after", 0)?,
+            limit: args.limit()?,
+            wait_ms: args.period("wait_ms", 0, WAIT_MS_MAX)?.unwrap_or(0),
+        },
         "acks" => Call::Acks {
             ns: args.ns()?,
             key: args.name()?,

@@ -13,6 +13,7 @@ use super::answer::{
 };
 use super::cursor::Cursor;
 use super::format::Format;
+use super::hook_log::put_hook_log;
 use super::notice::Notice;
 use super::sink::{JsonSink, PackSink, Sink};
 
@@ -152,6 +153,7 @@ fn put_answer<S: Sink>(s: &mut S, answer: &Answer) {
             s.count("admitted", *admitted);
             s.count("held", *held);
         }),
+        Answer::HookLog(log) => put_hook_log(s, log),
         Answer::Acks(acks) => put_acks(s, acks),
         Answer::Plugin(answer) => s.tree(answer),
         Answer::Peers(members) => put_members(s, members),
@@ -402,6 +404,10 @@ fn put_namespace<S: Sink>(s: &mut S, namespace: &NamespaceStatus) {
         s.count("trash", namespace.trash);
         s.count("quarantined", namespace.quarantined);
         s.count("unfit", namespace.unfit);
+        if !namespace.warnings.is_empty() {
+            s.name("warnings");
+            s.list(&namespace.warnings, |s, words| s.text(words));
+        }
         s.count("sequence", namespace.sequence);
         s.show("store", &namespace.store);
         s.name("peers");

@@ -20,6 +20,8 @@ mod args;
 mod decode;
 /// What the server answers.
 mod answer;
+/// What scripts said of late.
+mod hook_log;
 /// What the server answers about other nodes.
 mod members;
 /// What the server tells those who watch.
@@ -47,6 +49,7 @@ pub use encode::{encode_answer, encode_end, encode_event, encode_live, encode_no
 pub use estimate::{ANSWER_BYTES, Estimate, ITEMS_BYTES_MAX};
 pub use format::Format;
 pub use held::{BadPlace, HeldAt};
+pub use hook_log::{HookLog, Logged};
 pub use members::{Ack, Acks, Held, Member, Members, Reached, SHARED_MAX, Shared, Stalled, Unfit};
 pub use notice::Notice;
 pub use request::{BatchOp, Call, METHODS, PutValue, Request, Resolution, Wait, Waiting};

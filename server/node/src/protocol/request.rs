@@ -246,6 +246,17 @@ pub enum Call {
         /// The namespace.
         ns: Namespace,
     },
+    /// What the scripts of a namespace said of late.
+    HookLog {
+        /// The namespace.
+        ns: Namespace,
+        /// The `next` of the answer before; without it the last lines.
+        after: Option<u64>,
+        /// Most lines of the answer.
+        limit: Option<usize>,
+        /// Milliseconds for which it waits if there is no line.
+        wait_ms: u64,
+    },
     /// Whether a version is everywhere.
     Acks {
         /// The namespace.
@@ -331,6 +342,7 @@ pub const METHODS: &[&str] = &[
     "judge",
     "quarantine_retry",
     "schema_report",
+    "hook_log",
     "acks",
     "query",
     "plugin",
@@ -370,6 +382,7 @@ impl Call {
             Call::Judge { .. } => "judge",
             Call::QuarantineRetry { .. } => "quarantine_retry",
             Call::SchemaReport { .. } => "schema_report",
+            Call::HookLog { .. } => "hook_log",
             Call::Acks { .. } => "acks",
             Call::Query { .. } => "query",
             Call::Plugin { .. } => "plugin",

@@ -10,10 +10,11 @@ use smallvec::smallvec;
 use super::super::msgpack;
 use super::super::tree::Tree;
 use super::super::{
-    Ack, Acks, Answer, Base, Conflict, Cursor, Estimate, Format, Held, HeldAt, Hello, LimitsInfo,
-    Listed, Member, Members, NamespaceInfo, NamespaceLimits, NamespaceStatus, Notice, Object, Page,
-    PeerStatus, Reached, Recorded, Reloaded, Shared, Side, Stalled, State, Status, TWIN_WARNING,
-    Told, Trashed, Unfit, Written, encode_answer, encode_end, encode_event, encode_live,
+    Ack, Acks, Answer, Base, Conflict, Cursor, Estimate, Format, Held, HeldAt, Hello, HookLog,
+    LimitsInfo, Listed, Logged, Member, Members, NamespaceInfo, NamespaceLimits, NamespaceStatus,
+    Notice, Object, Page, PeerStatus, Reached, Recorded, Reloaded, Shared, Side, Stalled, State,
+    Status, TWIN_WARNING, Told, Trashed, Unfit, Written, encode_answer, encode_end, encode_event,
+    encode_live,
 };
 use super::{address, conflict, id, key, name, node, ns, store, version};
 
@@ -162,13 +163,14 @@ fn others() -> Vec<(Answer, Json)> {
         trash: 0,
         quarantined: 6,
         unfit: 7,
+        warnings: vec!["lua: it is off".into()],
         sequence: 42,
         store: store(),
         peers: vec![peer()],
     };
     let namespace_json = json!({"name": "notes", "state": "not_synced",
         "reason": "no peer is connected", "keys": 2, "objects": 3, "conflicts": 1, "trash": 0,
-        "quarantined": 6, "unfit": 7, "sequence": 42, "store": origin(), "peers": [peer_json()]});
+        "quarantined": 6, "unfit": 7, "warnings": ["lua: it is off"], "sequence": 42, "store": origin(), "peers": [peer_json()]});
     let info = NamespaceInfo {
         status: namespace.clone(),
         epoch: 1,
@@ -403,6 +405,25 @@ fn objects_that_break_a_schema_are_told_page_by_page() {
     for tree in trees(|format, out| encode_answer(format, Some(1), &Ok(answer.clone()), out)) {
         let ok = json!({"bound": true, "done": false, "checked": 9, "unfit": 2, "items": [item],
             "next": "a"});
+        assert_eq!(tree, json!({"id": 1, "ok": ok}));
+    }
+}
+
+#[test]
+fn lines_of_scripts_have_their_numbers_and_say_how_many_are_gone() {
+    let line = Logged {
+        number: 4,
+        timestamp: 5,
+        level: "warn",
+        at: "scripts/a.luau:3".into(),
+        text: "a \"word\"".into(),
+    };
+    let answer = Answer::HookLog(HookLog { lines: vec![line.clone()], next: 4, dropped: 3 });
+    let item = json!({"number": 4, "timestamp": 5, "level": "warn", "at": "scripts/a.luau:3",
+        "text": "a \"word\""});
+    assert!(item.to_string().len() <= line.bytes_estimate());
+    for tree in trees(|format, out| encode_answer(format, Some(1), &Ok(answer.clone()), out)) {
+        let ok = json!({"lines": [item], "next": 4, "dropped": 3});
         assert_eq!(tree, json!({"id": 1, "ok": ok}));
     }
 }

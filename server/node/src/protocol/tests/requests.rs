@@ -213,6 +213,14 @@ fn golden() -> Vec<(Json, Call)> {
             Call::SchemaReport { ns: ns(), after: Some(key("k")), limit: Some(2) },
         ),
         (
+            json!({"hook_log": {"ns": "notes"}}),
+            Call::HookLog { ns: ns(), after: None, limit: None, wait_ms: 0 },
+        ),
+        (
+            json!({"hook_log": {"ns": "notes", "after": 7, "limit": 2, "wait_ms": 60_000}}),
+            Call::HookLog { ns: ns(), after: Some(7), limit: Some(2), wait_ms: 60_000 },
+        ),
+        (
             json!({"acks": {"ns": "notes", "key": "a"}}),
             Call::Acks { ns: ns(), key: name("a"), version: None, within_ms: 5_000 },
         ),
