@@ -58,10 +58,12 @@
 //! [`Host`]: crate::plugin::Host
 //! [`Host::changes`]: crate::plugin::Host::changes
 //! [`Host::folder`]: crate::plugin::Host::folder
+//! [`Host::table`]: crate::plugin::Host::table
 //! [`Make`]: crate::plugin::Make
 //! [`Pass`]: crate::plugin::Pass
 //! [`Plugin`]: crate::plugin::Plugin
 //! [`Plugin::admit`]: crate::plugin::Plugin::admit
+//! [`Plugin::answer`]: crate::plugin::Plugin::answer
 //! [`Plugin::drain`]: crate::plugin::Plugin::drain
 //! [`Plugin::fingerprint`]: crate::plugin::Plugin::fingerprint
 //! [`Plugin::start`]: crate::plugin::Plugin::start
