@@ -59,7 +59,7 @@ impl Store {
         Store::start(Disk::memory(options.cache_bytes), namespace, options, on_commit)
     }
 
-    /// A store on a disk of the caller's, for tests with faults. `make` is called at the start and
+    /// A store without a journal on a disk of the caller's, for tests with faults. `make` is called at the start and
     /// again whenever the database is opened anew, and must give the same disk each time.
     pub fn on_backend<B: StorageBackend>(
         make: impl FnMut() -> B + Send + 'static,
@@ -68,6 +68,18 @@ impl Store {
         on_commit: impl FnMut(Commit) + Send + 'static,
     ) -> Result<Store, OpenError> {
         Store::start(Disk::backend(make, options.cache_bytes), namespace, options, on_commit)
+    }
+
+    /// As [`Store::on_backend`], with a journal on another disk of the caller's.
+    pub fn on_backends<B: StorageBackend, J: StorageBackend>(
+        make: impl FnMut() -> B + Send + 'static,
+        journal: impl FnMut() -> J + Send + 'static,
+        namespace: &Namespace,
+        options: Options,
+        on_commit: impl FnMut(Commit) + Send + 'static,
+    ) -> Result<Store, OpenError> {
+        let disk = Disk::backend(make, options.cache_bytes).with_journal(journal);
+        Store::start(disk, namespace, options, on_commit)
     }
 
     fn start(

@@ -146,7 +146,7 @@ fn a_disk_that_is_gone_ends_writing_and_says_so() {
 fn a_disk_that_fails_while_opening_is_refused() {
     let disk = Disk::default();
     disk.die();
-    let made = Store::on_backend(move || disk.clone(), &namespace(), Options::default(), |_| {});
+    let made = Store::on_backend(move || disk.database(), &namespace(), Options::default(), |_| {});
     assert!(matches!(made.map(|_| ()).expect_err("refused"), OpenError::Failed { .. }));
 }
 
