@@ -26,8 +26,9 @@
 //!
 //! Words in `meta`: `format` (4 bytes), `namespace` (text), `store` (16 bytes, a version 4 UUID: the
 //! origin of what is written here), `epoch` (8 bytes, 1 in a new store), `node` (32 bytes: the node
-//! that has the store), `journal` (the run of the journal (16), the generation of the records that are
-//! not in the file yet (8), 1 if answers do not wait for the disk (1); see below).
+//! that has the store), `journal` (the run of the journal (16), the generation of its records that goes on
+//! from this file (8), how many of them are in the file (8), 1 if answers do not wait for the disk (1); see
+//! below).
 //!
 //! Words in `state`: `sequence` (the newest that was ever given when something was removed), `digests`
 //! (the sequence that the rows of `digests` tell of), `walked` (the sequence up to which retention has

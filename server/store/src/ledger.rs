@@ -10,7 +10,7 @@ use keepboth_core::refusal::{Code, Refusal};
 
 use crate::commit::Redo;
 use crate::disk::Disk;
-use crate::format::GENERATION_NONE;
+use crate::format::{GENERATION_NONE, META, META_JOURNAL};
 use crate::journal::{Journal, NotAppended, When};
 use crate::rows::{self, Rows};
 use crate::word::{Word, settle};
@@ -67,10 +67,10 @@ impl Ledger {
             NotAppended::NoRoom(e) => no_room(e),
             NotAppended::Failed(e) => e.into(),
         })?;
-        let mut transaction = self.database.begin_write()?;
-        transaction.set_durability(redb::Durability::None)?;
-        rows::write(redo.rows.as_bytes(), &transaction)?;
-        Ok(transaction.commit()?)
+        // While it is synced.
+        let applied = apply(&self.database, redo, &journal.word(self.lossy));
+        journal.wait()?;
+        Ok(applied?)
     }
 
     /// The first write begins the journal: the database says that it needs it.
@@ -110,14 +110,13 @@ impl Ledger {
     /// Makes the database durable with what it needs of the journal from now on.
     fn mark(&self) -> Result<(), redb::Error> {
         let Some(journal) = &self.journal else { return Ok(()) };
-        let (run, generation) = journal.now();
-        settle(&self.database, &Word { run, generation, lossy: self.lossy }, |_| Ok(()))
+        settle(&self.database, &journal.word(self.lossy), |_| Ok(()))
     }
 
     /// Makes the database whole without a journal, with these last rows, and closes it.
     pub fn close(self, disk: &mut Disk, last: &Rows) -> Result<(), redb::Error> {
         if let Some(journal) = &self.journal {
-            let word = Word { run: journal.now().0, generation: GENERATION_NONE, lossy: false };
+            let word = Word { generation: GENERATION_NONE, ..journal.word(false) };
             settle(&self.database, &word, |to| rows::write(last.as_bytes(), to))?;
             if let Some(place) = disk.place() {
                 place.remove()?;
@@ -129,6 +128,16 @@ impl Ledger {
         }
         Ok(self.database.close()?)
     }
+}
+
+/// Shows a group to whoever reads the database from now on. Should it be closed before it is made durable,
+/// it also says that it has the group.
+fn apply(database: &Database, redo: &Redo, word: &Word) -> Result<(), redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(redb::Durability::None)?;
+    rows::write(redo.rows.as_bytes(), &transaction)?;
+    transaction.open_table(META)?.insert(META_JOURNAL, &word.encode()[..])?;
+    Ok(transaction.commit()?)
 }
 
 fn no_room(error: std::io::Error) -> Failure {

@@ -31,8 +31,6 @@ pub mod told;
 pub mod task;
 /// Rows that are to be written, as bytes.
 mod rows;
-/// What makes a group durable before redb has it.
-mod journal;
 /// How storage errors become refusals.
 mod failure;
 /// A history built from its records.
@@ -41,6 +39,8 @@ mod rebuild;
 mod loaded;
 /// What a database says of its journal.
 mod word;
+/// What makes a group durable before redb has it.
+mod journal;
 /// Where the database stands, how it is opened, and what it is.
 mod disk;
 /// What stands in the journal comes into the database.

@@ -10,9 +10,9 @@ use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::format::{GENERATION_NONE, META, META_EPOCH};
 use crate::journal::place::Place;
-use crate::journal::record::{Run, read_first, tail};
+use crate::journal::record::{read_first, tail};
 use crate::rows;
-use crate::word::{Word, settle};
+use crate::word::{Run, Word, settle};
 
 /// Brings the database up to its journal, which is then taken away.
 pub fn replay(
@@ -88,7 +88,9 @@ fn records<'j>(
         return Err(disk.no_journal("it is the store's journal of another time"));
     }
     let found = tail(bytes, &run, word.generation).map_err(|e| disk.no_journal(e))?;
-    Ok(found.into_iter().map(|rows| &bytes[rows]).collect())
+    // The database has some, if it was closed and opened after an error.
+    let new = found.into_iter().skip(usize::try_from(word.number).unwrap_or(usize::MAX));
+    Ok(new.map(|rows| &bytes[rows]).collect())
 }
 
 /// A journal that the database does not need.

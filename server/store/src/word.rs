@@ -3,30 +3,35 @@
 use redb::{Database, WriteTransaction};
 
 use crate::format::{FORMAT, META, META_FORMAT, META_JOURNAL};
-use crate::journal::record::Run;
 use crate::layout::{BadRow, Reader, Writer};
+
+/// One opening of a store, in which it has one journal.
+pub type Run = [u8; 16];
 
 /// What the database says of its journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Word {
     pub run: Run,
-    /// The generation whose records are not in the database.
+    /// The generation that goes on from the database.
     pub generation: u64,
-    /// True if some of them may be lost without anybody noticing.
+    /// How many of its records are in the database.
+    pub number: u64,
+    /// True if some of its records may be lost without anybody noticing.
     pub lossy: bool,
 }
 
 impl Word {
     pub fn encode(&self) -> Vec<u8> {
         let mut word = Writer::default();
-        word.bytes(&self.run).u64(self.generation).u8(self.lossy.into());
+        word.bytes(&self.run).u64(self.generation).u64(self.number).u8(self.lossy.into());
         word.0
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Word, BadRow> {
         let mut word = Reader(bytes);
-        let (run, generation, lossy) = (word.array()?, word.u64()?, word.u8()? == 1);
-        word.end().map(|()| Word { run, generation, lossy })
+        let (run, generation, number) = (word.array()?, word.u64()?, word.u64()?);
+        let lossy = word.u8()? == 1;
+        word.end().map(|()| Word { run, generation, number, lossy })
     }
 }
 

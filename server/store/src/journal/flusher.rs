@@ -60,37 +60,76 @@ impl Synced {
     }
 }
 
-/// A thread that syncs; it ends when this is dropped.
+/// A thread that syncs, so that something else can be done meanwhile; it ends when this is dropped.
 pub struct Flusher {
-    due: mpsc::Sender<Duration>,
-    waiting: Arc<AtomicBool>,
+    asked: mpsc::Sender<Asked>,
+    done: mpsc::Receiver<io::Result<()>>,
+    /// True while a sync is waited for that nobody is told of.
+    later: Arc<AtomicBool>,
+}
+
+enum Asked {
+    Now,
+    Within(Duration),
 }
 
 impl Flusher {
     pub fn start(synced: Arc<Synced>) -> io::Result<Flusher> {
-        let (due, wait) = mpsc::channel();
-        let waiting = Arc::new(AtomicBool::new(false));
-        let waits = waiting.clone();
-        thread::Builder::new().name("sync".into()).spawn(move || {
-            while let Ok(period) = wait.recv() {
-                // Nothing is sent meanwhile; only the end of the journal comes sooner.
-                if wait.recv_timeout(period) == Err(RecvTimeoutError::Disconnected) {
-                    return;
-                }
-                waits.store(false, Ordering::SeqCst);
-                if let Err(e) = synced.sync() {
-                    return tracing::error!("what was written last may be lost: {e}");
-                }
-            }
-        })?;
-        Ok(Flusher { due, waiting })
+        let ((asked, waiting), (tell, done)) = (mpsc::channel(), mpsc::channel());
+        let later = Arc::new(AtomicBool::new(false));
+        let thread = Thread { synced, waiting, tell, later: later.clone() };
+        thread::Builder::new().name("sync".into()).spawn(move || thread.run())?;
+        Ok(Flusher { asked, done, later })
+    }
+
+    /// Begins a sync now; [`Flusher::wait`] tells how it went.
+    pub fn now(&self) -> io::Result<()> {
+        self.asked.send(Asked::Now).map_err(|_| ended())
+    }
+
+    pub fn wait(&self) -> io::Result<()> {
+        self.done.recv().map_err(|_| ended())?
     }
 
     /// What was written will be durable after this time.
-    pub fn within(&self, period: Duration) {
-        if !self.waiting.swap(true, Ordering::SeqCst) {
-            // A thread that is gone has left word in `Synced`.
-            let _ = self.due.send(period);
+    pub fn within(&self, period: Duration) -> io::Result<()> {
+        match self.later.swap(true, Ordering::SeqCst) {
+            true => Ok(()),
+            false => self.asked.send(Asked::Within(period)).map_err(|_| ended()),
         }
     }
+}
+
+struct Thread {
+    synced: Arc<Synced>,
+    waiting: mpsc::Receiver<Asked>,
+    tell: mpsc::Sender<io::Result<()>>,
+    later: Arc<AtomicBool>,
+}
+
+impl Thread {
+    fn run(self) {
+        while let Ok(asked) = self.waiting.recv() {
+            let asked = match asked {
+                Asked::Now => Ok(Asked::Now),
+                // Whoever asks meanwhile wants it now, or the journal ends.
+                Asked::Within(period) => self.waiting.recv_timeout(period),
+            };
+            self.later.store(false, Ordering::SeqCst);
+            match asked {
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) | Ok(Asked::Within(_)) => {
+                    if let Err(e) = self.synced.sync() {
+                        tracing::error!("writes that were answered may be lost: {e}");
+                    }
+                }
+                Ok(Asked::Now) if self.tell.send(self.synced.sync()).is_err() => return,
+                Ok(Asked::Now) => {}
+            }
+        }
+    }
+}
+
+fn ended() -> io::Error {
+    io::Error::other("the thread that syncs the journal ended")
 }

@@ -9,7 +9,8 @@ use redb::StorageBackend;
 use keepboth_core::ids::StoreId;
 
 use self::flusher::{Flusher, Synced};
-use self::record::{BLOCK, Head, Run};
+use self::record::{BLOCK, Head};
+use crate::word::{Run, Word};
 
 /// Its form in bytes.
 pub mod record;
@@ -18,6 +19,8 @@ pub mod place;
 /// Syncs that come later.
 mod flusher;
 
+/// A page of the kernel's memory.
+const PAGE: usize = 4 * 1024;
 /// Least and most bytes by which it grows.
 const GROW_MIN: usize = 64 * 1024;
 const GROW_MAX: usize = 4 * 1024 * 1024;
@@ -36,7 +39,9 @@ pub enum When {
 /// An open journal.
 pub struct Journal {
     synced: Arc<Synced>,
-    flusher: Option<Flusher>,
+    flusher: Flusher,
+    /// True while a sync is under way.
+    syncing: bool,
     run: Run,
     generation: u64,
     /// Records of this generation.
@@ -67,8 +72,9 @@ impl Journal {
         let synced = Arc::new(Synced::new(file));
         let buffer = Vec::new();
         Ok(Journal {
+            flusher: Flusher::start(synced.clone())?,
             synced,
-            flusher: None,
+            syncing: false,
             run,
             generation: 0,
             number: 0,
@@ -78,9 +84,9 @@ impl Journal {
         })
     }
 
-    /// The run and the generation.
-    pub fn now(&self) -> (Run, u64) {
-        (self.run, self.generation)
+    /// What the database says when it has all that was appended.
+    pub fn word(&self, lossy: bool) -> Word {
+        Word { run: self.run, generation: self.generation, number: self.number, lossy }
     }
 
     /// Bytes of this generation.
@@ -88,7 +94,7 @@ impl Journal {
         self.end - BLOCK
     }
 
-    /// Appends a group.
+    /// Appends a group, and begins to sync it if it has to be durable now.
     pub fn append(&mut self, rows: &[u8], when: When) -> Result<(), NotAppended> {
         self.synced.check().map_err(NotAppended::Failed)?;
         let (run, generation, number) = (self.run, self.generation, self.number);
@@ -103,20 +109,18 @@ impl Journal {
         }
         self.synced.write(self.end, &self.buffer).map_err(NotAppended::Failed)?;
         (self.end, self.number) = (end, number + 1);
-        match when {
-            When::Now => self.synced.sync().map_err(NotAppended::Failed),
+        self.syncing = when == When::Now;
+        let asked = match when {
+            When::Now => self.flusher.now(),
+            When::Within(period) => self.flusher.within(period),
             When::Whenever => Ok(()),
-            When::Within(period) => self.sync_within(period).map_err(NotAppended::Failed),
-        }
+        };
+        asked.map_err(NotAppended::Failed)
     }
 
-    fn sync_within(&mut self, period: Duration) -> io::Result<()> {
-        let flusher = match self.flusher.take() {
-            Some(flusher) => flusher,
-            None => Flusher::start(self.synced.clone())?,
-        };
-        self.flusher.insert(flusher).within(period);
-        Ok(())
+    /// Waits until what was appended is durable, if it has to be durable now.
+    pub fn wait(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.syncing) { self.flusher.wait() } else { Ok(()) }
     }
 
     /// Begins the next generation at the start: the database has everything.
@@ -131,6 +135,9 @@ impl Journal {
 fn grow(file: &dyn StorageBackend, from: usize, by: usize) -> io::Result<usize> {
     let room = from + by.max(from.clamp(GROW_MIN, GROW_MAX));
     file.set_len(room as u64)?;
-    file.write(from as u64, &vec![0; room - from])?;
+    // Page by page, for the kernel writes back together what was written together.
+    for at in (from..room).step_by(PAGE) {
+        file.write(at as u64, &[0; PAGE][..PAGE.min(room - at)])?;
+    }
     Ok(room)
 }

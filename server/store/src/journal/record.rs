@@ -13,6 +13,7 @@ use std::ops::Range;
 use keepboth_core::ids::StoreId;
 
 use crate::layout::{BadRow, Reader, Writer};
+use crate::word::Run;
 
 /// What a record begins at a multiple of.
 pub const BLOCK: usize = 512;
@@ -20,9 +21,6 @@ pub const BLOCK: usize = 512;
 const HEAD: usize = 32 + 16 + 8 + 8 + 1 + 4;
 const MAGIC: &[u8; 16] = b"keepboth journal";
 const VERSION: [u8; 4] = 1_u32.to_be_bytes();
-
-/// One opening of a store, in which it has one journal.
-pub type Run = [u8; 16];
 
 /// The first block.
 pub fn first(store: &StoreId, run: &Run) -> Vec<u8> {
