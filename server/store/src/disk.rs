@@ -19,7 +19,7 @@ use crate::format::{
     META_JOURNAL, META_NAMESPACE, META_NODE, META_STORE, NAMES, NOTES, PEERS, QUARANTINE, RAISED,
     RECORDS, STATE, TRASH, VALUES,
 };
-use crate::journal::place::{BackendPlace, FilePlace, Place, beside};
+use crate::journal::place::{BackendPlace, FilePlace, Place, journal_of};
 use crate::word::Word;
 
 type Opener = Box<dyn FnMut() -> Result<Database, DatabaseError> + Send>;
@@ -45,7 +45,7 @@ impl Disk {
     pub fn file(path: &Path, cache_bytes: usize) -> Disk {
         let file = path.to_owned();
         let open = move || Database::builder().set_cache_size(cache_bytes).create(&file);
-        let place = Some(Box::new(FilePlace(beside(path))) as Box<dyn Place>);
+        let place = Some(Box::new(FilePlace(journal_of(path))) as Box<dyn Place>);
         Disk { path: path.to_owned(), open: Box::new(open), place }
     }
 

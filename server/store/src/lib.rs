@@ -87,6 +87,7 @@ mod store;
 pub mod baseline;
 
 pub use error::OpenError;
+pub use journal::place::journal_of;
 pub use keepboth_core::session::{Entry, Held, Histories};
 pub use options::{Durability, Options};
 pub use quarantine::Quarantined;

@@ -80,7 +80,8 @@ fn records<'j>(
         // So somebody says that it is lost.
         return Ok(Vec::new());
     }
-    let (of, run) = read_first(bytes).map_err(|e| disk.no_journal(format_args!("it is {e}")))?;
+    let (of, run) =
+        read_first(bytes).map_err(|e| disk.no_journal(format_args!("it is {}", e.0)))?;
     if of != *store {
         return Err(disk.no_journal(format_args!("it is that of store {of}, this is {store}")));
     }

@@ -2,6 +2,8 @@
 
 /// Sizes and periods as people write them.
 mod unit;
+/// When a write is answered.
+mod durability;
 /// The settings and their defaults.
 mod shape;
 /// A mistake with its place, written as compilers write theirs.
@@ -20,6 +22,7 @@ mod bind;
 mod load;
 
 pub use bind::Bound;
+pub use durability::Durability;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use load::{Loaded, check};
 pub use rules::peer_url;

@@ -25,8 +25,8 @@ pub trait Place: Send {
     fn path(&self) -> PathBuf;
 }
 
-/// The journal of the database in this file.
-pub fn beside(database: &Path) -> PathBuf {
+/// Where the journal of the database in this file stands while the store is open, and after a crash.
+pub fn journal_of(database: &Path) -> PathBuf {
     database.with_extension("journal")
 }
 

@@ -49,9 +49,9 @@ const DATABASE: usize = 0;
 const JOURNAL: usize = 1;
 
 impl Disk {
-    /// Opens the store that is on this disk.
+    /// Opens the store that is on this disk. Its database is made durable after every few groups.
     pub fn open(&self) -> Bench {
-        self.open_with(Options::default())
+        self.open_with(Options { journal_bytes_max: 6 * 1024, ..Options::default() })
     }
 
     /// Opens the store that is on this disk with these limits.
@@ -74,6 +74,11 @@ impl Disk {
     /// Bytes of the journal.
     pub fn journal_bytes(&self) -> usize {
         self.state().files[JOURNAL].now.len()
+    }
+
+    /// True if all that was written to the journal is durable.
+    pub fn is_synced(&self) -> bool {
+        self.state().files[JOURNAL].pending.is_empty()
     }
 
     /// The journal cannot be made longer than this.
