@@ -70,6 +70,7 @@ impl<F: FnMut(Commit)> Committer<F> {
             options: ArcSwap::from_pointee(options),
             epoch: AtomicU64::new(opened.identity.epoch),
             removed: AtomicU64::new(opened.removed),
+            journal_bytes: AtomicU64::new(0),
             roots: Mutex::default(),
             stopping: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -145,11 +146,20 @@ impl<F: FnMut(Commit)> Committer<F> {
             Some(Failure::Stopped | Failure::Refused(_)) => {}
             Some(Failure::Disk(error)) => self.recover(Some(draft), &error),
         }
-        let ledger = self.ledger.as_mut();
-        let due = ledger.filter(|ledger| ledger.journal_bytes() >= options.journal_bytes_max);
-        if let Some(Err(error)) = due.map(Ledger::checkpoint) {
+        self.checkpoint(options.journal_bytes_max);
+    }
+
+    /// Makes the database durable if the journal has become long: after the answers, so that they need not
+    /// wait for it.
+    fn checkpoint(&mut self, journal_bytes_max: usize) {
+        let Some(ledger) = &mut self.ledger else { return };
+        if ledger.journal_bytes() >= journal_bytes_max
+            && let Err(error) = ledger.checkpoint()
+        {
             self.recover(None, &error);
         }
+        let bytes = self.ledger.as_ref().map_or(0, Ledger::journal_bytes);
+        self.shared.journal_bytes.store(bytes as u64, Ordering::Relaxed);
     }
 
     fn waiting(&mut self) -> Option<Task> {
@@ -203,6 +213,10 @@ impl<F: FnMut(Commit)> Committer<F> {
              forgotten the version; cursors of watchers begin anew at epoch {epoch}"
         );
         self.put_back = true;
+        self.set_epoch(epoch);
+    }
+
+    fn set_epoch(&mut self, epoch: u64) {
         self.identity.epoch = epoch;
         self.shared.epoch.store(epoch, Ordering::SeqCst);
     }
@@ -249,9 +263,8 @@ impl<F: FnMut(Commit)> Committer<F> {
             return tracing::error!(%namespace, "the store takes no more writes: the file lost what was written before");
         }
         let there = draft.filter(|draft| opened.has(draft));
-        if opened.identity.epoch > self.identity.epoch {
-            self.came_back(opened.identity.epoch);
-        }
+        self.put_back |= there.as_ref().is_some_and(|draft| draft.own_came_back);
+        self.set_epoch(opened.identity.epoch);
         self.shared.removed.store(opened.removed, Ordering::SeqCst);
         self.ledger = Some(Ledger::new(opened.database, self.identity.store));
         self.shared.failed.store(false, Ordering::SeqCst);

@@ -37,7 +37,7 @@ pub struct Ledger {
     database: Database,
     store: StoreId,
     journal: Option<Journal>,
-    /// True if some of the journal may get lost.
+    /// True if some of the journal may have been answered before it was durable.
     lossy: bool,
 }
 

@@ -39,8 +39,9 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens the file, or makes it, and starts the commit thread. `on_commit` is called on that
-    /// thread after each commit is durable and its tasks are answered; it must not block for long.
+    /// Opens the file, or makes it, and starts the commit thread. While it is written to, its journal
+    /// stands beside it ([`journal_of`](crate::journal_of)). `on_commit` is called on that thread after
+    /// each commit is durable and its tasks are answered; it must not block for long.
     pub fn open(
         path: &Path,
         namespace: &Namespace,
@@ -174,6 +175,12 @@ impl Store {
     /// How much the store holds.
     pub fn counts(&self) -> Counts {
         self.inner.shared.snapshot.load().counts()
+    }
+
+    /// Bytes of the journal that would be read after a crash: what came since the database was made
+    /// durable. 0 while nothing was written.
+    pub fn journal_bytes(&self) -> u64 {
+        self.inner.shared.journal_bytes.load(Ordering::Relaxed)
     }
 
     /// False after the disk failed and the database could not be opened again: all writes are refused.

@@ -25,6 +25,9 @@ const PAGE: usize = 4 * 1024;
 const GROW_MIN: usize = 64 * 1024;
 const GROW_MAX: usize = 4 * 1024 * 1024;
 
+/// Most bytes that are kept to make records in; what a larger one needs is given back.
+const BUFFER_MAX: usize = 256 * 1024;
+
 /// When what is appended has to be durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
@@ -108,6 +111,7 @@ impl Journal {
             self.room = room;
         }
         self.synced.write(self.end, &self.buffer).map_err(NotAppended::Failed)?;
+        self.buffer.shrink_to(BUFFER_MAX);
         (self.end, self.number) = (end, number + 1);
         self.syncing = when == When::Now;
         let asked = match when {

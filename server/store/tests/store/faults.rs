@@ -1,9 +1,10 @@
 //! A disk that fails: the answer says unknown, the store opens its database again and goes on.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use keepboth_core::refusal::Code;
-use keepboth_store::{OpenError, Options, Store};
+use keepboth_store::{Durability, OpenError, Options, Store};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -107,6 +108,21 @@ fn after_any_failed_write_of_any_task_the_store_is_whole_and_what_was_answered_i
         again.verify();
     }
     assert!(failures > 20, "only {failures} faults were met");
+}
+
+#[test]
+fn with_an_interval_a_failed_sync_costs_nothing_while_the_process_lives() {
+    for n in 0..40 {
+        let disk = Disk::default();
+        let durability = Durability::Interval(Duration::from_millis(1));
+        let bench = disk.open_with(Options { durability, ..Options::default() });
+        let (acknowledged, _) = write_with_fault(&disk, &bench, n);
+        for (at, value) in acknowledged.iter().filter(|(at, _)| *at != "before") {
+            assert_eq!(&bench.get(at).expect("acknowledged"), value, "operation {n}");
+        }
+        assert!(bench.store.is_healthy(), "operation {n}");
+        bench.verify();
+    }
 }
 
 #[test]
