@@ -99,6 +99,8 @@ async fn every_request_needs_its_right_on_the_keys_that_it_is_about() {
         at("conflicts", json!({})),
         at("trash", json!({})),
         at("schema_report", json!({})),
+        at("query", json!({"index": "by"})),
+        at("plugin", json!({"plugin": "index", "op": "indexes"})),
         at("delete", json!({"key": "a/1"})),
         at("resolve", conflict),
         at("batch", json!({"ops": batch})),
@@ -135,6 +137,10 @@ async fn every_request_needs_its_right_on_the_keys_that_it_is_about() {
     anna.ok(at("list", json!({"prefix": "a/"}))).await;
     bert.ok(at("list", json!({}))).await;
     bert.ok(at("conflicts", json!({}))).await;
+    let asked = bert.error(at("query", json!({"index": "by"}))).await;
+    assert_eq!(asked["code"], "not_found", "it may ask: {asked}");
+    let asked = bert.error(at("plugin", json!({"plugin": "index", "op": "indexes"}))).await;
+    assert_eq!(asked["code"], "forbidden", "that is for operators: {asked}");
     assert_eq!(bert.error(put("a/1")).await["code"], "forbidden");
     all.ok(json!({"peers": {}})).await;
     all.ok(json!({"ns_add": {"ns": "new"}})).await;

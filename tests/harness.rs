@@ -1,6 +1,7 @@
 //! Real servers of their own process on free ports, and a WebSocket client that is not ours.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::process::Command;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -34,6 +36,28 @@ pub fn own_program() -> &'static Path {
 /// The project's folder.
 pub fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the project's folder")
+}
+
+/// Exit code and stderr of a command of the program with its own plugins.
+pub async fn run_own(words: &[&str], config: &Path) -> (i32, String) {
+    let output = Command::new(own_program())
+        .args(words)
+        .arg("--config")
+        .arg(config)
+        .stdin(Stdio::null())
+        .output();
+    let output = timeout(PATIENCE, output).await.expect("an end in time").expect("the program");
+    let text = String::from_utf8(output.stderr).expect("text");
+    (output.status.code().expect("an exit code"), text)
+}
+
+/// What `keepboth check` says of this configuration, and its exit code.
+pub async fn check_config(config: &str) -> (i32, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("config.toml");
+    std::fs::write(&file, config).expect("written");
+    let (code, text) = run_own(&["check"], &file).await;
+    (code, text.replace(&format!("{}/", folder.path().display()), ""))
 }
 
 /// A server with its folder; killed and removed when dropped.

@@ -1,12 +1,15 @@
 //! What Keepboth promises, a behaviour a file, a promise a test, on real servers wherever one can run.
 
 mod access;
+mod auditing;
 mod bad_clients;
 mod bad_peers;
 mod cluster;
 mod command_line;
+mod expiring;
 mod harness;
 mod hooks;
+mod indexes;
 mod mesh;
 mod mesh_copies;
 mod mesh_shape;
@@ -21,6 +24,7 @@ mod processes;
 mod put_back;
 mod readme;
 mod real_data;
+mod receiver;
 mod requests;
 mod resilience;
 mod returning;
@@ -28,4 +32,6 @@ mod schemas;
 mod scripts;
 mod tidy;
 mod tls;
+mod tokens;
 mod watching;
+mod webhooks;

@@ -1,12 +1,9 @@
 //! What plugins are promised: a life from start to stop, a host to work with, and the story of each write.
 
-use std::process::Stdio;
-
 use serde_json::{Value as Json, json};
-use tokio::process::Command;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use crate::harness::{Client, PATIENCE, Server, Wire, own_program};
+use crate::harness::{Client, PATIENCE, Server, Wire, check_config, own_program, run_own};
 
 const NAMESPACES: &str =
     "[namespaces.trail]\nreplicate = false\n[namespaces.mirror]\nreplicate = false\n";
@@ -60,28 +57,6 @@ fn words(error: &Json) -> &str {
     error["message"].as_str().expect("words")
 }
 
-/// Exit code and stderr of a command of the program with its own plugins.
-async fn run(words: &[&str], config: &std::path::Path) -> (i32, String) {
-    let output = Command::new(own_program())
-        .args(words)
-        .arg("--config")
-        .arg(config)
-        .stdin(Stdio::null())
-        .output();
-    let output = timeout(PATIENCE, output).await.expect("an end in time").expect("the program");
-    let text = String::from_utf8(output.stderr).expect("text");
-    (output.status.code().expect("an exit code"), text)
-}
-
-/// What `keepboth check` says of this configuration, and its exit code.
-async fn check(config: &str) -> (i32, String) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("config.toml");
-    std::fs::write(&file, config).expect("written");
-    let (code, text) = run(&["check"], &file).await;
-    (code, text.replace(&format!("{}/", folder.path().display()), ""))
-}
-
 #[tokio::test]
 async fn a_plugin_is_started_once_and_drained_and_stopped_when_another_takes_its_place() {
     let both = |word: &str| {
@@ -120,9 +95,9 @@ async fn a_plugin_that_does_not_start_ends_the_start_with_its_place() {
     let file = folder.path().join("config.toml");
     let config = format!("[server]\nlisten = \"127.0.0.1:0\"\n{}", with_probe("fails = true"));
     std::fs::write(&file, config).expect("written");
-    assert_eq!(run(&["check"], &file).await.0, 0, "check configures and starts nothing");
+    assert_eq!(run_own(&["check"], &file).await.0, 0, "check configures and starts nothing");
     assert!(!folder.path().join("data").exists());
-    let (code, text) = run(&["serve"], &file).await;
+    let (code, text) = run_own(&["serve"], &file).await;
     assert_eq!(code, 78, "{text}");
     assert!(
         text.contains("config.toml:4:7: error: the plugin probe cannot start: it does not want to"),
@@ -260,17 +235,49 @@ async fn a_panic_of_a_plugin_is_a_refusal_and_all_calls_are_counted() {
     assert!(words(&error).contains("plugin probe panicked: a key makes it panic"), "{error}");
     client.ok(put("k", json!({"n": 1}))).await;
     watcher.change().await;
-    let text = server.get("/metrics", &[]).await;
+    // The plugin counts after what it wrote is durable.
+    let copied =
+        "keepboth_plugin_count_total{namespace=\"notes\",plugin=\"probe\",name=\"copied\"} 1";
+    let until = Instant::now() + PATIENCE;
+    let text = loop {
+        let text = server.get("/metrics", &[]).await;
+        if text.contains(copied) {
+            break text;
+        }
+        assert!(Instant::now() < until, "{copied}: {text}");
+    };
     let label = "{namespace=\"notes\",plugin=\"probe\",point=\"before_put\"}";
     for line in [
         format!("keepboth_plugin_seconds_count{label} 2"),
         format!("keepboth_plugin_errors_total{label} 1"),
-        "keepboth_plugin_count_total{namespace=\"notes\",plugin=\"probe\",name=\"copied\"} 1"
-            .into(),
     ] {
         assert!(text.contains(&line), "{line}: {text}");
     }
     assert!(text.contains("keepboth_plugin_seconds_bucket{le=\""), "{text}");
+}
+
+#[tokio::test]
+async fn a_plugin_answers_what_operators_ask_and_whatever_goes_wrong_is_told() {
+    let (server, mut client) = start("word = \"a\"").await;
+    let ask = |ns: &str, plugin: &str, op: &str| json!({"plugin": {"ns": ns, "plugin": plugin, "op": op, "arguments": {"n": [1, null]}}});
+    let answer = client.ok(ask("notes", "probe", "echo")).await;
+    assert_eq!(answer, json!({"word": "a", "told": {"n": [1, null]}}));
+    for (question, code, told) in [
+        (ask("notes", "probe", "refuse"), "not_found", "nothing of that here"),
+        (ask("notes", "probe", "panic"), "hook_failed", "a question makes it panic"),
+        (ask("notes", "probe", "much"), "frame_too_large", "the limit is 1,040,384 bytes"),
+        (ask("notes", "probe", "dance"), "not_found", "probe has no answer to \"dance\""),
+        (ask("notes", "probo", "echo"), "not_found", "has no plugin \"probo\""),
+        (ask("nowhere", "probe", "echo"), "unknown_namespace", "no namespace \"nowhere\""),
+        (json!({"query": {"ns": "notes", "index": "x"}}), "not_found", "has no indexes"),
+    ] {
+        let error = client.error(question).await;
+        assert_eq!(error["code"], code, "{error}");
+        assert!(words(&error).contains(told), "{error}");
+    }
+    let text = server.get("/metrics", &[]).await;
+    let label = "{namespace=\"notes\",plugin=\"probe\",point=\"answer\"}";
+    assert!(text.contains(&format!("keepboth_plugin_errors_total{label} 2")), "{text}");
 }
 
 #[tokio::test]
@@ -309,10 +316,10 @@ async fn plugins_in_a_wrong_place_or_twice_are_told_with_line_and_column() {
             "config.toml:3:16: error: a grant is a list of texts",
         ),
     ] {
-        let (code, text) = check(&config).await;
+        let (code, text) = check_config(&config).await;
         assert_eq!(code, 78, "{text}");
         assert!(text.contains(told), "{told}: {text}");
     }
-    let (code, text) = check(&format!("{probe}{}", probe.replace("\"a\"", "\"b\""))).await;
+    let (code, text) = check_config(&format!("{probe}{}", probe.replace("\"a\"", "\"b\""))).await;
     assert_eq!(code, 0, "a plugin that may stand there several times does: {text}");
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use keepboth_core::name::Namespace;
 use keepboth_core::plugin::{
-    Arrival, BuiltGate, Credentials, Factory, Gate, Grant, Grants, Host, Identity, Make, Right,
-    Rights, ServerSite, SettingsError,
+    Arrival, BuiltGate, Credentials, Factory, Gate, Grant, Grants, Host, Identity, Make, Pass,
+    Right, Rights, ServerSite, SettingsError,
 };
 use keepboth_core::policy::Fingerprint;
 use keepboth_core::refusal::{Code, Refusal};
@@ -93,7 +93,8 @@ impl Gate for Doorman {
         let token = credentials.token.as_deref().unwrap_or_default();
         assert_ne!(token, "panic", "this token makes it panic");
         let grants = self.tokens.get(token).cloned();
-        Ok(grants.map(|grants| Identity { actor: format!("token {token}").into(), grants }))
+        let actor = format!("token {token}").into();
+        Ok(grants.map(|grants| Identity { actor, grants, pass: Pass::default() }))
     }
 
     fn fingerprint(&self) -> [u8; 32] {

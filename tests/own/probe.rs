@@ -108,6 +108,16 @@ impl Plugin for Probe {
         Ok(())
     }
 
+    fn answer(&self, op: &str, arguments: &Json) -> Option<Result<Json, Refusal>> {
+        match op {
+            "echo" => Some(Ok(json!({"word": self.settings["word"], "told": arguments}))),
+            "refuse" => Some(Err(Refusal::new(Code::NotFound, "nothing of that here"))),
+            "panic" => panic!("a question makes it panic"),
+            "much" => Some(Ok(json!({"much": "x".repeat(2 << 20)}))),
+            _ => None,
+        }
+    }
+
     fn drain(&self) {
         self.note("drain");
     }
@@ -135,10 +145,11 @@ fn follow(host: &dyn Host, mirror: &Namespace) {
             };
             let effect = Effect { namespace: mirror.clone(), name: Name::Key(changed.key), value };
             let origin = Origin::new(Source::Plugin, "probe", host.now());
+            // Before it can be seen, so that whoever sees it finds it counted.
+            host.count("copied", 1);
             if host.write(effect, origin).is_err() {
                 return;
             }
-            host.count("copied", 1);
         }
         after = changes.next;
         host.gauge("place", i64::try_from(after).unwrap_or(i64::MAX));

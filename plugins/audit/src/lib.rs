@@ -1,4 +1,4 @@
-//! An audit trail: every write of a namespace leaves an entry in another one. The plugin to copy.
+//! An audit trail: every write of a namespace leaves an entry in another one, or in a file. The plugin to copy.
 //!
 //! A plugin is a crate that knows `keepboth-core` alone. It has four parts, which stand here in the
 //! order in which the server meets them: the [`FACTORY`], its [`Settings`], the plugin bound to one
@@ -20,16 +20,22 @@ use keepboth_core::plugin::{
 use keepboth_core::policy::Fingerprint;
 use keepboth_core::refusal::Refusal;
 use keepboth_core::value::Value;
-use keepboth_core::version::Change;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
+
+/// What an entry says.
+mod entry;
+/// A file as the trail: lines, put aside when it is full.
+mod trail;
+/// The same plugin with a file as its trail, which it opens at the start.
+mod file;
 
 /// First, what the server has in its list of plugins: a name, a sentence, whether one
 /// namespace may use it several times, and two functions.
 pub const FACTORY: Factory = Factory {
     name: "audit",
-    about: "Writes down in another namespace who wrote what and when.",
+    about: "Writes down in another namespace or in a file who wrote what and when.",
     // The server checks the settings against this schema first, so that mistakes have their line,
     // their column and a "did you mean" without any work here.
     several: true,
@@ -42,12 +48,10 @@ pub const FACTORY: Factory = Factory {
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The namespace that gets the entries. Not the one that is watched.
-    #[serde(default = "trail")]
-    pub to: String,
-}
-
-fn trail() -> String {
-    "trail".to_owned()
+    /// Without it `trail`, unless there is a file.
+    pub to: Option<String>,
+    /// The file that gets the entries instead, a line of JSON each.
+    pub file: Option<file::Settings>,
 }
 
 /// Third, what turns settings into a plugin, once for each namespace that uses it. What is wrong must come up
@@ -56,7 +60,14 @@ fn build(site: &Site, settings: Json) -> Result<Arc<dyn Plugin>, Vec<SettingsErr
     let fault = |at: &str, message: String| vec![SettingsError { pointer: at.into(), message }];
     let settings: Settings =
         serde_json::from_value(settings).map_err(|e| fault("", e.to_string()))?;
-    let to = Namespace::new(&settings.to).map_err(|refusal| fault("/to", refusal.message))?;
+    let to = match (settings.to, settings.file) {
+        (Some(_), Some(_)) => {
+            return Err(fault("/file", "either to or file; use it twice to have both".into()));
+        }
+        (None, Some(settings)) => return Ok(file::build(site, settings)),
+        (to, None) => to.unwrap_or_else(|| "trail".to_owned()),
+    };
+    let to = Namespace::new(&to).map_err(|refusal| fault("/to", refusal.message))?;
     if to == site.namespace {
         // Its entries would be writes that ask for entries.
         let words = format!("\"{to}\" is the namespace that is watched; name another one");
@@ -95,17 +106,8 @@ impl Worker for Clerk {
     /// Called when the write is durable. Whatever is asked for here passes the hooks of its own
     /// namespace; two namespaces that audit each other are stopped by `limits.hook_depth_max`.
     fn after(&mut self, done: &Done, writes: &mut Vec<Effect>) -> Result<(), Failure> {
-        let entry = json!({
-            "actor": &*done.origin.actor,
-            "at": done.origin.now,
-            "change": change(done.change),
-            "key": done.key.as_str(),
-            "name": done.name.to_string(),
-            "namespace": done.namespace.as_str(),
-            "version": done.version.to_string(),
-        });
         let key = entry_key(done).map_err(|refusal| Failure(refusal.message))?;
-        let value = Some(Value::json(&entry));
+        let value = Some(Value::json(&entry::of(done)));
         writes.push(Effect { namespace: self.to.clone(), name: Name::Key(key), value });
         Ok(())
     }
@@ -116,12 +118,4 @@ fn entry_key(done: &Done) -> Result<Key, Refusal> {
     let (namespace, version) = (&done.namespace, &done.version);
     Key::new(&format!("{namespace}/{}/{version}", done.key))
         .or_else(|_| Key::new(&format!("{namespace}/{}/{version}", hex(&done.key.hash()))))
-}
-
-fn change(change: Change) -> &'static str {
-    match change {
-        Change::Put => "put",
-        Change::Delete => "delete",
-        Change::Split => "split",
-    }
 }

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use keepboth_core::ids::{NodeId, VersionId};
 use keepboth_core::name::{Key, Name, Namespace};
-use keepboth_core::plugin::{Changes, Earlier, Effect, Feed, Host, Level, Listed, Origin, Page};
+use keepboth_core::plugin::{
+    Changed, Changes, Earlier, Effect, Feed, Host, Level, Listed, Origin, Page, Table,
+};
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
+use keepboth_core::write::Condition;
 
 /// The time of a trial, unless it is set: in 2023, in milliseconds since 1970.
 pub const NOW: u64 = 1_700_000_000_000;
@@ -71,6 +74,11 @@ impl Memory {
     }
 }
 
+/// A trial has no histories: equal values are one version.
+fn version_of(value: &Value) -> VersionId {
+    VersionId(*blake3::hash(value.as_bytes()).as_bytes())
+}
+
 /// What a trial has no form of.
 fn none_here<T>(what: &str) -> Result<T, Refusal> {
     Err(Refusal::new(Code::HookFailed, format!("a trial has no {what}")))
@@ -129,9 +137,8 @@ impl Host for Memory {
                 continue;
             }
             let key = Key::new(key)?;
-            let version = VersionId(*blake3::hash(value.as_bytes()).as_bytes());
-            let name = Name::Key(key.clone());
-            items.push(Listed { name, key, version, value: value.clone() });
+            let (name, version, timestamp) = (Name::Key(key.clone()), version_of(value), inner.now);
+            items.push(Listed { name, key, version, timestamp, value: value.clone() });
         }
         let more = items.len() > limit;
         items.truncate(limit);
@@ -139,10 +146,33 @@ impl Host for Memory {
         Ok(Page { items, next })
     }
 
-    fn write(&self, effect: Effect, _: Origin) -> Result<VersionId, Refusal> {
-        let bytes = effect.value.as_ref().map(|value| value.as_bytes().clone());
+    fn write_if(
+        &self,
+        effect: Effect,
+        condition: Condition,
+        _: Origin,
+    ) -> Result<VersionId, Refusal> {
+        let there = self.get(&effect.namespace, &effect.name)?.as_ref().map(version_of);
+        let holds = match condition {
+            Condition::None => true,
+            Condition::Absent => there.is_none(),
+            Condition::Is(version) => there == Some(version),
+        };
+        if !holds {
+            let words = format!("{}/{} is another version", effect.namespace, effect.name);
+            return Err(Refusal::new(Code::VersionMismatch, words));
+        }
+        let version = effect.value.as_ref().map_or(VersionId([0; 32]), version_of);
         self.set(&effect.namespace, &effect.name, effect.value);
-        Ok(VersionId(*blake3::hash(&bytes.unwrap_or_default()).as_bytes()))
+        Ok(version)
+    }
+
+    fn table(&self) -> Result<Arc<dyn Table>, Refusal> {
+        none_here("table")
+    }
+
+    fn shown(&self, _: &Namespace, _: &Key) -> Result<Option<Changed>, Refusal> {
+        none_here("feed")
     }
 
     fn feed(&self, _: &Namespace) -> Result<Feed, Refusal> {

@@ -2,8 +2,6 @@
 
 use keepboth_core::plugin::{Factory, Make};
 
-/// Patterns of keys, and which of several holds.
-mod pattern;
 /// What a validator finds, in words with file, place and rule.
 mod words;
 /// The keywords of a schema, and how to get at the schemas within a schema.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use keepboth_core::name::Key;
+use keepboth_core::pattern::Pattern;
 use keepboth_core::plugin::{Draft, Plugin, Points, Put, SettingsError, Site, Worker};
 use keepboth_core::policy::Fingerprint;
 use keepboth_core::refusal::{Code, Refusal};
@@ -15,7 +16,6 @@ use serde_json::Value as Json;
 use crate::binding::{Binding, Bound, Rule};
 use crate::folder::Folder;
 use crate::keywords::join;
-use crate::pattern::Pattern;
 use crate::schema::Schema;
 
 /// The settings of the plugin `schema`.

@@ -241,6 +241,28 @@ impl<'de> Visitor<'de> for Strict {
     }
 }
 
+/// The bytes that a tree takes in a frame, as JSON or MessagePack, at most.
+pub fn size(tree: &Json) -> usize {
+    let text = |text: &str| {
+        let escaped = |byte: u8| match byte {
+            b'"' | b'\\' => 2,
+            0..0x20 => 6,
+            _ => 1,
+        };
+        text.bytes().map(escaped).sum::<usize>() + 5
+    };
+    match tree {
+        Json::Null | Json::Bool(_) => 6,
+        Json::Number(n) if n.is_f64() => 26,
+        Json::Number(_) => 21,
+        Json::String(string) => text(string),
+        Json::Array(items) => items.iter().map(size).sum::<usize>() + 8,
+        Json::Object(members) => {
+            members.iter().map(|(name, member)| text(name) + size(member)).sum::<usize>() + 8
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

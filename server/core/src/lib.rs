@@ -2,6 +2,10 @@
 
 /// What everything is measured against, and how figures are written in messages.
 pub mod limits;
+/// Periods of time as people write them.
+pub mod period;
+/// Sizes and periods in settings.
+pub mod unit;
 /// 32-byte and 16-byte identifiers and how they are written.
 pub mod ids;
 /// Addresses of a history's lines.
@@ -10,6 +14,8 @@ pub mod address;
 pub mod refusal;
 /// Names: namespaces, and keys or addresses.
 pub mod name;
+/// Patterns of keys, and which of several holds.
+pub mod pattern;
 /// Strict JSON in, canonical JSON out.
 pub mod json;
 /// Deterministic CBOR in and out.

@@ -42,7 +42,7 @@ codes! {
     ValueTooLarge "value_too_large" false "The value is over the limit at the stage that the message names; nothing was written.";
     BatchTooLarge "batch_too_large" false "A batch has at most 1,000 operations; it is all or nothing, so cut it where that is allowed.";
     QuotaExceeded "quota_exceeded" false "The namespace holds as much as it may; the message names the limit and the figure. Delete something, or let the operator raise the limit.";
-    RateLimited "rate_limited" true "The namespace takes no more writes at this moment; the message names the limit. Send the same request again a little later.";
+    RateLimited "rate_limited" true "The namespace takes no more writes at this moment, or your address has shown too many wrong tokens; the message names the limit. Send the same request again a little later.";
     NotFound "not_found" false "No object has that name here, or it was deleted.";
     InConflict "in_conflict" false "The name stands for several objects; the answer lists their addresses. Read one of them, put at the key to start it anew, or resolve.";
     NoConflict "no_conflict" false "The key is not in conflict, so there is nothing to resolve; an ordinary put does it.";
@@ -51,6 +51,7 @@ codes! {
     HookRefused "hook_refused" false "A hook of the namespace refused the write on purpose; `reason` is the hook's own code.";
     HookFailed "hook_failed" false "A hook of the namespace failed or hit its limit, so the write was refused; the message names script and line.";
     BadCursor "bad_cursor" false "The cursor is not one of this server's, or of a store that was since replaced; watch again without it and take the initial state.";
+    IndexBehind "index_behind" true "The index has not followed as far as the namespace is; the message names both. Send the same request again a little later, or with a longer `wait_ms`.";
     TooManyWatches "too_many_watches" false "The connection has as many watches as it may; end one first.";
     InConfig "in_config" false "The namespace is named in the configuration, which decides about it; take it out there and have it read again.";
     BadConfig "bad_config" false "The configuration has mistakes, or a part of it could not be applied; the message lists them as `keepboth check` does. The old configuration is still in force.";

@@ -24,7 +24,8 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_all()?;
     fs::rename(&new, path)?;
     match path.parent() {
-        // The new name is on disk only when the folder is.
+        // The new name is on disk only when the folder is. A plain name stands in the working directory.
+        Some(folder) if cfg!(unix) && folder.as_os_str().is_empty() => File::open(".")?.sync_all(),
         Some(folder) if cfg!(unix) => File::open(folder)?.sync_all(),
         _ => Ok(()),
     }

@@ -8,6 +8,7 @@ use keepboth_core::refusal::{Code, Refusal};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock;
 use crate::hooks::life::{self, Bound};
 use crate::meters::Point;
 use crate::metrics::Metrics;
@@ -26,7 +27,7 @@ pub struct Gates {
 }
 
 /// What a client may do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Access {
     /// Everything: nobody asks who clients are.
     All,
@@ -38,11 +39,14 @@ pub enum Access {
 
 impl Access {
     /// The grants to be held against a request; None if everything is allowed. Refused with
-    /// `unauthenticated` if nobody knows the client.
+    /// `unauthenticated` if nobody knows the client, or what it showed does not hold any more.
     pub fn grants(&self) -> Result<Option<&Grants>, Refusal> {
         match self {
             Access::All => Ok(None),
-            Access::Known(identity) => Ok(Some(&identity.grants)),
+            Access::Known(identity) => {
+                identity.pass.check(clock::now())?;
+                Ok(Some(&identity.grants))
+            }
             Access::Unknown => Err(Refusal::new(
                 Code::Unauthenticated,
                 "this server wants to know who you are before it answers",
@@ -50,6 +54,14 @@ impl Access {
             .hint(
                 "send a token in hello or Authorization: Bearer; --token-file or KEEPBOTH_TOKEN",
             )),
+        }
+    }
+
+    /// Refused once what it showed does not hold any more.
+    pub fn check(&self) -> Result<(), Refusal> {
+        match self {
+            Access::Known(identity) => identity.pass.check(clock::now()),
+            Access::All | Access::Unknown => Ok(()),
         }
     }
 

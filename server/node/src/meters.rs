@@ -38,9 +38,11 @@ pub enum Point {
     State,
     /// A version in quarantine.
     Quarantine,
+    /// A question of a client.
+    Answer,
 }
 
-const POINTS: [&str; 9] = [
+const POINTS: [&str; 10] = [
     "connect",
     "authenticate",
     "before_put",
@@ -50,6 +52,7 @@ const POINTS: [&str; 9] = [
     "after",
     "state",
     "quarantine",
+    "answer",
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -147,7 +147,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config::Period;
+    use keepboth_core::unit::Period;
 
     #[test]
     fn every_setting_outside_namespaces_holds_at_once_or_is_named() {

@@ -29,6 +29,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clients::ask::QUESTIONS_MAX;
 use crate::clients::connection::{self, Entered};
 use crate::clients::listener::{Listener, Reached};
 use crate::clients::{Clients, Reload, enter};
@@ -49,8 +50,15 @@ use crate::tls::{Faults, PeerTrust, Tls};
 const AGENT: &str = concat!("keepboth/", env!("CARGO_PKG_VERSION"));
 
 /// The plugins that come with the server, in the order of the documentation.
-pub const BUNDLED: &[Factory] =
-    &[keepboth_schema::FACTORY, keepboth_lua::FACTORY, keepboth_audit::FACTORY];
+pub const BUNDLED: &[Factory] = &[
+    keepboth_schema::FACTORY,
+    keepboth_lua::FACTORY,
+    keepboth_audit::FACTORY,
+    keepboth_expiry::FACTORY,
+    keepboth_auth::FACTORY,
+    keepboth_index::FACTORY,
+    keepboth_webhook::FACTORY,
+];
 
 /// Bytes that are read from a client's socket at once.
 const READ_BUFFER: usize = 8 * 1024;
@@ -157,6 +165,7 @@ pub async fn start(config: &Config, plugins: config::Bound) -> Result<Running, S
         stop: stop_clients.clone(),
         tasks: TaskTracker::new(),
         slots: Arc::new(Semaphore::new(config.limits.connections_max)),
+        questions: Arc::new(Semaphore::new(QUESTIONS_MAX)),
         started,
         lanes: AtomicU64::new(0),
         reloads: ask_reload,

@@ -75,13 +75,18 @@ impl Disk {
         self.place.as_deref_mut()
     }
 
+    /// Opens the database as it is.
+    pub fn plain(&mut self) -> Result<Database, OpenError> {
+        (self.open)().map_err(|e| self.refused(e))
+    }
+
     /// Opens the database, and makes its tables if it is empty; with what it says of its journal.
     pub fn open(
         &mut self,
         namespace: &Namespace,
         node: &NodeId,
     ) -> Result<(Database, Identity, Option<Word>), OpenError> {
-        let database = (self.open)().map_err(|e| self.refused(e))?;
+        let database = self.plain()?;
         let (found, word) = self.identify(&database, namespace, node)?;
         Ok((database, found, word))
     }

@@ -83,6 +83,8 @@ mod opened;
 mod committer;
 /// The store as the rest of the server sees it.
 mod store;
+/// A table of a plugin's own.
+mod shelf;
 /// The same rows in bare redb transactions, for benchmarks.
 pub mod baseline;
 
@@ -91,6 +93,7 @@ pub use journal::place::journal_of;
 pub use keepboth_core::session::{Entry, Held, Histories};
 pub use options::{Durability, Options};
 pub use quarantine::Quarantined;
+pub use shelf::Shelf;
 pub use snapshot::{
     ConflictDetail, ConflictSide, Found, Keys, Listed, Page, Past, PastPage, QuarantinePage,
     Snapshot,

@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use keepboth_core::ids::{NodeId, VersionId};
 use keepboth_core::name::{Key, Name, Namespace};
-use keepboth_core::plugin::{Changes, Effect, Feed, Host, Level, Origin, Page, Plugin, Source};
+use keepboth_core::plugin::{
+    Changed, Changes, Effect, Feed, Host, Level, Origin, Page, Plugin, Source, Table,
+};
 use keepboth_core::refusal::Refusal;
 use keepboth_core::value::Value;
+use keepboth_core::write::Condition;
 use keepboth_lua::Memory;
 use serde_json::json;
 
@@ -53,11 +56,24 @@ impl Host for Rushing {
     fn list(&self, ns: &Namespace, p: &str, a: Option<&Key>, n: usize) -> Result<Page, Refusal> {
         self.memory.list(ns, p, a, n)
     }
-    fn write(&self, effect: Effect, origin: Origin) -> Result<VersionId, Refusal> {
+    fn write_if(
+        &self,
+        effect: Effect,
+        condition: Condition,
+        origin: Origin,
+    ) -> Result<VersionId, Refusal> {
         // A test that has seen enough does not listen any more.
         let _ = self.wrote.try_send((effect.clone(), origin.clone()));
-        self.memory.write(effect, origin)
+        self.memory.write_if(effect, condition, origin)
     }
+    fn table(&self) -> Result<Arc<dyn Table>, Refusal> {
+        self.memory.table()
+    }
+
+    fn shown(&self, namespace: &Namespace, key: &Key) -> Result<Option<Changed>, Refusal> {
+        self.memory.shown(namespace, key)
+    }
+
     fn feed(&self, namespace: &Namespace) -> Result<Feed, Refusal> {
         self.memory.feed(namespace)
     }

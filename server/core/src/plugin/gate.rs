@@ -3,9 +3,10 @@
 use core::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Grants, Host, SettingsError};
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 
 /// A gate, or all mistakes in its settings.
 pub type BuiltGate = Result<Arc<dyn Gate>, Vec<SettingsError>>;
@@ -56,12 +57,45 @@ impl std::fmt::Debug for Credentials {
 }
 
 /// A client that is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Identity {
     /// The name under which hooks and the audit trail see its writes, whatever its hello says.
     pub actor: Arc<str>,
     /// What it may do.
     pub grants: Grants,
+    /// How long all this holds.
+    pub pass: Pass,
+}
+
+/// How long an identity holds: until a moment, or until the gate that gave it takes it back. Its clones
+/// are the same pass. The server looks at it before each request, and at a connection that asks for
+/// nothing whenever it pings.
+#[derive(Debug, Clone, Default)]
+pub struct Pass {
+    until: Option<u64>,
+    revoked: Arc<AtomicBool>,
+}
+
+impl Pass {
+    /// One that holds until this many milliseconds since 1970; None is for ever.
+    pub fn until(until: Option<u64>) -> Pass {
+        Pass { until, revoked: Arc::default() }
+    }
+
+    /// Takes it back.
+    pub fn revoke(&self) {
+        self.revoked.store(true, Ordering::Relaxed);
+    }
+
+    /// Refused with `unauthenticated` once it does not hold any more.
+    pub fn check(&self, now: u64) -> Result<(), Refusal> {
+        let words = match self.until {
+            _ if self.revoked.load(Ordering::Relaxed) => "your token was revoked",
+            Some(until) if now >= until => "your token has expired",
+            _ => return Ok(()),
+        };
+        Err(Refusal::new(Code::Unauthenticated, words).hint("show another token"))
+    }
 }
 
 /// A plugin of the server as a whole. Its life is that of a [`super::Plugin`].
@@ -99,4 +133,22 @@ pub trait Gate: Send + Sync {
 
     /// Ends its threads. Called once, after [`Gate::drain`].
     fn stop(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_holds_until_its_end_or_until_it_is_taken_back() {
+        let pass = Pass::until(Some(100));
+        let clone = pass.clone();
+        assert_eq!(clone.check(99), Ok(()));
+        let refusal = clone.check(100).expect_err("over");
+        assert_eq!(refusal.code, Code::Unauthenticated);
+        assert_eq!(refusal.message, "your token has expired");
+        pass.revoke();
+        assert_eq!(clone.check(0).expect_err("gone").message, "your token was revoked");
+        assert_eq!(Pass::default().check(u64::MAX), Ok(()));
+    }
 }

@@ -1,21 +1,23 @@
 //! What a plugin may use while it runs.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Effect, Level, Origin};
+use super::{Effect, Level, Origin, Table};
 use crate::address::Address;
 use crate::ids::{NodeId, StoreId, VersionId};
 use crate::name::{Key, Name, Namespace};
 use crate::refusal::Refusal;
 use crate::value::Value;
+use crate::write::Condition;
 
 /// The server, as a plugin that runs sees it. Its methods may be called from any thread of the plugin's
 /// own, for as long as the plugin has it; after the server has stopped they refuse with `shutting_down`.
 ///
-/// Hooks may read here too. [`Host::write`] and [`Host::wait_changed`] would have a hook wait for what
-/// waits for the hook, so there they are refused with `hook_failed`: a hook asks for a write by
-/// [`super::Worker::after`].
+/// Hooks may read here too. [`Host::write`], [`Host::wait_changed`] and [`Host::table`] would have a hook
+/// wait for what waits for the hook, so there they are refused with `hook_failed`: a hook asks for a write
+/// by [`super::Worker::after`].
 ///
 /// A namespace that is not here is refused with `unknown_namespace`.
 pub trait Host: Send + Sync {
@@ -44,6 +46,13 @@ pub trait Host: Send + Sync {
     /// It stays when the plugin or the namespace goes.
     fn folder(&self) -> Result<PathBuf, Refusal>;
 
+    /// An ordered table of the plugin's own, in the file `table.redb` of its folder; made when it is first
+    /// asked for. One plugin has it at a time: one that takes the place of another waits here until that
+    /// one has dropped it, so this is for a thread of the plugin's own and not for
+    /// [`super::Plugin::start`]; and a plugin drops it in [`super::Plugin::stop`]. A namespace should use
+    /// it in a plugin that it can use only once.
+    fn table(&self) -> Result<Arc<dyn Table>, Refusal>;
+
     /// The value of an object; None if there is none. Refused with `in_conflict` and the addresses if
     /// the name stands for several.
     fn get(&self, namespace: &Namespace, name: &Name) -> Result<Option<Value>, Refusal>;
@@ -62,7 +71,18 @@ pub trait Host: Send + Sync {
     /// with the version that it made. Waits where a client would wait. Refused with `hook_failed` if
     /// the origin's depth is over `limits.hook_depth_max`; see [`Origin::caused_by`]. Rights and the rate
     /// of writes are for clients and do not hold here.
-    fn write(&self, effect: Effect, origin: Origin) -> Result<VersionId, Refusal>;
+    fn write(&self, effect: Effect, origin: Origin) -> Result<VersionId, Refusal> {
+        self.write_if(effect, Condition::None, origin)
+    }
+
+    /// As [`Host::write`], if the condition holds when the write has its place in the order. Refused
+    /// with `version_mismatch` if it does not; nothing is changed then.
+    fn write_if(
+        &self,
+        effect: Effect,
+        condition: Condition,
+        origin: Origin,
+    ) -> Result<VersionId, Refusal>;
 
     /// Where a namespace's feed stands. In the feed each key stands once, at its last change.
     fn feed(&self, namespace: &Namespace) -> Result<Feed, Refusal>;
@@ -73,6 +93,10 @@ pub trait Host: Send + Sync {
     /// Refused with `bad_cursor` if the sequence is ahead of the store, or deletes that came after it
     /// are forgotten: then begin anew too.
     fn changes(&self, namespace: &Namespace, after: u64, limit: usize) -> Result<Changes, Refusal>;
+
+    /// What readers see under a key at this moment, with its place in the feed; None if nothing is known
+    /// of the key.
+    fn shown(&self, namespace: &Namespace, key: &Key) -> Result<Option<Changed>, Refusal>;
 
     /// Waits until the feed stands further than this sequence, or until the time is over, at most a
     /// minute. Gives where it stands. A plugin that stops should not wait for longer than it may take
@@ -111,6 +135,8 @@ pub struct Listed {
     pub key: Key,
     /// The version that speaks for it.
     pub version: VersionId,
+    /// Milliseconds since 1970 when the version was made.
+    pub timestamp: u64,
     /// Its value.
     pub value: Value,
 }
@@ -154,6 +180,8 @@ pub enum Now {
     Value {
         /// The version that speaks for it.
         version: VersionId,
+        /// Milliseconds since 1970 when the version was made.
+        timestamp: u64,
         /// Its value.
         value: Value,
     },

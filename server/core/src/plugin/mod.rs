@@ -18,7 +18,7 @@
 //!
 //! A stopping server drains all plugins, answers what is under way, lets after-hooks finish, and stops the
 //! plugins before it closes the stores, all within `server.shutdown_grace`. A process that is killed calls
-//! nothing: what must not be lost belongs into [`Host::folder`] or a namespace.
+//! nothing: what must not be lost belongs into [`Host::table`], [`Host::folder`] or a namespace.
 //!
 //! # Points
 //!
@@ -26,7 +26,7 @@
 //! | --- | --- | --- | --- | --- | --- |
 //! | [`Gate::connect`] | once for each WebSocket of a client or node, and each scrape of metrics | a thread for blocking work | nothing | 403, no connection | a second; the client waits |
 //! | [`Gate::authenticate`] | once for each connection, again for each `hello` with a token | the same | who the client is and what it may | 401, or the hello is refused | a second; the client waits |
-//! | authorize | for every request, by the server from [`Grants`] | the connection's task | nothing | `forbidden` or `unauthenticated` | it is no code of a plugin |
+//! | authorize | for every request, by the server from [`Grants`] and [`Pass`] | the connection's task | nothing | `forbidden` or `unauthenticated` | it is no code of a plugin |
 //! | [`Worker::before_put`] | once for each value that is written here | a hook thread | the value | the write is refused, in a batch all of it | a few ms: the namespace's writes wait |
 //! | [`Worker::before_delete`] | once for each delete that is made here | a hook thread | nothing | the same | the same |
 //! | [`Plugin::admit`] | once for each version of a peer, and again when the rules change | a link's task | whether readers see it | the version goes to quarantine | microseconds: the link waits |
@@ -34,6 +34,7 @@
 //! | [`Worker::after`] | once for each durable write: made here with [`Points::after`], of a peer with [`Points::after_replicated`] | the after thread | further writes | the log has it | on average less than the writes come in; then clients wait at the door |
 //! | [`Worker::state`] | when the store's state is another | the after thread | nothing | the log has it | the same |
 //! | [`Worker::quarantine`] | once for each version that is hidden | the after thread | nothing | the log has it | the same |
+//! | [`Plugin::answer`] | for each `query` and `plugin` of a client | a thread for blocking work | what it likes | the client has it | a minute; other questions than 64 are refused meanwhile |
 //!
 //! Each namespace has its own threads: `limits.hook_threads` for the hooks before writes, one for
 //! conflicts, one after. A worker stays on its thread and need not be `Send`. No plugin runs on the
@@ -58,6 +59,7 @@
 //! [`Host::changes`]: crate::plugin::Host::changes
 //! [`Host::folder`]: crate::plugin::Host::folder
 //! [`Make`]: crate::plugin::Make
+//! [`Pass`]: crate::plugin::Pass
 //! [`Plugin`]: crate::plugin::Plugin
 //! [`Plugin::admit`]: crate::plugin::Plugin::admit
 //! [`Plugin::drain`]: crate::plugin::Plugin::drain
@@ -86,6 +88,8 @@ use crate::value::Value;
 mod event;
 /// A value on its way in.
 mod draft;
+/// Rows of a plugin's own that outlive the process.
+mod table;
 /// What a plugin may use while it runs.
 mod host;
 /// Who may do what.
@@ -98,9 +102,10 @@ pub use event::{
     Before, Conflict, Delete, Done, Earlier, Effect, Level, Origin, Put, Quarantined, Side, Source,
     StateChange,
 };
-pub use gate::{Arrival, BuiltGate, Credentials, Gate, Identity, ServerSite};
+pub use gate::{Arrival, BuiltGate, Credentials, Gate, Identity, Pass, ServerSite};
 pub use grants::{Grant, Grants, Right, Rights};
 pub use host::{Changed, Changes, Feed, Host, Listed, Now, Page};
+pub use table::{Row, RowChange, Table, behind};
 
 /// How a plugin is made from its settings. The server has a const list of these.
 #[derive(Clone, Copy)]
@@ -239,6 +244,13 @@ pub trait Plugin: Send + Sync {
     /// host is asked for here must not wait for long. See the life of a plugin above.
     fn start(&self, _host: Arc<dyn Host>) -> Result<(), String> {
         Ok(())
+    }
+
+    /// Answers a client who asks by the request `query` (then `op` is `query`) or `plugin`; None if it
+    /// knows no such op. The arguments are an object. The answer is one too, of at most a frame's bytes.
+    /// May wait, for a minute at most, and for nothing once the plugin is drained.
+    fn answer(&self, _op: &str, _arguments: &Json) -> Option<Result<Json, Refusal>> {
+        None
     }
 
     /// Begins no new work from now on. May take until what it does on its own accord is at rest.

@@ -8,7 +8,7 @@ use super::object::Object;
 use super::session::{Session, text};
 use super::table::Table;
 use super::wait::ms;
-use crate::config::Period;
+use keepboth_core::unit::Period;
 
 /// Of what.
 #[derive(Debug, clap::Args)]

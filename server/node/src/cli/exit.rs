@@ -56,6 +56,7 @@ impl Exit {
             | Code::BatchTooLarge
             | Code::QuotaExceeded
             | Code::RateLimited
+            | Code::IndexBehind
             | Code::TooManyWatches
             | Code::Overloaded => Exit::Limit,
             Code::BadConfig => Exit::Config,

@@ -20,7 +20,7 @@ mod progress;
 /// Lines of a file.
 mod lines;
 /// The token of the user.
-mod token;
+mod bearer;
 /// A command with its connection.
 mod session;
 /// Writes that wait for other nodes.
@@ -29,6 +29,10 @@ mod wait;
 mod read;
 /// `put`, `rm`, `revert`.
 mod write;
+/// `query`.
+mod query;
+/// `plugin`.
+mod plugin;
 /// `watch`.
 mod watch;
 /// `conflict`.
@@ -43,6 +47,8 @@ mod ns;
 mod reload;
 /// `peer`.
 mod peer;
+/// `token`.
+mod token;
 /// `acks`.
 mod acks;
 /// `quarantine`.
@@ -132,6 +138,10 @@ enum Command {
     Rm(write::Rm),
     /// List objects
     Ls(read::Ls),
+    /// Find objects by an index
+    Query(query::Query),
+    /// Ask something of a plugin
+    Plugin(plugin::Plugin),
     /// Write events as they happen, a line of JSON each
     Watch(watch::Watch),
     /// List the versions of an object
@@ -154,6 +164,9 @@ enum Command {
     /// The other nodes of the mesh: list, invite, add, remove
     #[command(subcommand)]
     Peer(peer::Peer),
+    /// Tokens of clients: make, list, revoke, sign
+    #[command(subcommand)]
+    Token(token::Token),
     /// Ask whether a version is on all nodes
     Acks(acks::Acks),
     /// What other nodes sent and this node's rules refuse: list, admit, discard, retry
@@ -187,7 +200,8 @@ pub fn main(own: &[Factory]) -> ExitCode {
         Command::Demo(args) => demo::run(&args, json),
         Command::Schema(schema::Schema::Check(files)) => schema::check(&files, json),
         Command::Schema(schema::Schema::Test(files)) => schema::test(&files, json),
-        command => token::read(token_file.as_deref())
+        Command::Token(command) => token::run(command, json),
+        command => bearer::read(token_file.as_deref())
             .and_then(|token| talking(command, Target { url, ca, token }, client.as_deref(), json)),
     };
     let exit = match &outcome {
@@ -236,6 +250,8 @@ async fn with_server(
         Command::Put(args) => write::put(args, session).await,
         Command::Rm(args) => write::rm(args, session).await,
         Command::Ls(args) => read::ls(args, session).await,
+        Command::Query(args) => query::run(args, session).await,
+        Command::Plugin(args) => plugin::run(args, session).await,
         Command::History(args) => read::history(args, session).await,
         Command::Revert(args) => write::revert(args, session).await,
         Command::Conflict(command) => conflict::run(command, session).await,
@@ -254,6 +270,7 @@ async fn with_server(
         | Command::Errors(_)
         | Command::Bench(_)
         | Command::Demo(_)
+        | Command::Token(_)
         | Command::Watch(_) => Ok(()),
     };
     // What was written before a failure is still worth reading.

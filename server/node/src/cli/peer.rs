@@ -10,7 +10,7 @@ use super::out::{printable, talk};
 use super::session::{Session, number, text};
 use super::table;
 use super::wait::ms;
-use crate::config::Period;
+use keepboth_core::unit::Period;
 
 /// The other nodes of the mesh
 #[derive(Debug, clap::Subcommand)]

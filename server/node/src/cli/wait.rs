@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::exit::{Exit, Failure};
 use super::session::Session;
-use crate::config::Period;
+use keepboth_core::unit::Period;
 
 /// For which other nodes the command waits.
 #[derive(Debug, Clone, clap::Args)]

@@ -24,9 +24,10 @@ impl Clients {
             Call::List { ns, prefix, .. } | Call::Watch { ns, prefix, .. } => {
                 grants.need(ns, prefix.as_deref().unwrap_or_default(), Right::Read)
             }
-            Call::Conflicts { ns, .. } | Call::Trash { ns, .. } | Call::SchemaReport { ns, .. } => {
-                grants.need(ns, "", Right::Read)
-            }
+            Call::Conflicts { ns, .. }
+            | Call::Trash { ns, .. }
+            | Call::SchemaReport { ns, .. }
+            | Call::Query { ns, .. } => grants.need(ns, "", Right::Read),
             Call::Put { ns, key: name, .. } | Call::Revert { ns, key: name, .. } => {
                 key(ns, name, Right::Write)
             }
@@ -51,6 +52,7 @@ impl Clients {
             }
             Call::Quarantine { ns, .. }
             | Call::QuarantineRetry { ns }
+            | Call::Plugin { ns, .. }
             | Call::NsAdd { ns }
             | Call::NsRm { ns } => grants.need(ns, "", Right::Admin),
             Call::Reload

@@ -172,6 +172,9 @@ impl Connection {
                     if heard.elapsed() > ping_every * 2 {
                         return (4001, "two pings were not answered".into());
                     }
+                    if let Err(refusal) = self.access().check() {
+                        return (4002, refusal.message);
+                    }
                     // A full queue is a sign of life of its own.
                     let _ = self.out.try_send(Out::Ping);
                     continue;
@@ -271,6 +274,7 @@ impl Connection {
             Call::NsInfo { ns } => {
                 self.clients.ns_info(&ns).map(|info| Answer::NsInfo(info.into()))
             }
+            Call::Query { .. } | Call::Plugin { .. } => return self.ask_plugin(id, call, slot),
             Call::NsAdd { .. }
             | Call::NsRm { .. }
             | Call::Reload

@@ -99,9 +99,10 @@ pub struct Refused(StatusCode, Refusal);
 impl Refused {
     fn unknown(refusal: Refusal) -> Refused {
         match refusal.code {
-            Code::Overloaded | Code::ShuttingDown => {
+            Code::Overloaded | Code::ShuttingDown | Code::StoreFailed => {
                 Refused(StatusCode::SERVICE_UNAVAILABLE, refusal)
             }
+            Code::RateLimited => Refused(StatusCode::TOO_MANY_REQUESTS, refusal),
             _ => Refused(StatusCode::UNAUTHORIZED, refusal),
         }
     }

@@ -34,6 +34,8 @@ pub mod manage;
 pub mod members;
 /// What operators decide on versions that are hidden and keys that were deleted.
 pub mod judge;
+/// What clients ask of plugins.
+pub mod ask;
 /// One client from first frame to close.
 pub mod connection;
 /// Who comes in over HTTP.
@@ -61,6 +63,8 @@ pub struct Clients {
     pub tasks: TaskTracker,
     /// Room for connections.
     pub slots: Arc<Semaphore>,
+    /// Room for questions to plugins.
+    pub questions: Arc<Semaphore>,
     /// When the server started, by the steady clock in milliseconds.
     pub started: u64,
     /// Numbers the connections.

@@ -5,10 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use keepboth_core::unit::Period;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-use super::unit::Period;
 
 /// When a write is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

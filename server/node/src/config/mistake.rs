@@ -2,11 +2,12 @@
 
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use jsonschema::{ValidationError, Validator};
+use keepboth_core::period;
 use serde_json::Value as Json;
 
 use super::durability::{DURABILITY_FORM, Durability};
 use super::tree::{Part, join, parts};
-use super::unit::{Bytes, PERIOD_FORM, Period, SIZE_FORM};
+use keepboth_core::unit::{Bytes, Period, SIZE_FORM};
 
 /// A mistake and the JSON pointer of its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,7 +169,7 @@ fn form_name(format: &str) -> String {
 fn form(format: &str) -> &'static str {
     match format {
         "size" => SIZE_FORM,
-        "period" => PERIOD_FORM,
+        "period" => period::FORM,
         "durability" => DURABILITY_FORM,
         "socket-address" => "an address looks like \"127.0.0.1:7400\" or \"[::1]:7400\"",
         _ => "see the JSON Schema of these settings",

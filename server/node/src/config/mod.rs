@@ -1,7 +1,5 @@
 //! The configuration file: its form, its checks, and errors with file, line and column.
 
-/// Sizes and periods as people write them.
-mod unit;
 /// When a write is answered.
 mod durability;
 /// The settings and their defaults.
@@ -31,7 +29,6 @@ pub use shape::{
     Tls, Trash, schema,
 };
 pub use tree::ENVIRONMENT_PREFIX;
-pub use unit::{Bytes, Period};
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use super::mistake::Mistake;
 use super::shape::{Config, Limits, Mesh, NamespaceConfig, Server};
 use super::tree::join;
-use super::unit::{Bytes, Period};
+use keepboth_core::unit::{Bytes, Period};
 
 /// Fewest bytes of a frame: a value of a few hundred bytes with its envelope always fits.
 const FRAME_BYTES_MIN: usize = 4_096;

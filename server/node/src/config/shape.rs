@@ -10,8 +10,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::durability::Durability;
-use super::unit::{Bytes, Period};
 use crate::tls::Files;
+use keepboth_core::unit::{Bytes, Period};
 
 /// The configuration of one Keepboth node. Every key is optional.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -8,6 +8,7 @@ use keepboth_core::name::{Key, Name};
 use keepboth_core::plugin::{
     Before, Draft, Factory, Make, Origin, Plugin, Points, Put, SettingsError, Source, Worker,
 };
+use keepboth_core::unit::Period;
 use keepboth_core::value::Value;
 use serde_json::{Value as Json, json};
 
@@ -400,7 +401,13 @@ fn the_example_shows_every_setting_at_its_default() {
 /// What the plugins of the example make of a note, in their order.
 fn note(value: Json) -> Result<Json, String> {
     let (loaded, _) = example();
-    let factories = [keepboth_lua::FACTORY, keepboth_schema::FACTORY, keepboth_audit::FACTORY];
+    let factories = [
+        keepboth_lua::FACTORY,
+        keepboth_schema::FACTORY,
+        keepboth_audit::FACTORY,
+        keepboth_expiry::FACTORY,
+        keepboth_index::FACTORY,
+    ];
     let bound = check(&loaded, &factories).unwrap_or_else(|e| panic!("{e}"));
     let (namespace, plugins) =
         bound.namespaces.iter().find(|(name, _)| name.as_str() == "notes").expect("notes");

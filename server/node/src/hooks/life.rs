@@ -117,8 +117,8 @@ pub fn ask<T>(name: &str, call: impl FnOnce() -> T) -> Result<T, String> {
     outcome
 }
 
-/// A panic becomes its words.
-fn guarded<T>(name: &str, call: impl FnOnce() -> T) -> Result<T, String> {
+/// Asks a plugin where nobody waits for the answer but who asked. A panic becomes its words.
+pub fn guarded<T>(name: &str, call: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panicked(name, panic.as_ref()))
 }
 

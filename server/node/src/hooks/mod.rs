@@ -11,6 +11,7 @@ use keepboth_core::plugin::{
 use keepboth_core::policy::Fingerprint;
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
+use serde_json::Value as Json;
 
 /// The life of a plugin.
 pub mod life;
@@ -76,6 +77,29 @@ impl Chain {
                 let asked = life::ask(&bound.name, || bound.plugin.admit(key, value));
                 asked.unwrap_or_else(|words| Err(failed(words)))
             })
+        })
+    }
+
+    /// What the first plugin says that knows an answer; only those of this name are asked, if there is
+    /// one. May take its time.
+    pub fn answer(
+        &self,
+        name: Option<&str>,
+        op: &str,
+        arguments: &Json,
+    ) -> Option<Result<Json, Refusal>> {
+        let asked = self.plugins.iter().filter(|bound| name.is_none_or(|name| bound.name == name));
+        asked.into_iter().find_map(|bound| {
+            // An op that it does not know is no failure of the plugin.
+            let answer = bound.meters.time(Point::Answer, || {
+                let call = || bound.plugin.answer(op, arguments);
+                match life::guarded(&bound.name, call) {
+                    Ok(None) => Ok(None),
+                    Ok(Some(answer)) => answer.map(Some),
+                    Err(words) => Err(failed(words)),
+                }
+            });
+            answer.transpose()
         })
     }
 

@@ -8,6 +8,7 @@ use keepboth_core::ids::NodeId;
 use keepboth_core::name::{Name, Namespace};
 use keepboth_core::plugin::{Before, Done, Origin, Quarantined, Source, StateChange};
 use keepboth_core::version::{Change, Event};
+use keepboth_core::write::Condition;
 use keepboth_store::{Commit, Op, Resolution, Store, Written};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -283,7 +284,7 @@ impl Thread {
                     tracing::warn!("a hook's write to {target} was refused: {refusal}");
                 }
             };
-            let item = Item::of(effect.name, effect.value);
+            let item = Item::of(effect.name, effect.value, Condition::None);
             let room = room.clone();
             let write = Write { items: vec![item], origin, reply: Box::new(report), room };
             self.effects.blocking_send((effect.namespace, write)).ok()?;

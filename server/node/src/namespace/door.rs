@@ -44,9 +44,8 @@ pub struct Item {
 }
 
 impl Item {
-    /// A put of a value, or a delete, without condition.
-    pub fn of(name: Name, value: Option<Value>) -> Item {
-        let condition = Condition::None;
+    /// A put of a value, or a delete.
+    pub fn of(name: Name, value: Option<Value>, condition: Condition) -> Item {
         let op = match value {
             Some(value) => Op::Put { name, value, condition },
             None => Op::Delete { name, condition },

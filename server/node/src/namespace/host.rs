@@ -1,6 +1,6 @@
 //! What a plugin may use while it runs: the server seen from its threads.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -8,15 +8,16 @@ use keepboth_core::ids::{NodeId, VersionId};
 use keepboth_core::limits::figure;
 use keepboth_core::name::{Key, Name, Namespace};
 use keepboth_core::plugin::{
-    Changed, Changes, Earlier, Effect, Feed, Host, Level, Listed, Now, Origin, Page,
+    Changed, Changes, Earlier, Effect, Feed, Host, Level, Listed, Now, Origin, Page, Table,
 };
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
-use keepboth_store::{KeyState, Snapshot};
+use keepboth_core::write::Condition;
+use keepboth_store::{KeyState, OpenError, Shelf, Snapshot};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::door::{Item, Write};
@@ -32,10 +33,19 @@ const ITEMS_MAX: usize = 1_000;
 const PAGE_BYTES: usize = 1 << 20;
 /// The longest wait for a change.
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// How often it is looked whether another plugin has let go of the table.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// The file of a plugin's table, in its folder.
+const TABLE: &str = "table.redb";
 /// The folder of the folders of plugins, in the data folder.
 const FOLDER: &str = "plugins";
 /// The folder of plugins of the server, which no namespace can have.
 const SERVER: &str = "@server";
+
+/// The folder of a plugin of the server as a whole.
+pub fn server_folder(data: &Path, plugin: &str) -> PathBuf {
+    data.join(FOLDER).join(SERVER).join(plugin)
+}
 
 /// The host of one plugin.
 pub struct PluginHost {
@@ -138,6 +148,24 @@ impl Host for PluginHost {
         })
     }
 
+    fn table(&self) -> Result<Arc<dyn Table>, Refusal> {
+        self.may_wait("open a table")?;
+        let file = self.folder()?.join(TABLE);
+        loop {
+            match Shelf::open(&file) {
+                Ok(shelf) => return Ok(Arc::new(shelf)),
+                Err(OpenError::Locked { .. }) => self.runtime.block_on(async {
+                    tokio::select! {
+                        biased;
+                        () = self.over.cancelled() => Err(stopped()),
+                        () = sleep(LOOK_EVERY) => Ok(()),
+                    }
+                })?,
+                Err(error) => return Err(Refusal::new(Code::StoreFailed, error.to_string())),
+            }
+        }
+    }
+
     fn get(&self, namespace: &Namespace, name: &Name) -> Result<Option<Value>, Refusal> {
         self.snapshot(namespace)?.value(name)
     }
@@ -152,13 +180,18 @@ impl Host for PluginHost {
         let limit = limit.clamp(1, ITEMS_MAX);
         let page = self.snapshot(namespace)?.list(prefix, after, limit, PAGE_BYTES, true)?;
         let items = page.items.into_iter().filter_map(|item| {
-            let (name, key, version) = (item.name, item.key, item.version);
-            Some(Listed { name, key, version, value: item.value? })
+            let (version, timestamp) = (item.version, item.timestamp);
+            Some(Listed { name: item.name, key: item.key, version, timestamp, value: item.value? })
         });
         Ok(Page { items: items.collect(), next: page.next })
     }
 
-    fn write(&self, effect: Effect, origin: Origin) -> Result<VersionId, Refusal> {
+    fn write_if(
+        &self,
+        effect: Effect,
+        condition: Condition,
+        origin: Origin,
+    ) -> Result<VersionId, Refusal> {
         self.may_wait("write")?;
         let space = self.space(&effect.namespace)?;
         let most = space.setup().bounds.hook_depth_max;
@@ -174,7 +207,7 @@ impl Host for PluginHost {
             // Whoever asked waits for it.
             let _ = reply.send(outcome);
         });
-        let items = vec![Item::of(effect.name, effect.value)];
+        let items = vec![Item::of(effect.name, effect.value, condition)];
         let write = Write { items, origin, reply, room: None };
         let written = self.runtime.block_on(async {
             space.write(write, self.lane).await;
@@ -208,6 +241,11 @@ impl Host for PluginHost {
         let (states, next) = snapshot.changes(after, limit.clamp(1, ITEMS_MAX))?;
         let items = states.into_iter().map(|state| changed(&snapshot, state));
         Ok(Changes { items: items.collect::<Result<_, _>>()?, next })
+    }
+
+    fn shown(&self, namespace: &Namespace, key: &Key) -> Result<Option<Changed>, Refusal> {
+        let snapshot = self.snapshot(namespace)?;
+        snapshot.state(key)?.map(|state| changed(&snapshot, state)).transpose()
     }
 
     fn wait_changed(
@@ -257,9 +295,9 @@ fn changed(snapshot: &Snapshot, state: KeyState) -> Result<Changed, Refusal> {
     } else {
         match state.object() {
             Some(shown) => {
-                let version = shown.version;
+                let (version, timestamp) = (shown.version, shown.timestamp);
                 let value = snapshot.value_of(&Name::Key(state.key.clone()), &version)?;
-                Now::Value { version, value }
+                Now::Value { version, timestamp, value }
             }
             None => Now::Nothing,
         }

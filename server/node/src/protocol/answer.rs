@@ -5,6 +5,8 @@ use keepboth_core::name::{Address, Key, Name, Namespace};
 use keepboth_core::value::{Kind, Value};
 use keepboth_core::version::{Change, Parents};
 
+use serde_json::Value as Json;
+
 use super::held::HeldAt;
 use super::members::{Acks, Held, Members, Reached, Stalled, Unfit};
 
@@ -102,6 +104,8 @@ pub enum Answer {
     },
     /// To `acks`.
     Acks(Acks),
+    /// To `query` and `plugin`: an object that a plugin made.
+    Plugin(Json),
     /// To `peers`.
     Peers(Members),
     /// To `peer_invite`.

@@ -9,7 +9,7 @@ use keepboth_core::name::{Key, Name, Namespace};
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
 use keepboth_core::write::Condition;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::held::HeldAt;
 use super::request::{PutValue, Wait, Waiting};
@@ -81,7 +81,8 @@ impl Args {
         }
     }
 
-    fn need_text(&mut self, field: &str) -> Result<String, Refusal> {
+    /// A text that must be there.
+    pub(super) fn need_text(&mut self, field: &str) -> Result<String, Refusal> {
         self.text(field)?.ok_or_else(|| self.missing(field))
     }
 
@@ -260,6 +261,30 @@ impl Args {
     pub(super) fn value(&mut self) -> Result<PutValue, Refusal> {
         let tree = self.members.take("value").ok_or_else(|| self.missing("value"))?;
         put_value(tree)
+    }
+
+    /// null, a truth, a number or a text; None if it is absent.
+    pub(super) fn scalar(&mut self, field: &str) -> Result<Option<Json>, Refusal> {
+        match self.members.take(field) {
+            None => Ok(None),
+            Some(Tree::Json(scalar)) if !scalar.is_array() && !scalar.is_object() => {
+                Ok(Some(scalar))
+            }
+            Some(other) => {
+                Err(self.wrong(field, &other, "null, true, false, a finite number or a text"))
+            }
+        }
+    }
+
+    /// An object as JSON has it; an empty one if it is absent.
+    pub(super) fn object(&mut self, field: &str) -> Result<Json, Refusal> {
+        match self.members.take(field) {
+            None => Ok(Json::Object(Map::new())),
+            Some(Tree::Json(object)) if object.is_object() => Ok(object),
+            Some(other) => {
+                Err(self.wrong(field, &other, "an object without bytes, NaN and infinities"))
+            }
+        }
     }
 
     /// An array that must be there.

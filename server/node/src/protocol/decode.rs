@@ -9,7 +9,7 @@ use keepboth_core::name::Namespace;
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_schema::events::{EventKind, check_request};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::args::{
     Args, INVITE_MS, INVITE_MS_MAX, INVITE_MS_MIN, WAIT_MS, WAIT_MS_MAX, did_you_mean,
@@ -118,6 +118,8 @@ fn fields(method: &str) -> &'static [&'static str] {
         "status" | "ns_info" | "ns_add" | "ns_rm" | "quarantine_retry" => &["ns"],
         "judge" => &["ns", "key", "version", "verdict"],
         "acks" => &["ns", "key", "version", "within_ms"],
+        "query" => QUERY,
+        "plugin" => &["ns", "plugin", "op", "arguments"],
         "peers" => &["after", "limit"],
         "peer_invite" => &["namespaces", "expires_ms"],
         "peer_add" => &["node", "namespaces"],
@@ -233,6 +235,13 @@ fn typed_call(format: Format, method: &'static str, arguments: Tree) -> Result<C
             version: args.id("version")?,
             within_ms: args.period("within_ms", 1, WAIT_MS_MAX)?.unwrap_or(WAIT_MS),
         },
+        "query" => query(args)?,
+        "plugin" => Call::Plugin {
+            ns: args.ns()?,
+            plugin: args.need_text("plugin")?,
+            op: args.need_text("op")?,
+            arguments: args.object("arguments")?,
+        },
         "peers" => Call::Peers { after: args.text("after")?, limit: args.limit()? },
         "peer_invite" => Call::PeerInvite {
             namespaces: args.namespaces()?,
@@ -267,6 +276,35 @@ fn watch(args: &mut Args) -> Result<Call, Refusal> {
         cursor: cursor.transpose()?,
         values: args.truth("values", true)?,
     })
+}
+
+/// The fields of a query: all but the first are for the plugin that has the index.
+const QUERY: &[&str] =
+    &["ns", "index", "eq", "prefix", "from", "to", "values", "after", "limit", "wait_ms"];
+
+fn query(args: &mut Args) -> Result<Call, Refusal> {
+    let ns = args.ns()?;
+    let kinds = ["eq", "prefix", "from", "to"].map(|field| args.has(field));
+    if matches!(kinds, [true, true, ..] | [true, _, true, _] | [true, _, _, true]) {
+        return Err(args.bad("eq stands alone: without prefix, from and to"));
+    }
+    if matches!(kinds, [_, true, true, _] | [_, true, _, true]) {
+        return Err(args.bad("prefix stands alone: without eq, from and to"));
+    }
+    let mut query = Map::new();
+    let mut set = |field: &str, value: Option<Json>| {
+        value.map(|value| query.insert(field.to_owned(), value));
+    };
+    set("index", Some(args.need_text("index")?.into()));
+    for field in ["eq", "from", "to"] {
+        set(field, args.scalar(field)?);
+    }
+    set("prefix", args.text("prefix")?.map(Json::from));
+    set("values", Some(args.truth("values", false)?.into()));
+    set("after", args.text("after")?.map(Json::from));
+    set("limit", args.limit()?.map(Json::from));
+    set("wait_ms", Some(args.period("wait_ms", 0, WAIT_MS_MAX)?.unwrap_or(WAIT_MS).into()));
+    Ok(Call::Query { ns, query: Json::Object(query) })
 }
 
 fn resolution(args: &mut Args) -> Result<Resolution, Refusal> {

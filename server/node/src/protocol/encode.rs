@@ -153,6 +153,7 @@ fn put_answer<S: Sink>(s: &mut S, answer: &Answer) {
             s.count("held", *held);
         }),
         Answer::Acks(acks) => put_acks(s, acks),
+        Answer::Plugin(answer) => s.tree(answer),
         Answer::Peers(members) => put_members(s, members),
         Answer::Invited { token, expires } => s.map(|s| {
             s.say("token", token);

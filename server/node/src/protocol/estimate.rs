@@ -1,7 +1,9 @@
 //! How many bytes something takes in a frame, at most, so that no frame grows over its bound.
 
+use keepboth_core::json;
 use keepboth_core::limits::FRAME_BYTES_MAX;
 use keepboth_core::value::{Kind, Value};
+use serde_json::Value as Json;
 
 use super::answer::{Base, Conflict, Listed, Recorded, Side, Trashed};
 use super::members::{Held, Member, Shared, Unfit};
@@ -58,6 +60,12 @@ impl<T: Estimate> Estimate for Option<T> {
 impl<T: Estimate> Estimate for [T] {
     fn bytes_estimate(&self) -> usize {
         self.iter().map(Estimate::bytes_estimate).sum::<usize>() + 8
+    }
+}
+
+impl Estimate for Json {
+    fn bytes_estimate(&self) -> usize {
+        json::size(self)
     }
 }
 

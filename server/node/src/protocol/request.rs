@@ -257,6 +257,24 @@ pub enum Call {
         /// Milliseconds for which members may answer.
         within_ms: u64,
     },
+    /// The objects that an index has under some values, page by page.
+    Query {
+        /// The namespace.
+        ns: Namespace,
+        /// What is asked of the plugin that has the index: all fields but the namespace.
+        query: Json,
+    },
+    /// Asks something of a plugin.
+    Plugin {
+        /// The namespace to which it is bound.
+        ns: Namespace,
+        /// Its name.
+        plugin: String,
+        /// What is asked.
+        op: String,
+        /// An object that the plugin understands.
+        arguments: Json,
+    },
     /// The other members of the mesh, page by page.
     Peers {
         /// The `next` of the page before.
@@ -314,6 +332,8 @@ pub const METHODS: &[&str] = &[
     "quarantine_retry",
     "schema_report",
     "acks",
+    "query",
+    "plugin",
     "peers",
     "peer_invite",
     "peer_add",
@@ -351,6 +371,8 @@ impl Call {
             Call::QuarantineRetry { .. } => "quarantine_retry",
             Call::SchemaReport { .. } => "schema_report",
             Call::Acks { .. } => "acks",
+            Call::Query { .. } => "query",
+            Call::Plugin { .. } => "plugin",
             Call::Peers { .. } => "peers",
             Call::PeerInvite { .. } => "peer_invite",
             Call::PeerAdd { .. } => "peer_add",

@@ -1,6 +1,7 @@
 //! JSON and MessagePack out: what a frame is made of, written straight into the buffer.
 
 use keepboth_core::value::{Kind, Value};
+use serde_json::Value as Json;
 
 /// What takes the parts of a frame. Writing into memory does not fail.
 pub(super) trait Sink {
@@ -20,6 +21,8 @@ pub(super) trait Sink {
     fn null(&mut self);
     /// A client's value.
     fn value(&mut self, value: &Value);
+    /// What a plugin answers.
+    fn tree(&mut self, tree: &Json);
     /// What was written by the same kind of sink before.
     fn raw(&mut self, bytes: &[u8]);
 
@@ -105,6 +108,10 @@ impl Sink for JsonSink<'_> {
         value.write_wire(self.0);
     }
 
+    fn tree(&mut self, tree: &Json) {
+        let _ = serde_json::to_writer(&mut *self.0, tree);
+    }
+
     fn raw(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
@@ -187,6 +194,10 @@ impl Sink for PackSink<'_> {
                 let _ = rmp_serde::encode::write(self.out, &value.to_json().unwrap_or_default());
             }
         }
+    }
+
+    fn tree(&mut self, tree: &Json) {
+        let _ = rmp_serde::encode::write(self.out, tree);
     }
 
     fn raw(&mut self, bytes: &[u8]) {

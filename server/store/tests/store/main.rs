@@ -26,5 +26,6 @@ mod quarantine;
 mod queue;
 mod quotas;
 mod receiving;
+mod shelf;
 mod trash;
 mod writes;

@@ -321,6 +321,10 @@ fn operating() -> Vec<(Answer, Json)> {
                 {"node": id(6), "why": "it is not connected"}]}),
         ),
         (
+            Answer::Plugin(json!({"items": [{"at": 1.5, "é": null}], "next": "c"})),
+            json!({"items": [{"at": 1.5, "é": null}], "next": "c"}),
+        ),
+        (
             Answer::Peers(Members { node: node(7), twin: false, page }),
             json!({"node": id(7), "items": [member_json, unknown_json], "next": "ws://c"}),
         ),

@@ -158,6 +158,32 @@ fn wrong_arguments_are_named_with_what_would_be_right() {
             r#""quarantine":{"ns":"n","after":"a"}"#.into(),
             "after is the text \"a\", it should be the `next` of the page before",
         ),
+        (r#""query":{"ns":"n"}"#.into(), "query: index is missing"),
+        (
+            r#""query":{"ns":"n","index":"i","eq":1,"from":2}"#.into(),
+            "eq stands alone: without prefix, from and to",
+        ),
+        (
+            r#""query":{"ns":"n","index":"i","prefix":"a","to":2}"#.into(),
+            "prefix stands alone: without eq, from and to",
+        ),
+        (
+            r#""query":{"ns":"n","index":"i","eq":[1]}"#.into(),
+            "eq is an array, it should be null, true, false, a finite number or a text",
+        ),
+        (
+            r#""query":{"ns":"n","index":"i","prefix":5}"#.into(),
+            "prefix is the number 5, it should be a text",
+        ),
+        (
+            r#""query":{"ns":"n","index":"i","wait_ms":60001}"#.into(),
+            "wait_ms is the number 60001, it should be a whole number of milliseconds from 0 to 60000",
+        ),
+        (r#""plugin":{"ns":"n","plugin":"p"}"#.into(), "plugin: op is missing"),
+        (
+            r#""plugin":{"ns":"n","plugin":"p","op":"o","arguments":[]}"#.into(),
+            "arguments is an array, it should be an object",
+        ),
         (r#""batch":{"ns":"n","ops":[]}"#.into(), "ops is empty"),
         (r#""batch":{"ns":"n","ops":{}}"#.into(), "ops is an object, it should be an array"),
         (

@@ -225,6 +225,42 @@ fn golden() -> Vec<(Json, Call)> {
                 within_ms: 60_000,
             },
         ),
+        (
+            json!({"query": {"ns": "notes", "index": "by", "eq": null}}),
+            Call::Query {
+                ns: ns(),
+                query: json!({"index": "by", "eq": null, "values": false, "wait_ms": 5_000}),
+            },
+        ),
+        (
+            json!({"query": {"ns": "notes", "index": "by", "from": 1.5, "to": "x", "values": true,
+                "after": "c", "limit": 7, "wait_ms": 0}}),
+            Call::Query {
+                ns: ns(),
+                query: json!({"index": "by", "from": 1.5, "to": "x", "values": true, "after": "c",
+                    "limit": 7, "wait_ms": 0}),
+            },
+        ),
+        (
+            json!({"query": {"ns": "notes", "index": "by", "prefix": "a"}}),
+            Call::Query {
+                ns: ns(),
+                query: json!({"index": "by", "prefix": "a", "values": false, "wait_ms": 5_000}),
+            },
+        ),
+        (
+            json!({"plugin": {"ns": "notes", "plugin": "p", "op": "o"}}),
+            Call::Plugin { ns: ns(), plugin: "p".into(), op: "o".into(), arguments: json!({}) },
+        ),
+        (
+            json!({"plugin": {"ns": "notes", "plugin": "p", "op": "o", "arguments": {"a": [1]}}}),
+            Call::Plugin {
+                ns: ns(),
+                plugin: "p".into(),
+                op: "o".into(),
+                arguments: json!({"a": [1]}),
+            },
+        ),
         (json!({"peers": {}}), Call::Peers { after: None, limit: None }),
         (
             json!({"peers": {"after": "ws://a", "limit": 1}}),

@@ -8,6 +8,8 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::period;
+
 /// A number of bytes: `"64 KiB"`, `"1 MiB"`, `"500 kB"` or a plain integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bytes(pub usize);
@@ -27,19 +29,9 @@ const SIZES: [(&str, u64); 7] = [
     ("kB", 1_000),
 ];
 
-/// The units of a period in milliseconds, the largest first.
-const PERIODS: [(&str, u64); 5] =
-    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
-
-/// A hundred years: adding it to any time of this century overflows nothing.
-const PERIOD_MS_MAX: u64 = 36_500 * 86_400_000;
-
 /// What a size should look like.
-pub(super) const SIZE_FORM: &str =
+pub const SIZE_FORM: &str =
     "a size is a whole number of bytes or has a unit: 65536, \"64 KiB\", \"1 MiB\", \"500 kB\"";
-/// What a period should look like.
-pub(super) const PERIOD_FORM: &str =
-    "a period is a whole number and its unit: \"250ms\", \"30s\", \"5m\", \"12h\", \"30d\"";
 
 impl Bytes {
     /// The number of bytes.
@@ -88,11 +80,7 @@ impl FromStr for Bytes {
 impl FromStr for Period {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<Period, &'static str> {
-        let (n, unit) = split(text).ok_or(PERIOD_FORM)?;
-        match scaled(n, unit, &PERIODS).ok_or(PERIOD_FORM)? {
-            ms if ms <= PERIOD_MS_MAX => Ok(Period::millis(ms)),
-            _ => Err("a period is at most 36500d"),
-        }
+        period::parse(text).map(Period)
     }
 }
 
@@ -119,10 +107,7 @@ impl fmt::Display for Bytes {
 
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let n = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
-        let fits = |factor: &u64| n != 0 && n.is_multiple_of(*factor);
-        let (unit, factor) = PERIODS.into_iter().find(|(_, f)| fits(f)).unwrap_or(("s", 1_000));
-        write!(f, "{}{unit}", n / factor)
+        f.write_str(&period::text(self.0))
     }
 }
 

@@ -1,0 +1,132 @@
+//! The plugin bound to one namespace: its thread, and who asks it.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use keepboth_core::plugin::{Built, Host, Plugin, Points, Site, Worker};
+use keepboth_core::policy::Fingerprint;
+use keepboth_core::refusal::{Code, Refusal};
+use serde_json::Value as Json;
+
+use crate::follow::Follower;
+use crate::progress::{Late, Progress};
+use crate::query;
+use crate::settings::{self, Index};
+
+/// Makes the plugin, or tells all that is wrong with the declarations.
+pub fn build(_: &Site, settings: Json) -> Built {
+    let indexes: Arc<[Index]> = settings::read(settings)?.into();
+    Ok(Arc::new(Indexes { indexes, progress: Arc::default(), running: Arc::default() }))
+}
+
+struct Indexes {
+    indexes: Arc<[Index]>,
+    progress: Arc<Progress>,
+    running: Arc<Running>,
+}
+
+/// What there is from start to stop.
+#[derive(Default)]
+struct Running {
+    /// None until the table is open, and again when it must be given back.
+    follower: Mutex<Option<Arc<Follower>>>,
+    opened: Condvar,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Nothing;
+
+impl Worker for Nothing {}
+
+impl Plugin for Indexes {
+    fn points(&self) -> Points {
+        Points::default()
+    }
+
+    fn worker(&self) -> Result<Box<dyn Worker>, String> {
+        Ok(Box::new(Nothing))
+    }
+
+    fn fingerprint(&self) -> [u8; 32] {
+        let print = Fingerprint::new().with("index");
+        self.indexes.iter().fold(print, |print, index| print.with(index.id)).finish()
+    }
+
+    fn start(&self, host: Arc<dyn Host>) -> Result<(), String> {
+        let namespace = host.namespace().ok_or("it is for a namespace")?.clone();
+        let (indexes, progress) = (self.indexes.clone(), self.progress.clone());
+        let running = self.running.clone();
+        let thread = std::thread::Builder::new().name(format!("index {namespace}"));
+        let thread = thread.spawn(move || {
+            let table = match host.table() {
+                Ok(table) => table,
+                Err(refusal) => {
+                    if refusal.code != Code::ShuttingDown {
+                        tracing::error!(%namespace, "there are no indexes: {refusal}");
+                    }
+                    progress.stuck(&refusal.message);
+                    return running.opened.notify_all();
+                }
+            };
+            let follower = Arc::new(Follower { host, namespace, indexes, table, progress });
+            *lock(&running.follower) = Some(follower.clone());
+            running.opened.notify_all();
+            follower.run();
+        });
+        *lock(&self.running.thread) = Some(thread.map_err(|e| format!("no thread: {e}"))?);
+        Ok(())
+    }
+
+    fn answer(&self, op: &str, arguments: &Json) -> Option<Result<Json, Refusal>> {
+        let answer = match op {
+            "query" => query::query,
+            "indexes" => |follower: &Follower, _: &Json| query::indexes(follower),
+            _ => return None,
+        };
+        Some(match self.follower(arguments) {
+            Some(follower) => answer(&follower, arguments),
+            None => Err(self.not_there(arguments)),
+        })
+    }
+
+    fn drain(&self) {
+        self.progress.end();
+        self.running.opened.notify_all();
+    }
+
+    fn stop(&self) {
+        let thread = lock(&self.running.thread).take();
+        // A panic of the thread was told where it was.
+        let _ = thread.map(JoinHandle::join);
+        lock(&self.running.follower).take();
+    }
+}
+
+impl Indexes {
+    /// What knows the answers, when the table is open: one that takes the place of another waits for it.
+    fn follower(&self, asked: &Json) -> Option<Arc<Follower>> {
+        let within = Duration::from_millis(asked["wait_ms"].as_u64().unwrap_or_default());
+        let follower = lock(&self.running.follower);
+        let hopeless = || self.progress.is_over() || self.progress.why_stuck().is_some();
+        let waited = self
+            .running
+            .opened
+            .wait_timeout_while(follower, within, |follower| follower.is_none() && !hopeless());
+        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    fn not_there(&self, asked: &Json) -> Refusal {
+        if self.progress.is_over() {
+            return Late::Over.refusal("", 0);
+        }
+        let why = self.progress.why_stuck().unwrap_or_else(|| "its table is not open yet".into());
+        let name = asked["index"].as_str().unwrap_or_default();
+        let words = format!("the index {name} is not there: {why}");
+        Refusal::new(Code::IndexBehind, words)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
