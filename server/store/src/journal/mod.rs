@@ -111,6 +111,7 @@ impl Journal {
             self.room = room;
         }
         self.synced.write(self.end, &self.buffer).map_err(NotAppended::Failed)?;
+        self.buffer.clear();
         self.buffer.shrink_to(BUFFER_MAX);
         (self.end, self.number) = (end, number + 1);
         self.syncing = when == When::Now;
