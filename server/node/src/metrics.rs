@@ -80,6 +80,7 @@ pub struct Metrics {
     sequence: Family<ByNamespace, Gauge>,
     quarantined: Family<ByNamespace, Gauge>,
     unfit: Family<ByNamespace, Gauge>,
+    journal_bytes: Family<ByNamespace, Gauge>,
     synced: Family<ByNamespace, Gauge>,
     peer_connected: Family<ByPeer, Gauge>,
     peer_stalled: Family<ByPeer, Gauge>,
@@ -118,6 +119,7 @@ impl Default for Metrics {
             sequence: Family::default(),
             quarantined: Family::default(),
             unfit: Family::default(),
+            journal_bytes: Family::default(),
             synced: Family::default(),
             peer_connected: Family::default(),
             peer_stalled: Family::default(),
@@ -154,6 +156,11 @@ impl Metrics {
         let quarantined = self.quarantined.clone();
         registry.register("quarantined", "Versions that readers do not see", quarantined);
         registry.register("unfit", "Objects that break the schemas", self.unfit.clone());
+        registry.register(
+            "journal_bytes",
+            "Bytes of the journal that a start after a crash would read",
+            self.journal_bytes.clone(),
+        );
         let connected = self.peer_connected.clone();
         registry.register("peer_connected", "1 while a link to the node is up", connected);
         let stalled = self.peer_stalled.clone();
@@ -211,6 +218,7 @@ impl Metrics {
             set(&self.trash, counts.trash);
             set(&self.quarantined, counts.quarantined);
             set(&self.unfit, space.unfit().summary().unfit);
+            set(&self.journal_bytes, space.store.journal_bytes());
             set(&self.sequence, counts.last_sequence);
             set(&self.synced, u64::from(space.state().level.as_str() == "synced"));
             for (level, count) in space.state_changes() {
@@ -246,6 +254,7 @@ impl Metrics {
             &self.trash,
             &self.quarantined,
             &self.unfit,
+            &self.journal_bytes,
             &self.sequence,
             &self.synced,
         ] {

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
-use redb::Database;
 use tokio::sync::mpsc;
 
 use keepboth_core::ids::NodeId;
@@ -17,9 +16,12 @@ use crate::disk::{Disk, Identity};
 use crate::draft::Draft;
 use crate::failure::unknown;
 use crate::format::STATE_REMOVED;
+use crate::journal::When;
+use crate::ledger::{Failure, Ledger};
 use crate::opened::{self, Opened};
-use crate::options::Options;
+use crate::options::{Durability, Options};
 use crate::plan::{Answer, Planner};
+use crate::rows::Rows;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::tables::Tables;
@@ -44,7 +46,7 @@ pub struct Committer<F> {
     /// A task that wants a transaction of its own, and waits for the next.
     held: Option<Task>,
     /// None after a failure from which it could not be opened again.
-    database: Option<Database>,
+    ledger: Option<Ledger>,
     shared: Arc<Shared>,
     jobs: mpsc::Receiver<Job>,
     on_commit: F,
@@ -68,6 +70,7 @@ impl<F: FnMut(Commit)> Committer<F> {
             options: ArcSwap::from_pointee(options),
             epoch: AtomicU64::new(opened.identity.epoch),
             removed: AtomicU64::new(opened.removed),
+            journal_bytes: AtomicU64::new(0),
             roots: Mutex::default(),
             stopping: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -82,7 +85,7 @@ impl<F: FnMut(Commit)> Committer<F> {
             namespace,
             put_back: false,
             held: None,
-            database: Some(opened.database),
+            ledger: Some(Ledger::new(opened.database, opened.identity.store)),
             shared,
             jobs,
             on_commit,
@@ -107,10 +110,7 @@ impl<F: FnMut(Commit)> Committer<F> {
                 self.jobs.close();
             }
         }
-        self.last_mark();
-        if let Some(Err(e)) = self.database.take().map(Database::close) {
-            tracing::error!(namespace = %self.namespace, "closing the database failed: {e}");
-        }
+        self.close();
     }
 
     /// Plans a task and all that waits behind it, commits them together, answers, and tells.
@@ -118,29 +118,48 @@ impl<F: FnMut(Commit)> Committer<F> {
         let mut draft = Draft::new(self.shared.snapshot.load_full());
         let mut answers: Vec<Answer> = Vec::new();
         let options = self.shared.options.load_full();
-        let mut next = Some(task);
+        let (mut next, mut may_wait) = (Some(task), true);
         while let Some(task) = next {
             if task.is_alone() && !answers.is_empty() {
                 self.held = Some(task);
                 break;
             }
             let alone = task.is_alone();
+            may_wait &= task.may_wait();
             answers.push(self.planner.plan(&mut draft, &options, task));
             let full = alone
                 || answers.len() >= options.group_tasks_max
                 || draft.value_bytes >= options.group_bytes_max;
             next = if full { None } else { self.waiting() };
         }
-        let failure = self.commit(&draft).err();
+        let when = match options.durability {
+            Durability::Interval(period) if may_wait => When::Within(period),
+            _ => When::Now,
+        };
+        let failure = self.commit(&draft, when).err();
         for answer in answers {
             let refusal = failure.as_ref().map(|failure| failure.refusal());
             guarded("an answer", || answer(refusal));
         }
         match failure {
             None => self.tell(draft),
-            Some(Failure::Stopped) => {}
-            Some(Failure::Disk(error)) => self.recover(draft, &error),
+            Some(Failure::Stopped | Failure::Refused(_)) => {}
+            Some(Failure::Disk(error)) => self.recover(Some(draft), &error),
         }
+        self.checkpoint(options.journal_bytes_max);
+    }
+
+    /// Makes the database durable if the journal has become long: after the answers, so that they need not
+    /// wait for it.
+    fn checkpoint(&mut self, journal_bytes_max: usize) {
+        let Some(ledger) = &mut self.ledger else { return };
+        if ledger.journal_bytes() >= journal_bytes_max
+            && let Err(error) = ledger.checkpoint()
+        {
+            self.recover(None, &error);
+        }
+        let bytes = self.ledger.as_ref().map_or(0, Ledger::journal_bytes);
+        self.shared.journal_bytes.store(bytes as u64, Ordering::Relaxed);
     }
 
     fn waiting(&mut self) -> Option<Task> {
@@ -151,8 +170,8 @@ impl<F: FnMut(Commit)> Committer<F> {
     }
 
     /// Makes the draft durable and shows it to readers.
-    fn commit(&mut self, draft: &Draft) -> Result<(), Failure> {
-        let database = self.database.as_ref().ok_or(Failure::Stopped)?;
+    fn commit(&mut self, draft: &Draft, when: When) -> Result<(), Failure> {
+        let ledger = self.ledger.as_mut().ok_or(Failure::Stopped)?;
         if draft.is_empty() && draft.marks.is_empty() {
             return Ok(());
         }
@@ -164,8 +183,9 @@ impl<F: FnMut(Commit)> Committer<F> {
             let rows = changed().map(|(key, cell, now)| (key, cell.before.as_ref(), now));
             Besides { epoch, mark, buckets: (totals.next(), totals.after(rows)) }
         };
-        commit::write(database, draft, &besides).map_err(Failure::Disk)?;
-        let tables = Tables::open(database).map_err(Failure::Disk)?;
+        let redo = commit::redo(draft, &besides).map_err(Failure::Refused)?;
+        ledger.write(&mut self.disk, &redo, when)?;
+        let tables = Tables::open(ledger.database())?;
         if let Some(epoch) = epoch {
             self.came_back(epoch);
         }
@@ -193,24 +213,25 @@ impl<F: FnMut(Commit)> Committer<F> {
              forgotten the version; cursors of watchers begin anew at epoch {epoch}"
         );
         self.put_back = true;
+        self.set_epoch(epoch);
+    }
+
+    fn set_epoch(&mut self, epoch: u64) {
         self.identity.epoch = epoch;
         self.shared.epoch.store(epoch, Ordering::SeqCst);
     }
 
-    /// Writes the digests of a store that is closed, so that the next opening has nothing to count.
-    fn last_mark(&mut self) {
-        let Some(database) = &self.database else { return };
-        let (mark, buckets) = {
-            let totals = self.shared.totals();
-            let mark = totals.is_dirty().then(|| totals.mark());
-            (mark, (totals.next(), totals.after(std::iter::empty())))
-        };
-        let draft = Draft::new(self.shared.snapshot.load_full());
-        let besides = Besides { epoch: None, mark, buckets };
-        if besides.mark.is_some()
-            && let Err(e) = commit::write(database, &draft, &besides)
-        {
-            tracing::warn!(namespace = %self.namespace, "the digests were not written: {e}");
+    /// Closes the database with its digests, so that the next opening has nothing to count.
+    fn close(&mut self) {
+        let Some(ledger) = self.ledger.take() else { return };
+        let mut last = Rows::default();
+        let totals = self.shared.totals();
+        if totals.is_dirty() {
+            totals.mark().redo(&mut last);
+        }
+        drop(totals);
+        if let Err(e) = ledger.close(&mut self.disk, &last) {
+            tracing::error!(namespace = %self.namespace, "closing the database failed: {e}");
         }
     }
 
@@ -226,10 +247,10 @@ impl<F: FnMut(Commit)> Committer<F> {
     }
 
     /// redb refuses everything after an error of the disk, so the database is opened anew, once.
-    fn recover(&mut self, draft: Draft, error: &redb::Error) {
+    fn recover(&mut self, draft: Option<Draft>, error: &redb::Error) {
         let namespace = self.namespace.clone();
         tracing::error!(%namespace, "a commit failed, opening the database again: {error}");
-        drop(self.database.take());
+        drop(self.ledger.take());
         self.shared.failed.store(true, Ordering::SeqCst);
         let opened = match opened::open(&mut self.disk, &self.namespace, &self.node) {
             Ok(opened) => opened,
@@ -241,33 +262,26 @@ impl<F: FnMut(Commit)> Committer<F> {
         if other || opened.totals.counts.last_sequence < answered {
             return tracing::error!(%namespace, "the store takes no more writes: the file lost what was written before");
         }
-        let there = opened.has(&draft);
-        if opened.identity.epoch > self.identity.epoch {
-            self.came_back(opened.identity.epoch);
-        }
+        let there = draft.filter(|draft| opened.has(draft));
+        self.put_back |= there.as_ref().is_some_and(|draft| draft.own_came_back);
+        self.set_epoch(opened.identity.epoch);
         self.shared.removed.store(opened.removed, Ordering::SeqCst);
-        self.database = Some(opened.database);
+        self.ledger = Some(Ledger::new(opened.database, self.identity.store));
         self.shared.failed.store(false, Ordering::SeqCst);
         let (counts, root) = (opened.totals.counts, opened.totals.tree.root());
         *self.shared.totals() = opened.totals;
         self.shared.publish(opened.tables, counts, root);
         // Readers see it from now on, so watchers and peers have to hear of it.
-        if there {
+        if let Some(draft) = there {
             self.tell(draft);
         }
     }
 }
 
-/// Why a group was not committed.
-enum Failure {
-    Disk(redb::Error),
-    /// An earlier failure ended all writing.
-    Stopped,
-}
-
 impl Failure {
     fn refusal(&self) -> Refusal {
         match self {
+            Failure::Refused(refusal) => refusal.clone(),
             Failure::Disk(error) => unknown(error),
             Failure::Stopped => Refusal::new(
                 Code::StoreFailed,

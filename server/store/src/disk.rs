@@ -15,10 +15,12 @@ use keepboth_core::name::Namespace;
 
 use crate::error::OpenError;
 use crate::format::{
-    AGING, CHANGES, CONFLICTS, DIGESTS, FORMAT, KEYS, META, META_EPOCH, META_FORMAT,
-    META_NAMESPACE, META_NODE, META_STORE, NAMES, NOTES, PEERS, QUARANTINE, RAISED, RECORDS, STATE,
-    TRASH, VALUES,
+    AGING, CHANGES, CONFLICTS, DIGESTS, FORMAT, FORMAT_MIN, KEYS, META, META_EPOCH, META_FORMAT,
+    META_JOURNAL, META_NAMESPACE, META_NODE, META_STORE, NAMES, NOTES, PEERS, QUARANTINE, RAISED,
+    RECORDS, STATE, TRASH, VALUES,
 };
+use crate::journal::place::{BackendPlace, FilePlace, Place, journal_of};
+use crate::word::Word;
 
 type Opener = Box<dyn FnMut() -> Result<Database, DatabaseError> + Send>;
 
@@ -26,6 +28,8 @@ type Opener = Box<dyn FnMut() -> Result<Database, DatabaseError> + Send>;
 pub struct Disk {
     path: PathBuf,
     open: Opener,
+    /// Where the journal stands; none for a database that has none.
+    place: Option<Box<dyn Place>>,
 }
 
 /// What a store's file says of itself.
@@ -41,7 +45,8 @@ impl Disk {
     pub fn file(path: &Path, cache_bytes: usize) -> Disk {
         let file = path.to_owned();
         let open = move || Database::builder().set_cache_size(cache_bytes).create(&file);
-        Disk { path: path.to_owned(), open: Box::new(open) }
+        let place = Some(Box::new(FilePlace(journal_of(path))) as Box<dyn Place>);
+        Disk { path: path.to_owned(), open: Box::new(open), place }
     }
 
     /// Memory, which stays when the database is opened again.
@@ -57,7 +62,17 @@ impl Disk {
     ) -> Disk {
         let open =
             move || Database::builder().set_cache_size(cache_bytes).create_with_backend(make());
-        Disk { path: PathBuf::from("(memory)"), open: Box::new(open) }
+        Disk { path: PathBuf::from("(memory)"), open: Box::new(open), place: None }
+    }
+
+    /// With the journal on whatever the caller makes.
+    pub fn with_journal<B: StorageBackend>(self, make: impl FnMut() -> B + Send + 'static) -> Disk {
+        Disk { place: Some(Box::new(BackendPlace(make))), ..self }
+    }
+
+    /// Where the journal stands, if there can be one.
+    pub fn place(&mut self) -> Option<&mut (dyn Place + 'static)> {
+        self.place.as_deref_mut()
     }
 
     /// Opens the database as it is.
@@ -65,16 +80,27 @@ impl Disk {
         (self.open)().map_err(|e| self.refused(e))
     }
 
-    /// Opens the database, and makes its tables if it is empty.
+    /// Opens the database, and makes its tables if it is empty; with what it says of its journal.
     pub fn open(
         &mut self,
         namespace: &Namespace,
         node: &NodeId,
-    ) -> Result<(Database, Identity), OpenError> {
+    ) -> Result<(Database, Identity, Option<Word>), OpenError> {
         let database = self.plain()?;
-        let found = self.identify(&database, namespace, node)?;
+        let (found, word) = self.identify(&database, namespace, node)?;
+        Ok((database, found, word))
+    }
+
+    /// What the database is from now on: that of this node, which may have found a copy.
+    pub fn own(
+        &self,
+        database: &Database,
+        namespace: &Namespace,
+        node: &NodeId,
+    ) -> Result<Identity, OpenError> {
+        let (found, _) = self.identify(database, namespace, node)?;
         if found.node == *node {
-            return Ok((database, found));
+            return Ok(found);
         }
         // Two stores with one id would take each other's versions for their own.
         let identity = Identity { store: new_id(), epoch: found.epoch + 1, node: *node };
@@ -84,8 +110,13 @@ impl Disk {
             "the file was written by node {}: it is a copy, and becomes store {} at epoch {}",
             found.node, identity.store, identity.epoch,
         );
-        adopt(&database, &identity).map_err(|e| self.failed(e))?;
-        Ok((database, identity))
+        adopt(database, &identity).map_err(|e| self.failed(e))?;
+        Ok(identity)
+    }
+
+    /// The file of the database.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The error of a file whose rows are wrong.
@@ -96,6 +127,12 @@ impl Disk {
     /// The error of a disk, or of an operating system, that refuses.
     pub fn failed(&self, what: impl ToString) -> OpenError {
         OpenError::Failed { path: self.path.clone(), what: what.to_string() }
+    }
+
+    /// The error of a journal that is needed and is not the right one.
+    pub fn no_journal(&self, what: impl ToString) -> OpenError {
+        let journal = self.place.as_ref().map(|place| place.path()).unwrap_or_default();
+        OpenError::Journal { path: self.path.clone(), journal, what: what.to_string() }
     }
 
     fn not_a_store(&self, what: impl ToString) -> OpenError {
@@ -121,10 +158,11 @@ impl Disk {
         database: &Database,
         namespace: &Namespace,
         node: &NodeId,
-    ) -> Result<Identity, OpenError> {
+    ) -> Result<(Identity, Option<Word>), OpenError> {
         match self.tables(database)? {
             tables if tables.is_empty() => {
-                create(database, namespace, node).map_err(|e| self.failed(e))
+                let made = create(database, namespace, node).map_err(|e| self.failed(e))?;
+                Ok((made, None))
             }
             tables if !tables.iter().any(|name| name == META.name()) => {
                 Err(self.not_a_store("a redb database of something else"))
@@ -142,20 +180,24 @@ impl Disk {
         names().map_err(|e| self.failed(e))
     }
 
-    fn read_meta(&self, database: &Database, namespace: &Namespace) -> Result<Identity, OpenError> {
+    fn read_meta(
+        &self,
+        database: &Database,
+        namespace: &Namespace,
+    ) -> Result<(Identity, Option<Word>), OpenError> {
         let word = |name: &str| {
             let table = database.begin_read()?.open_table(META)?;
             Ok::<_, redb::Error>(table.get(name)?.map(|row| row.value().to_vec()))
         };
-        let word = |name: &str| match word(name) {
-            Ok(Some(bytes)) => Ok(bytes),
-            Ok(None) => Err(self.not_a_store(format!("its meta table has no {name:?}"))),
-            Err(e) => Err(self.not_a_store(e)),
+        let optional = |name: &str| word(name).map_err(|e| self.not_a_store(e));
+        let word = |name: &str| {
+            let missing = || self.not_a_store(format!("its meta table has no {name:?}"));
+            optional(name)?.ok_or_else(missing)
         };
         let bad = |name: &str| self.corrupt(format!("{name:?} in its meta table"));
         let format = word(META_FORMAT)?.try_into().map_err(|_| bad(META_FORMAT))?;
         match u32::from_be_bytes(format) {
-            FORMAT => {}
+            FORMAT_MIN..=FORMAT => {}
             found if found > FORMAT => {
                 return Err(OpenError::NewerFormat { path: self.path.clone(), found });
             }
@@ -172,8 +214,10 @@ impl Disk {
         let store = word(META_STORE)?.try_into().map_err(|_| bad(META_STORE))?;
         let epoch = word(META_EPOCH)?.try_into().map_err(|_| bad(META_EPOCH))?;
         let node = word(META_NODE)?.try_into().map_err(|_| bad(META_NODE))?;
+        let journal = optional(META_JOURNAL)?.map(|bytes| Word::decode(&bytes));
+        let journal = journal.transpose().map_err(|_| bad(META_JOURNAL))?;
         let epoch = u64::from_be_bytes(epoch);
-        Ok(Identity { store: StoreId(store), epoch, node: NodeId(node) })
+        Ok((Identity { store: StoreId(store), epoch, node: NodeId(node) }, journal))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::format::FORMAT;
+use crate::format::{FORMAT, FORMAT_MIN};
 
 /// Why a store cannot be opened. Every message names the file.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,7 @@ pub enum OpenError {
         found: u32,
     },
     /// An older version of the server wrote it, in a format that was never released.
-    #[error("{path}: format {found}, which this server does not read any more (it reads {FORMAT}); export the objects with the server that wrote it and import them here", path = path.display())]
+    #[error("{path}: format {found}, which this server does not read any more (it reads {FORMAT_MIN} to {FORMAT}); export the objects with the server that wrote it and import them here", path = path.display())]
     OlderFormat {
         /// The file.
         path: PathBuf,
@@ -46,6 +46,21 @@ pub enum OpenError {
         found: String,
         /// Whose store was asked for.
         expected: String,
+    },
+    /// The store was not closed, and the journal beside it is missing or another's.
+    #[error(
+        "{path}: the store was not closed, and its newest writes stand in {journal}: {what}. Put the \
+         right journal back; if it is lost, put an empty file in its place: the store then opens \
+         without those writes",
+        path = path.display(), journal = journal.display()
+    )]
+    Journal {
+        /// The file of the database.
+        path: PathBuf,
+        /// The file of the journal.
+        journal: PathBuf,
+        /// What is wrong with it.
+        what: String,
     },
     /// What it holds cannot be what was written.
     #[error("{path}: corrupt: {what}", path = path.display())]

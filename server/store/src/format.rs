@@ -1,4 +1,5 @@
-//! What stands on disk, FORMAT 3: one redb file for each namespace, with these tables.
+//! What stands on disk, FORMAT 4: one redb file for each namespace, with these tables, and beside it,
+//! while the store is open, its journal.
 //!
 //! All integers inside rows are big-endian. A *sequence* counts the versions of a store from 1 in
 //! the order in which it learned them, and the notes about them; it means nothing on another store,
@@ -25,7 +26,9 @@
 //!
 //! Words in `meta`: `format` (4 bytes), `namespace` (text), `store` (16 bytes, a version 4 UUID: the
 //! origin of what is written here), `epoch` (8 bytes, 1 in a new store), `node` (32 bytes: the node
-//! that has the store).
+//! that has the store), `journal` (the run of the journal (16), the generation of its records that goes on
+//! from this file (8), how many of them are in the file (8), 1 if answers do not wait for the disk (1); see
+//! below).
 //!
 //! Words in `state`: `sequence` (the newest that was ever given when something was removed), `digests`
 //! (the sequence that the rows of `digests` tell of), `walked` (the sequence up to which retention has
@@ -43,13 +46,25 @@
 //! A forgotten key keeps its row and records, without values, until every peer knows; it counts
 //! nowhere. Then both go, and its note.
 //!
+//! The journal of `notes.redb` is `notes.journal`; its form stands in [`crate::journal::record`]. Each
+//! group of writes is appended to it and synced, which makes it durable, and then written to the
+//! tables without a sync. After some megabytes the database is made durable with the number of the next
+//! generation in `journal`, and the records begin at the start of the journal again. So the file of the
+//! database is that of the last such moment, and with the records of the generation that it names it is
+//! whole. A store that is closed makes the database durable with the generation [`GENERATION_NONE`] and
+//! removes the journal: then the file is whole alone. A store that only reads makes no journal.
+//!
+//! FORMAT 3 has no journal, and is else the same: it is read, and becomes 4 with the first write.
+//!
 //! The digest and the counters are kept by bucket. When the file is opened, they are read, and those that
 //! changed since; no row of a key is.
 
 use redb::TableDefinition;
 
 /// The format of the file. A file of a newer format is not opened.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
+/// The oldest format that is read.
+pub const FORMAT_MIN: u32 = 3;
 
 /// Words about the file itself.
 pub const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
@@ -93,6 +108,10 @@ pub const META_STORE: &str = "store";
 pub const META_EPOCH: &str = "epoch";
 /// In `meta`: the node that has the store.
 pub const META_NODE: &str = "node";
+/// In `meta`: what is needed of the journal.
+pub const META_JOURNAL: &str = "journal";
+/// The generation that needs no journal.
+pub const GENERATION_NONE: u64 = u64::MAX;
 
 /// In `state`: the newest sequence when something was removed.
 pub const STATE_SEQUENCE: &str = "sequence";

@@ -50,6 +50,19 @@ impl<'r> Reader<'r> {
         Ok(*head)
     }
 
+    /// So many bytes.
+    pub fn take(&mut self, length: usize) -> Result<&'r [u8], BadRow> {
+        let (head, rest) = self.0.split_at_checked(length).ok_or(BadRow("too short"))?;
+        self.0 = rest;
+        Ok(head)
+    }
+
+    /// Bytes with their length before them, in four bytes.
+    pub fn sized(&mut self) -> Result<&'r [u8], BadRow> {
+        let length = self.array().map(u32::from_be_bytes)?;
+        self.take(length as usize)
+    }
+
     pub fn u8(&mut self) -> Result<u8, BadRow> {
         self.array::<1>().map(|[n]| n)
     }

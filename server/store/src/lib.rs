@@ -1,4 +1,5 @@
-//! Keepboth's durable store: one redb database for each namespace, one thread that commits, snapshots that read.
+//! Keepboth's durable store: for each namespace a redb database with a journal before it, one thread that
+//! commits, and snapshots that read.
 //!
 //! Modules stand bottom-up; each uses only those above it.
 
@@ -28,14 +29,22 @@ mod record;
 pub mod told;
 /// What is asked of the commit thread.
 pub mod task;
+/// Rows that are to be written, as bytes.
+mod rows;
 /// How storage errors become refusals.
 mod failure;
 /// A history built from its records.
 mod rebuild;
 /// All versions of one key, read from their rows.
 mod loaded;
+/// What a database says of its journal.
+mod word;
+/// What makes a group durable before redb has it.
+mod journal;
 /// Where the database stands, how it is opened, and what it is.
 mod disk;
+/// What stands in the journal comes into the database.
+mod replay;
 /// The tables as one commit left them.
 mod tables;
 /// Counters and the digest, kept up with every commit.
@@ -60,8 +69,10 @@ mod local;
 mod verdict;
 /// One step of retention, planned on a draft.
 mod collect;
-/// A draft becomes durable in one transaction.
+/// A draft as the rows that it writes.
 mod commit;
+/// The database and the journal together.
+mod ledger;
 /// Each task on a draft, with its answer.
 mod plan;
 /// What the commit thread shares with readers.
@@ -78,8 +89,9 @@ mod shelf;
 pub mod baseline;
 
 pub use error::OpenError;
+pub use journal::place::journal_of;
 pub use keepboth_core::session::{Entry, Held, Histories};
-pub use options::Options;
+pub use options::{Durability, Options};
 pub use quarantine::Quarantined;
 pub use shelf::Shelf;
 pub use snapshot::{

@@ -12,6 +12,7 @@ use crate::disk::{Disk, Identity};
 use crate::draft::{Draft, Drafted};
 use crate::error::OpenError;
 use crate::format::STATE_REMOVED;
+use crate::replay::replay;
 use crate::tables::Tables;
 use crate::totals::Totals;
 
@@ -25,11 +26,13 @@ pub struct Opened {
     pub removed: u64,
 }
 
-/// Opens the database and reads its digests and counters.
+/// Opens the database, brings it up to its journal, and reads its digests and counters.
 pub fn open(disk: &mut Disk, namespace: &Namespace, node: &NodeId) -> Result<Opened, OpenError> {
     // redb trusts a file that was closed well and may panic on one that was damaged since.
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let (database, identity) = disk.open(namespace, node)?;
+        let (database, found, word) = disk.open(namespace, node)?;
+        replay(disk, &database, &found.store, word)?;
+        let identity = disk.own(&database, namespace, node)?;
         let tables = Tables::open(&database).map_err(|e| disk.failed(e))?;
         let refused = |e: Refusal| match e.code {
             Code::Corrupt => disk.corrupt(e),

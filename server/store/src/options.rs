@@ -1,7 +1,22 @@
 //! Bounds and sizes of a store, each with the default that was measured to be good.
 
+use std::time::Duration;
+
 use keepboth_core::ids::NodeId;
 use keepboth_core::limits::VALUE_BYTES_MAX;
+
+/// When a write is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// When it is on the disk.
+    #[default]
+    Sync,
+    /// When the operating system has it; it is on the disk after this time at the latest. A power cut,
+    /// or a crash of the system, may cost what was answered meanwhile; the end of the process costs
+    /// nothing. What peers sent, and what was decided about keys, is on the disk before its answer
+    /// all the same.
+    Interval(Duration),
+}
 
 /// How a store is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +31,11 @@ pub struct Options {
     /// Tasks that may wait for the commit thread; who comes later waits for room. 4,096 by default.
     /// Changes when the store is opened.
     pub queue_tasks_max: usize,
+    /// When a write is answered. [`Durability::Sync`] by default.
+    pub durability: Durability,
+    /// Bytes of the journal after which the database is made durable and the journal begins anew; it
+    /// is longer by one group at most. 16 MiB by default.
+    pub journal_bytes_max: usize,
     /// Most tasks that share one transaction and one fsync. 2,048 by default.
     pub group_tasks_max: usize,
     /// Bytes of values after which no further task joins a transaction. 8 MiB by default.
@@ -37,6 +57,8 @@ impl Default for Options {
             value_bytes_max: VALUE_BYTES_MAX,
             cache_bytes: 64 * 1024 * 1024,
             queue_tasks_max: 4_096,
+            durability: Durability::Sync,
+            journal_bytes_max: 16 * 1024 * 1024,
             group_tasks_max: 2_048,
             group_bytes_max: 8 * 1024 * 1024,
             objects_max: None,

@@ -21,6 +21,8 @@ pub struct Shared {
     pub epoch: AtomicU64,
     /// The largest sequence of a forgotten key that is gone for good.
     pub removed: AtomicU64,
+    /// Bytes of the journal that the database does not have for good.
+    pub journal_bytes: AtomicU64,
     /// The digests that the namespace had, with the sequences up to which it had them.
     pub roots: Mutex<VecDeque<(Digest, u64)>>,
     pub stopping: AtomicBool,

@@ -39,8 +39,9 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens the file, or makes it, and starts the commit thread. `on_commit` is called on that
-    /// thread after each commit is durable and its tasks are answered; it must not block for long.
+    /// Opens the file, or makes it, and starts the commit thread. While it is written to, its journal
+    /// stands beside it ([`journal_of`](crate::journal_of)). `on_commit` is called on that thread after
+    /// each commit is durable and its tasks are answered; it must not block for long.
     pub fn open(
         path: &Path,
         namespace: &Namespace,
@@ -59,7 +60,7 @@ impl Store {
         Store::start(Disk::memory(options.cache_bytes), namespace, options, on_commit)
     }
 
-    /// A store on a disk of the caller's, for tests with faults. `make` is called at the start and
+    /// A store without a journal on a disk of the caller's, for tests with faults. `make` is called at the start and
     /// again whenever the database is opened anew, and must give the same disk each time.
     pub fn on_backend<B: StorageBackend>(
         make: impl FnMut() -> B + Send + 'static,
@@ -68,6 +69,18 @@ impl Store {
         on_commit: impl FnMut(Commit) + Send + 'static,
     ) -> Result<Store, OpenError> {
         Store::start(Disk::backend(make, options.cache_bytes), namespace, options, on_commit)
+    }
+
+    /// As [`Store::on_backend`], with a journal on another disk of the caller's.
+    pub fn on_backends<B: StorageBackend, J: StorageBackend>(
+        make: impl FnMut() -> B + Send + 'static,
+        journal: impl FnMut() -> J + Send + 'static,
+        namespace: &Namespace,
+        options: Options,
+        on_commit: impl FnMut(Commit) + Send + 'static,
+    ) -> Result<Store, OpenError> {
+        let disk = Disk::backend(make, options.cache_bytes).with_journal(journal);
+        Store::start(disk, namespace, options, on_commit)
     }
 
     fn start(
@@ -162,6 +175,12 @@ impl Store {
     /// How much the store holds.
     pub fn counts(&self) -> Counts {
         self.inner.shared.snapshot.load().counts()
+    }
+
+    /// Bytes of the journal that would be read after a crash: what came since the database was made
+    /// durable. 0 while nothing was written.
+    pub fn journal_bytes(&self) -> u64 {
+        self.inner.shared.journal_bytes.load(Ordering::Relaxed)
     }
 
     /// False after the disk failed and the database could not be opened again: all writes are refused.

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use redb::{ReadableTable, WriteTransaction};
+use redb::ReadableTable;
 
 use keepboth_core::digest::{Digest, DigestTree, bucket};
 use keepboth_core::name::Key;
@@ -19,6 +19,7 @@ use crate::failure::{corrupt, corrupt_key, failed};
 use crate::format::{CHANGES, DIGESTS, STATE, STATE_DIGESTS};
 use crate::layout::{BadRow, Reader, Writer};
 use crate::row::KeyRow;
+use crate::rows::Rows;
 use crate::state::Counts;
 use crate::tables::{Tables, stored_key};
 
@@ -197,35 +198,32 @@ impl Totals {
 }
 
 impl Mark {
-    /// Writes the rows, and how far they tell.
-    pub fn write(&self, transaction: &WriteTransaction) -> Result<(), redb::Error> {
-        let mut digests = transaction.open_table(DIGESTS)?;
+    /// The rows, and how far they tell.
+    pub fn redo(&self, rows: &mut Rows) {
+        let mut digests = rows.of(DIGESTS);
         for (first, row) in &self.rows {
             match row.is_empty() {
-                true => digests.remove(first)?,
-                false => digests.insert(first, &row[..])?,
-            };
+                true => digests.remove(first),
+                false => digests.put(first, &row[..]),
+            }
         }
-        transaction.delete_table(CHANGES)?;
-        transaction.open_table(CHANGES)?;
-        transaction.open_table(STATE)?.insert(STATE_DIGESTS, self.sequence)?;
-        Ok(())
+        rows.of(CHANGES).clear();
+        rows.of(STATE).put(STATE_DIGESTS, self.sequence);
     }
 }
 
 impl Buckets {
-    /// Writes what they amount to, under the number of the commit.
-    pub fn write(&self, transaction: &WriteTransaction, number: u64) -> Result<(), redb::Error> {
+    /// The row of what they amount to, under the number of the commit.
+    pub fn redo(&self, rows: &mut Rows, number: u64) {
         if self.0.is_empty() {
-            return Ok(());
+            return;
         }
         let mut row = Writer(Vec::with_capacity(self.0.len() * 58));
         for (bucket, (digest, share)) in &self.0 {
             row.bytes(&bucket.to_be_bytes());
             write_bucket(&mut row, digest, share);
         }
-        transaction.open_table(CHANGES)?.insert(number, &row.0[..])?;
-        Ok(())
+        rows.of(CHANGES).put(number, &row.0[..]);
     }
 }
 

@@ -5,6 +5,7 @@ use jsonschema::{ValidationError, Validator};
 use keepboth_core::period;
 use serde_json::Value as Json;
 
+use super::durability::{DURABILITY_FORM, Durability};
 use super::tree::{Part, join, parts};
 use keepboth_core::unit::{Bytes, Period, SIZE_FORM};
 
@@ -46,6 +47,7 @@ pub(super) fn validator(schema: &Json) -> Result<Validator, String> {
         .should_validate_formats(true)
         .with_format("size", |text: &str| text.parse::<Bytes>().is_ok())
         .with_format("period", |text: &str| text.parse::<Period>().is_ok())
+        .with_format("durability", |text: &str| text.parse::<Durability>().is_ok())
         .with_format("socket-address", |text: &str| text.parse::<std::net::SocketAddr>().is_ok())
         .build(schema)
         .map_err(|e| e.to_string())
@@ -158,6 +160,7 @@ fn form_name(format: &str) -> String {
     match format {
         "size" => "a size".to_owned(),
         "period" => "a period".to_owned(),
+        "durability" => "a durability".to_owned(),
         "socket-address" => "an address with port".to_owned(),
         other => format!("of the form {other}"),
     }
@@ -167,6 +170,7 @@ fn form(format: &str) -> &'static str {
     match format {
         "size" => SIZE_FORM,
         "period" => period::FORM,
+        "durability" => DURABILITY_FORM,
         "socket-address" => "an address looks like \"127.0.0.1:7400\" or \"[::1]:7400\"",
         _ => "see the JSON Schema of these settings",
     }

@@ -1,5 +1,7 @@
 //! The configuration file: its form, its checks, and errors with file, line and column.
 
+/// When a write is answered.
+mod durability;
 /// The settings and their defaults.
 mod shape;
 /// A mistake with its place, written as compilers write theirs.
@@ -18,6 +20,7 @@ mod bind;
 mod load;
 
 pub use bind::Bound;
+pub use durability::Durability;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use load::{Loaded, check};
 pub use rules::peer_url;

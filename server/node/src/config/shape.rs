@@ -9,6 +9,7 @@ use keepboth_core::limits::{BATCH_OPS_MAX, FRAME_BYTES_MAX, VALUE_BYTES_MAX};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::durability::Durability;
 use crate::tls::Files;
 use keepboth_core::unit::{Bytes, Period};
 
@@ -317,6 +318,11 @@ pub struct NamespaceConfig {
     #[schemars(with = "u32", range(min = 1))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub writes_per_second: Option<u32>,
+    /// When a write is answered: with `sync` when it is on the disk; with `interval 50ms` at once, and a
+    /// power cut or a crash of the operating system, though not the end of the server alone, may then
+    /// cost the writes of so long before. What peers send is on the disk before they hear so in either
+    /// case.
+    pub durability: Durability,
     /// How much of the past of each key is kept.
     pub history: History,
     /// How long what was deleted is kept.
@@ -333,6 +339,7 @@ impl Default for NamespaceConfig {
             objects_max: None,
             bytes_max: None,
             writes_per_second: None,
+            durability: Durability::Sync,
             history: History::default(),
             trash: Trash::default(),
             plugins: Vec::new(),

@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use keepboth_core::name::Namespace;
+use keepboth_store::journal_of;
 use serde::{Deserialize, Serialize};
 
 /// The file in the data folder.
@@ -65,8 +66,8 @@ pub fn database(data: &Path, namespace: &Namespace) -> PathBuf {
     data.join(format!("{namespace}.redb"))
 }
 
-/// Moves the closed database of a namespace to the folder of removed ones, and says where it is now; None
-/// if there is none. `now` is in milliseconds since 1970 and becomes a part of the name.
+/// Moves the closed database of a namespace to the folder of removed ones, with its journal if a failure left
+/// one, and says where it is now; None if there is none. `now` is in milliseconds since 1970 and becomes a part of the name.
 pub fn set_aside(data: &Path, namespace: &Namespace, now: u64) -> io::Result<Option<PathBuf>> {
     let (from, folder) = (database(data, namespace), data.join(REMOVED));
     if !from.try_exists()? {
@@ -74,7 +75,11 @@ pub fn set_aside(data: &Path, namespace: &Namespace, now: u64) -> io::Result<Opt
     }
     crate::atomic::folder(&folder)?;
     let to = free(&folder, &format!("{namespace}-{}", time(now)))?;
-    fs::rename(&from, &to)?;
+    let (journal, beside) = (journal_of(&from), journal_of(&to));
+    match fs::rename(journal, beside) {
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+        _ => fs::rename(&from, &to)?,
+    }
     sync_folder(&folder)?;
     sync_folder(data)?;
     Ok(Some(to))
@@ -134,9 +139,11 @@ mod tests {
         assert_eq!(set_aside(folder.path(), &name("a"), 0).expect("nothing to do"), None);
         for number in ["1", "2", "3"] {
             fs::write(database(folder.path(), &name("a")), number).expect("written");
+            fs::write(journal_of(&database(folder.path(), &name("a"))), number).expect("written");
             let file = set_aside(folder.path(), &name("a"), 1_700_000_000_123).expect("moved");
             let file = file.expect("a file");
             assert_eq!(fs::read_to_string(&file).expect("read"), number);
+            assert_eq!(fs::read_to_string(journal_of(&file)).expect("read"), number);
             assert!(file.ends_with("removed/a-20231114T221320Z.redb") == (number == "1"));
         }
         assert!(!database(folder.path(), &name("a")).exists());

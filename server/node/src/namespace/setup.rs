@@ -9,7 +9,7 @@ use keepboth_core::policy::{Fingerprint, Policy};
 use keepboth_store::Keep;
 
 use super::unfit::Unfit;
-use crate::config::{Config, History, NamespaceConfig, Trash};
+use crate::config::{Config, Durability, History, NamespaceConfig, Trash};
 use crate::hooks::Chain;
 
 /// What holds in a namespace from one reading of the configuration to the next.
@@ -68,6 +68,8 @@ pub struct Bounds {
     pub bytes_max: Option<u64>,
     /// Most writes of clients in a second.
     pub writes_per_second: Option<u32>,
+    /// When a write is answered.
+    pub durability: Durability,
     /// How much of the past of each key is kept.
     pub history: History,
     /// How long what was deleted is kept.
@@ -93,6 +95,7 @@ impl Bounds {
             objects_max: own.objects_max,
             bytes_max: own.bytes_max.map(|bytes| bytes.get() as u64),
             writes_per_second: own.writes_per_second,
+            durability: own.durability,
             history: own.history.clone(),
             trash: own.trash.clone(),
             hook_threads: limits.hook_threads,
@@ -111,6 +114,7 @@ impl Bounds {
             objects_max: self.objects_max,
             bytes_max: self.bytes_max,
             queue_tasks_max: self.queue_writes_max,
+            durability: self.durability.into(),
             ..Default::default()
         }
     }

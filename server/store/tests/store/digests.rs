@@ -6,7 +6,7 @@ use keepboth_core::digest::{Digest, Prefix};
 use keepboth_core::name::Key;
 use keepboth_store::{Snapshot, Store};
 
-use crate::harness::{Bench, in_conflict, key, put_op};
+use crate::harness::{Bench, crash, in_conflict, key, put_op};
 
 fn filled(keys: usize) -> Bench {
     let bench = Bench::new();
@@ -127,7 +127,7 @@ fn opening_after_a_crash_reads_what_changed_since_the_digests_were_written_and_n
     bench.commits();
     // The file as a crash leaves it.
     let crashed = folder.path().join("crashed.redb");
-    std::fs::copy(&path, &crashed).expect("copied");
+    crash(&path, &crashed);
     let again = Bench::file(&crashed);
     assert_eq!((again.store.root(), again.store.counts()), (root, counts));
     assert_eq!(again.store.changes_read_at_opening(), 11, "one for each key that changed");
@@ -146,7 +146,7 @@ fn the_digests_are_written_now_and_then_without_a_close() {
     let (root, counts) = (bench.store.root(), bench.store.counts());
     bench.commits();
     let crashed = folder.path().join("crashed.redb");
-    std::fs::copy(&path, &crashed).expect("copied");
+    crash(&path, &crashed);
     let again = Bench::file(&crashed);
     assert_eq!((again.store.root(), again.store.counts()), (root, counts));
     // About 500 buckets for each batch.

@@ -1,9 +1,10 @@
 //! A disk that fails: the answer says unknown, the store opens its database again and goes on.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use keepboth_core::refusal::Code;
-use keepboth_store::{OpenError, Options, Store};
+use keepboth_store::{Durability, OpenError, Options, Store};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -110,6 +111,21 @@ fn after_any_failed_write_of_any_task_the_store_is_whole_and_what_was_answered_i
 }
 
 #[test]
+fn with_an_interval_a_failed_sync_costs_nothing_while_the_process_lives() {
+    for n in 0..40 {
+        let disk = Disk::default();
+        let durability = Durability::Interval(Duration::from_millis(1));
+        let bench = disk.open_with(Options { durability, ..Options::default() });
+        let (acknowledged, _) = write_with_fault(&disk, &bench, n);
+        for (at, value) in acknowledged.iter().filter(|(at, _)| *at != "before") {
+            assert_eq!(&bench.get(at).expect("acknowledged"), value, "operation {n}");
+        }
+        assert!(bench.store.is_healthy(), "operation {n}");
+        bench.verify();
+    }
+}
+
+#[test]
 fn what_is_there_after_a_failed_commit_is_told() {
     let mut there = 0;
     for n in 0..12 {
@@ -146,7 +162,7 @@ fn a_disk_that_is_gone_ends_writing_and_says_so() {
 fn a_disk_that_fails_while_opening_is_refused() {
     let disk = Disk::default();
     disk.die();
-    let made = Store::on_backend(move || disk.clone(), &namespace(), Options::default(), |_| {});
+    let made = Store::on_backend(move || disk.database(), &namespace(), Options::default(), |_| {});
     assert!(matches!(made.map(|_| ()).expect_err("refused"), OpenError::Failed { .. }));
 }
 

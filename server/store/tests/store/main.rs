@@ -15,6 +15,7 @@ mod feed;
 mod forgetting;
 mod histories;
 mod identity;
+mod journal;
 mod keeping;
 mod nearer;
 mod opening;

@@ -86,10 +86,10 @@ fn a_newer_format_is_refused_with_its_number() {
     drop(filled(&path));
     tamper(&path, |transaction| {
         let mut meta = transaction.open_table(META).expect("meta");
-        meta.insert("format", &4_u32.to_be_bytes()[..]).expect("written");
+        meta.insert("format", &5_u32.to_be_bytes()[..]).expect("written");
     });
     let error = refused(&path);
-    assert!(matches!(error, OpenError::NewerFormat { found: 4, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerFormat { found: 5, .. }), "{error}");
 }
 
 #[test]

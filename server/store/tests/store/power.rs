@@ -59,7 +59,7 @@ fn check(bench: &crate::harness::Bench, written: &mut Written, round: u64) {
 
 #[test]
 fn acknowledged_writes_survive_power_cuts_at_any_moment() {
-    for seed in 0..40 {
+    for seed in 0..80 {
         let outcome = std::panic::catch_unwind(|| lives(seed));
         assert!(outcome.is_ok(), "seed {seed} failed");
     }

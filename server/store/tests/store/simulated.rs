@@ -12,37 +12,82 @@ use keepboth_store::Store;
 
 use crate::harness::{Bench, namespace};
 
-/// A disk; clones are the same disk.
+/// A disk with a database and its journal; clones are the same disk.
 #[derive(Debug, Clone, Default)]
 pub struct Disk(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
+    files: [Content; 2],
+    operations: u64,
+    fails_at: Option<u64>,
+    dead: bool,
+    /// True for a disk that only claims to sync.
+    lies: bool,
+    /// Bytes that the journal may have.
+    room: Option<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Content {
     /// What a power cut leaves for sure.
     durable: Vec<u8>,
     /// What a reader sees.
     now: Vec<u8>,
     /// What was written since the last sync.
     pending: Vec<(usize, Vec<u8>)>,
-    operations: u64,
-    fails_at: Option<u64>,
-    dead: bool,
-    /// True for a disk that only claims to sync.
-    lies: bool,
 }
 
+/// A file of a disk.
+#[derive(Debug)]
+pub struct File {
+    disk: Disk,
+    index: usize,
+}
+
+const DATABASE: usize = 0;
+const JOURNAL: usize = 1;
+
 impl Disk {
-    /// Opens the store that is on this disk.
+    /// Opens the store that is on this disk. Its database is made durable after every few groups.
     pub fn open(&self) -> Bench {
-        self.open_with(Options::default())
+        self.open_with(Options { journal_bytes_max: 6 * 1024, ..Options::default() })
     }
 
     /// Opens the store that is on this disk with these limits.
     pub fn open_with(&self, options: Options) -> Bench {
-        let disk = self.clone();
         let options = Options { cache_bytes: 1024 * 1024, ..options };
-        Bench::start(|tell| Store::on_backend(move || disk.clone(), &namespace(), options, tell))
-            .expect("a store")
+        let (database, journal) = (self.clone(), self.clone());
+        Bench::start(|tell| {
+            let database = move || database.file(DATABASE);
+            let journal = move || journal.file(JOURNAL);
+            Store::on_backends(database, journal, &namespace(), options, tell)
+        })
+        .expect("a store")
+    }
+
+    /// The file of the database alone.
+    pub fn database(&self) -> File {
+        self.file(DATABASE)
+    }
+
+    /// Bytes of the journal.
+    pub fn journal_bytes(&self) -> usize {
+        self.state().files[JOURNAL].now.len()
+    }
+
+    /// True if all that was written to the journal is durable.
+    pub fn is_synced(&self) -> bool {
+        self.state().files[JOURNAL].pending.is_empty()
+    }
+
+    /// The journal cannot be made longer than this.
+    pub fn fill(&self, room: usize) {
+        self.state().room = Some(room);
+    }
+
+    fn file(&self, index: usize) -> File {
+        File { disk: self.clone(), index }
     }
 
     /// The write or sync that comes after `n` more fails, and only that one.
@@ -53,7 +98,8 @@ impl Disk {
 
     /// Nothing fails any more.
     pub fn heal(&self) {
-        self.state().fails_at = None;
+        let mut state = self.state();
+        (state.fails_at, state.room) = (None, None);
     }
 
     /// Everything fails from now on.
@@ -71,9 +117,20 @@ impl Disk {
     pub fn power_cut(&self, rng: &mut StdRng) -> Disk {
         let mut state = self.state();
         state.dead = true;
-        let mut bytes = state.durable.clone();
+        let files = state.files.each_ref().map(|file| file.cut(rng));
+        Disk(Arc::new(Mutex::new(State { files, ..State::default() })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("the disk")
+    }
+}
+
+impl Content {
+    fn cut(&self, rng: &mut StdRng) -> Content {
+        let mut bytes = self.durable.clone();
         let keep = rng.random_range(0..3);
-        for (offset, data) in &state.pending {
+        for (offset, data) in &self.pending {
             let kept = match (keep, rng.random_range(0..3)) {
                 (0, _) | (1, 0) => 0,
                 (2, _) | (1, 1) => data.len(),
@@ -84,18 +141,14 @@ impl Disk {
             }
             bytes[*offset..offset + kept].copy_from_slice(&data[..kept]);
         }
-        let len = state.now.len();
-        bytes.resize(len, 0);
-        let back = State { durable: bytes.clone(), now: bytes, ..State::default() };
-        Disk(Arc::new(Mutex::new(back)))
+        bytes.resize(self.now.len(), 0);
+        Content { durable: bytes.clone(), now: bytes, pending: Vec::new() }
     }
+}
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("the disk")
-    }
-
+impl File {
     fn operate(&self) -> io::Result<MutexGuard<'_, State>> {
-        let mut state = self.state();
+        let mut state = self.disk.state();
         let fails = state.fails_at == Some(state.operations);
         state.operations += 1;
         if fails || state.dead {
@@ -105,41 +158,47 @@ impl Disk {
     }
 }
 
-impl StorageBackend for Disk {
+impl StorageBackend for File {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.state().now.len() as u64)
+        Ok(self.disk.state().files[self.index].now.len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.state();
+        let state = self.disk.state();
         if state.dead {
             return Err(io::Error::other("simulated: input/output error"));
         }
         let from = offset as usize;
-        let bytes = state.now.get(from..from + out.len());
+        let bytes = state.files[self.index].now.get(from..from + out.len());
         out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.operate()?.now.resize(len as usize, 0);
+        let mut state = self.operate()?;
+        if self.index == JOURNAL && state.room.is_some_and(|room| len as usize > room) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        state.files[self.index].now.resize(len as usize, 0);
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.operate()?;
         if !state.lies {
-            state.durable = state.now.clone();
-            state.pending.clear();
+            let file = &mut state.files[self.index];
+            file.durable = file.now.clone();
+            file.pending.clear();
         }
         Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut state = self.operate()?;
+        let file = &mut state.files[self.index];
         let from = offset as usize;
-        state.now[from..from + data.len()].copy_from_slice(data);
-        state.pending.push((from, data.to_vec()));
+        file.now[from..from + data.len()].copy_from_slice(data);
+        file.pending.push((from, data.to_vec()));
         Ok(())
     }
 }

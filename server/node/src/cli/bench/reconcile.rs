@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use keepboth_core::name::Namespace;
-use keepboth_store::{Options, Store};
+use keepboth_store::{Options, Store, journal_of};
 
 use super::node::{Node, Way};
 use super::pair::{self, Talk};
@@ -127,6 +127,7 @@ impl Nodes {
             // What a power cut leaves is what is in the file now.
             let cut = folder.path().join("cut.redb");
             std::fs::copy(&file, &cut)?;
+            std::fs::copy(journal_of(&file), journal_of(&cut))?;
             self.a.stop();
             let (took, read) = opened(&cut, &options)?;
             let what = format!("{changes} puts and a crash");

@@ -1,0 +1,135 @@
+//! What of a journal is durable, and the thread that makes it so a while after the answer.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use redb::StorageBackend;
+
+/// A file, and how much of what was written to it is synced.
+pub struct Synced {
+    file: Box<dyn StorageBackend>,
+    /// Writes so far, and those that were synced.
+    written: AtomicU64,
+    durable: AtomicU64,
+    /// True after a sync failed: what was written before it may be lost, and nothing shows it later.
+    failed: AtomicBool,
+}
+
+impl Synced {
+    pub fn new(file: Box<dyn StorageBackend>) -> Synced {
+        let (written, durable) = (AtomicU64::new(0), AtomicU64::new(0));
+        Synced { file, written, durable, failed: AtomicBool::new(false) }
+    }
+
+    pub fn file(&self) -> &dyn StorageBackend {
+        &*self.file
+    }
+
+    pub fn write(&self, at: usize, bytes: &[u8]) -> io::Result<()> {
+        self.written.fetch_add(1, Ordering::SeqCst);
+        self.file.write(at as u64, bytes)
+    }
+
+    pub fn sync(&self) -> io::Result<()> {
+        let written = self.written.load(Ordering::SeqCst);
+        self.file.sync_data().inspect_err(|_| self.failed.store(true, Ordering::SeqCst))?;
+        self.durable.fetch_max(written, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// True if all that was written is durable.
+    pub fn is_all(&self) -> bool {
+        self.durable.load(Ordering::SeqCst) == self.written.load(Ordering::SeqCst)
+    }
+
+    /// What was written is needed no more.
+    pub fn forget(&self) {
+        self.durable.store(self.written.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
+    /// An error if a sync failed.
+    pub fn check(&self) -> io::Result<()> {
+        match self.failed.load(Ordering::SeqCst) {
+            true => Err(io::Error::other("an earlier sync of the journal failed")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A thread that syncs, so that something else can be done meanwhile; it ends when this is dropped.
+pub struct Flusher {
+    asked: mpsc::Sender<Asked>,
+    done: mpsc::Receiver<io::Result<()>>,
+    /// True while a sync is waited for that nobody is told of.
+    later: Arc<AtomicBool>,
+}
+
+enum Asked {
+    Now,
+    Within(Duration),
+}
+
+impl Flusher {
+    pub fn start(synced: Arc<Synced>) -> io::Result<Flusher> {
+        let ((asked, waiting), (tell, done)) = (mpsc::channel(), mpsc::channel());
+        let later = Arc::new(AtomicBool::new(false));
+        let thread = Thread { synced, waiting, tell, later: later.clone() };
+        thread::Builder::new().name("sync".into()).spawn(move || thread.run())?;
+        Ok(Flusher { asked, done, later })
+    }
+
+    /// Begins a sync now; [`Flusher::wait`] tells how it went.
+    pub fn now(&self) -> io::Result<()> {
+        self.asked.send(Asked::Now).map_err(|_| ended())
+    }
+
+    pub fn wait(&self) -> io::Result<()> {
+        self.done.recv().map_err(|_| ended())?
+    }
+
+    /// What was written will be durable after this time.
+    pub fn within(&self, period: Duration) -> io::Result<()> {
+        match self.later.swap(true, Ordering::SeqCst) {
+            true => Ok(()),
+            false => self.asked.send(Asked::Within(period)).map_err(|_| ended()),
+        }
+    }
+}
+
+struct Thread {
+    synced: Arc<Synced>,
+    waiting: mpsc::Receiver<Asked>,
+    tell: mpsc::Sender<io::Result<()>>,
+    later: Arc<AtomicBool>,
+}
+
+impl Thread {
+    fn run(self) {
+        while let Ok(asked) = self.waiting.recv() {
+            let asked = match asked {
+                Asked::Now => Ok(Asked::Now),
+                // Whoever asks meanwhile wants it now, or the journal ends.
+                Asked::Within(period) => self.waiting.recv_timeout(period),
+            };
+            self.later.store(false, Ordering::SeqCst);
+            match asked {
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) | Ok(Asked::Within(_)) => {
+                    if let Err(e) = self.synced.sync() {
+                        tracing::error!("writes that were answered may be lost: {e}");
+                    }
+                }
+                Ok(Asked::Now) if self.tell.send(self.synced.sync()).is_err() => return,
+                Ok(Asked::Now) => {}
+            }
+        }
+    }
+}
+
+fn ended() -> io::Error {
+    io::Error::other("the thread that syncs the journal ended")
+}

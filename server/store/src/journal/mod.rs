@@ -1,0 +1,148 @@
+//! The journal of an open store: groups are appended and synced, and that makes them durable.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redb::StorageBackend;
+
+use keepboth_core::ids::StoreId;
+
+use self::flusher::{Flusher, Synced};
+use self::record::{BLOCK, Head};
+use crate::word::{Run, Word};
+
+/// Its form in bytes.
+pub mod record;
+/// Where it stands.
+pub mod place;
+/// Syncs that come later.
+mod flusher;
+
+/// A page of the kernel's memory.
+const PAGE: usize = 4 * 1024;
+/// Least and most bytes by which it grows.
+const GROW_MIN: usize = 64 * 1024;
+const GROW_MAX: usize = 4 * 1024 * 1024;
+
+/// Most bytes that are kept to make records in; what a larger one needs is given back.
+const BUFFER_MAX: usize = 256 * 1024;
+
+/// When what is appended has to be durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// At once.
+    Now,
+    /// After this time.
+    Within(Duration),
+    /// With what comes next.
+    Whenever,
+}
+
+/// An open journal.
+pub struct Journal {
+    synced: Arc<Synced>,
+    flusher: Flusher,
+    /// True while a sync is under way.
+    syncing: bool,
+    run: Run,
+    generation: u64,
+    /// Records of this generation.
+    number: u64,
+    /// Where the next record will stand.
+    end: usize,
+    /// Bytes of the file that were written before, if only with zeros: it need not grow for them.
+    room: usize,
+    buffer: Vec<u8>,
+}
+
+/// Why a group is not in the journal.
+#[derive(Debug)]
+pub enum NotAppended {
+    /// There is no room for it, and nothing was written.
+    NoRoom(io::Error),
+    /// Nobody knows whether it is there.
+    Failed(io::Error),
+}
+
+impl Journal {
+    /// Writes the first block of a new journal.
+    pub fn begin(file: Box<dyn StorageBackend>, store: &StoreId, run: Run) -> io::Result<Journal> {
+        let first = record::first(store, &run);
+        let room = grow(&*file, 0, first.len())?;
+        file.write(0, &first)?;
+        file.sync_data()?;
+        let synced = Arc::new(Synced::new(file));
+        let buffer = Vec::new();
+        Ok(Journal {
+            flusher: Flusher::start(synced.clone())?,
+            synced,
+            syncing: false,
+            run,
+            generation: 0,
+            number: 0,
+            end: BLOCK,
+            room,
+            buffer,
+        })
+    }
+
+    /// What the database says when it has all that was appended.
+    pub fn word(&self, lossy: bool) -> Word {
+        Word { run: self.run, generation: self.generation, number: self.number, lossy }
+    }
+
+    /// Bytes of this generation.
+    pub fn bytes(&self) -> usize {
+        self.end - BLOCK
+    }
+
+    /// Appends a group, and begins to sync it if it has to be durable now.
+    pub fn append(&mut self, rows: &[u8], when: When) -> Result<(), NotAppended> {
+        self.synced.check().map_err(NotAppended::Failed)?;
+        let (run, generation, number) = (self.run, self.generation, self.number);
+        let head = Head { run, generation, number, follows: self.synced.is_all() };
+        record::encode(&head, rows, &mut self.buffer);
+        let end = self.end + self.buffer.len();
+        if end > self.room {
+            let grown = grow(self.synced.file(), self.room, end - self.room);
+            let room = grown.map_err(NotAppended::NoRoom)?;
+            self.synced.sync().map_err(NotAppended::Failed)?;
+            self.room = room;
+        }
+        self.synced.write(self.end, &self.buffer).map_err(NotAppended::Failed)?;
+        self.buffer.clear();
+        self.buffer.shrink_to(BUFFER_MAX);
+        (self.end, self.number) = (end, number + 1);
+        self.syncing = when == When::Now;
+        let asked = match when {
+            When::Now => self.flusher.now(),
+            When::Within(period) => self.flusher.within(period),
+            When::Whenever => Ok(()),
+        };
+        asked.map_err(NotAppended::Failed)
+    }
+
+    /// Waits until what was appended is durable, if it has to be durable now.
+    pub fn wait(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.syncing) { self.flusher.wait() } else { Ok(()) }
+    }
+
+    /// Begins the next generation at the start: the database has everything.
+    pub fn restart(&mut self) {
+        (self.generation, self.number, self.end) = (self.generation + 1, 0, BLOCK);
+        self.synced.forget();
+    }
+}
+
+/// Writes zeros behind the end, which are to be synced: later syncs then need not write where the bytes
+/// stand, and a full disk is met before anything of a group is written. Gives the new length.
+fn grow(file: &dyn StorageBackend, from: usize, by: usize) -> io::Result<usize> {
+    let room = from + by.max(from.clamp(GROW_MIN, GROW_MAX));
+    file.set_len(room as u64)?;
+    // Page by page, for the kernel writes back together what was written together.
+    for at in (from..room).step_by(PAGE) {
+        file.write(at as u64, &[0; PAGE][..PAGE.min(room - at)])?;
+    }
+    Ok(room)
+}

@@ -1,0 +1,96 @@
+//! Where a journal stands: beside the file of its database.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use redb::StorageBackend;
+use redb::backends::FileBackend;
+
+/// A place for one journal.
+pub trait Place: Send {
+    /// The journal that is there, if there is one.
+    fn find(&mut self) -> io::Result<Option<Box<dyn StorageBackend>>>;
+
+    /// A new, empty one, in the stead of any that is there; its name is durable.
+    fn make(&mut self) -> io::Result<Box<dyn StorageBackend>>;
+
+    /// Takes it away.
+    fn remove(&mut self) -> io::Result<()>;
+
+    /// Takes it away where it does no harm and can still be looked at.
+    fn set_aside(&mut self) -> io::Result<()>;
+
+    /// Its name, for messages.
+    fn path(&self) -> PathBuf;
+}
+
+/// Where the journal of the database in this file stands while the store is open, and after a crash.
+pub fn journal_of(database: &Path) -> PathBuf {
+    database.with_extension("journal")
+}
+
+/// A file.
+pub struct FilePlace(pub PathBuf);
+
+impl Place for FilePlace {
+    fn find(&mut self) -> io::Result<Option<Box<dyn StorageBackend>>> {
+        match OpenOptions::new().read(true).write(true).open(&self.0) {
+            Ok(file) => backend(file).map(Some),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn make(&mut self) -> io::Result<Box<dyn StorageBackend>> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(true).open(&self.0)?;
+        let folder = self.0.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+        backend(file)
+    }
+
+    fn remove(&mut self) -> io::Result<()> {
+        fs::remove_file(&self.0)
+    }
+
+    fn set_aside(&mut self) -> io::Result<()> {
+        fs::rename(&self.0, self.0.with_extension("journal-unused"))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.clone()
+    }
+}
+
+fn backend(file: File) -> io::Result<Box<dyn StorageBackend>> {
+    Ok(Box::new(FileBackend::new(file).map_err(io::Error::other)?))
+}
+
+/// A disk of the caller's, for tests with faults: an empty one has no journal.
+pub struct BackendPlace<F>(pub F);
+
+impl<B: StorageBackend, F: FnMut() -> B + Send> Place for BackendPlace<F> {
+    fn find(&mut self) -> io::Result<Option<Box<dyn StorageBackend>>> {
+        let disk = (self.0)();
+        Ok((disk.len()? > 0).then(|| Box::new(disk) as Box<dyn StorageBackend>))
+    }
+
+    fn make(&mut self) -> io::Result<Box<dyn StorageBackend>> {
+        let disk = (self.0)();
+        disk.set_len(0)?;
+        Ok(Box::new(disk))
+    }
+
+    fn remove(&mut self) -> io::Result<()> {
+        (self.0)().set_len(0)
+    }
+
+    fn set_aside(&mut self) -> io::Result<()> {
+        self.remove()
+    }
+
+    fn path(&self) -> PathBuf {
+        PathBuf::from("(memory)")
+    }
+}
