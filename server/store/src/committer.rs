@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
@@ -27,6 +28,10 @@ use crate::snapshot::Snapshot;
 use crate::tables::Tables;
 use crate::task::{Commit, Task};
 
+/// Where peers send much, one group of theirs waits so long for more before it is committed, since each
+/// commit costs the machine as much as dozens of writes; a group that comes alone does not wait.
+const GATHER: Duration = Duration::from_millis(1);
+
 /// What comes through the queue.
 pub enum Job {
     Task(Task),
@@ -47,6 +52,8 @@ pub struct Committer<F> {
     held: Option<Task>,
     /// None after a failure from which it could not be opened again.
     ledger: Option<Ledger>,
+    /// When the last group ended, if it came from peers alone.
+    of_peers_at: Option<Instant>,
     shared: Arc<Shared>,
     jobs: mpsc::Receiver<Job>,
     on_commit: F,
@@ -85,6 +92,7 @@ impl<F: FnMut(Commit)> Committer<F> {
             namespace,
             put_back: false,
             held: None,
+            of_peers_at: None,
             ledger: Some(Ledger::new(opened.database, opened.identity.store)),
             shared,
             jobs,
@@ -118,7 +126,8 @@ impl<F: FnMut(Commit)> Committer<F> {
         let mut draft = Draft::new(self.shared.snapshot.load_full());
         let mut answers: Vec<Answer> = Vec::new();
         let options = self.shared.options.load_full();
-        let (mut next, mut may_wait) = (Some(task), true);
+        let (mut next, mut may_wait, mut of_peers) = (Some(task), true, true);
+        let mut may_gather = self.of_peers_at.is_some_and(|at| at.elapsed() < GATHER);
         while let Some(task) = next {
             if task.is_alone() && !answers.is_empty() {
                 self.held = Some(task);
@@ -126,11 +135,16 @@ impl<F: FnMut(Commit)> Committer<F> {
             }
             let alone = task.is_alone();
             may_wait &= task.may_wait();
+            of_peers &= task.is_remote();
             answers.push(self.planner.plan(&mut draft, &options, task));
             let full = alone
                 || answers.len() >= options.group_tasks_max
                 || draft.value_bytes >= options.group_bytes_max;
             next = if full { None } else { self.waiting() };
+            if next.is_none() && !full && of_peers && std::mem::take(&mut may_gather) {
+                std::thread::sleep(GATHER);
+                next = self.waiting();
+            }
         }
         let when = match options.durability {
             Durability::Interval(period) if may_wait => When::Within(period),
@@ -146,6 +160,7 @@ impl<F: FnMut(Commit)> Committer<F> {
             Some(Failure::Stopped | Failure::Refused(_)) => {}
             Some(Failure::Disk(error)) => self.recover(Some(draft), &error),
         }
+        self.of_peers_at = of_peers.then(Instant::now);
         self.checkpoint(options.journal_bytes_max);
     }
 

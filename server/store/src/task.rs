@@ -149,13 +149,18 @@ pub struct Keep {
 }
 
 impl Task {
-    /// True for a task that takes rows away: it gets a transaction of its own.
     /// True if its answer may come before it is durable, where the namespace allows that. Peers are
     /// told that they need not keep what is here.
     pub(crate) fn may_wait(&self) -> bool {
         matches!(self, Task::Local { .. } | Task::Merge { .. } | Task::Agreed { .. })
     }
 
+    /// True if it comes from a peer.
+    pub(crate) fn is_remote(&self) -> bool {
+        matches!(self, Task::Remote { .. })
+    }
+
+    /// True for a task that takes rows away: it gets a transaction of its own.
     pub(crate) fn is_alone(&self) -> bool {
         matches!(
             self,
