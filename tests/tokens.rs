@@ -58,6 +58,13 @@ fn words(error: &Json) -> &str {
     error["message"].as_str().expect("words")
 }
 
+/// What is said of a stored token whose id is unknown, and of one whose secret is wrong.
+fn not_good(id: &str) -> String {
+    format!(
+        "the token kb_{id}_… is not good here: it was revoked, is of another server, or is mistyped"
+    )
+}
+
 /// A client that has shown this token.
 async fn client(server: &Server, token: &str) -> Client {
     let mut client = server.client().await;
@@ -122,7 +129,7 @@ async fn who_is_revoked_is_refused_and_others_stay() {
     // Whoever comes has the file read again; so does time.
     let error = server.client().await.error(hello(&anna)).await;
     assert_eq!(error["code"], "unauthenticated");
-    let said = format!("there is no token kb_{id}_… here: it was revoked, or is of another server");
+    let said = not_good(&id);
     assert_eq!(words(&error), said);
     let error = inside.error(put("a")).await;
     assert_eq!(error["code"], "unauthenticated");
@@ -212,9 +219,9 @@ async fn a_token_of_wrong_bytes_is_refused_in_words() {
     let turned = format!("{}{last}", &good[..good.len() - 1]);
     let stranger = format!("kb_0000000000000000_{}", secret(&good));
     for (token, said) in [
-        (turned, "the secret in the token is not the right one"),
+        (turned, &*not_good(&good[3..19])),
         (good[..good.len() - 1].to_owned(), "the token is not whole"),
-        (stranger, "there is no token kb_0000000000000000_… here"),
+        (stranger, &*not_good("0000000000000000")),
         ("nonsense".into(), "nobody here knows this token"),
         (String::new(), "nobody here knows this token"),
         ("x".repeat(5_000), "the token has 5,000 bytes, the limit is 4,096"),
@@ -253,6 +260,47 @@ async fn an_address_that_shows_wrong_tokens_waits_and_who_was_known_does_not() {
     assert_eq!(error["retry"], true);
     client(&server, &known).await.ok(put("a")).await;
     client(&server, &sign(keys.path(), &[]).await).await.ok(put("a/1")).await;
+}
+
+/// Sixty wrong tokens at the same time: as many are looked at as are allowed and one, whose pause begins,
+/// and one for each pause that ended meanwhile; they are of 1, 2, 4… seconds.
+async fn are_bounded(wrong: &[String]) {
+    let server = start("attempts = 5\n").await;
+    let real = new(&server, "anna", "all:notes").await;
+    let mut clients = Vec::new();
+    for at in 0..60 {
+        let token = wrong[at % wrong.len()].replace("ID", &real[3..19]);
+        clients.push((server.client().await, token));
+    }
+    let begun = Instant::now();
+    let answers = clients.iter_mut().map(|(client, token)| client.error(hello(token)));
+    let answers = futures_util::future::join_all(answers).await;
+    let pauses = (begun.elapsed().as_secs() + 1).ilog2() as usize;
+    let count = |code: &str| answers.iter().filter(|error| error["code"] == code).count();
+    let looked_at = count("unauthenticated");
+    assert!((6..=6 + pauses).contains(&looked_at), "{looked_at} and {pauses} pauses");
+    assert_eq!(looked_at + count("rate_limited"), 60, "{answers:?}");
+}
+
+#[tokio::test]
+async fn wrong_tokens_that_come_at_the_same_time_are_bounded_as_others_are() {
+    let secret = "A".repeat(43);
+    let of = |id: &str| format!("kb_{id}_{secret}");
+    are_bounded(&[of("ID")]).await;
+    are_bounded(&[of("0123456789abcdef"), of("ID")]).await;
+    are_bounded(&["nonsense".into(), "kb_wrong".into(), "kbs.a.b".into(), "x".repeat(5_000)]).await;
+}
+
+#[tokio::test]
+async fn right_tokens_that_come_at_the_same_time_are_all_taken() {
+    let server = start("attempts = 2\n").await;
+    let names: Vec<String> = (0..6).map(|n| format!("client{n}")).collect();
+    let mut clients = Vec::new();
+    for name in &names {
+        clients.push((server.client().await, new(&server, name, "all:notes").await));
+    }
+    let answers = clients.iter_mut().map(|(client, token)| client.ok(hello(token)));
+    futures_util::future::join_all(answers).await;
 }
 
 #[tokio::test]

@@ -472,7 +472,7 @@ async fn faulty_targets_are_told_with_line_and_column() {
         ),
         (format!("{url}\nanswer_within = \"soon\""), "5:17: error: "),
         (format!("{url}\nconcurrency = 0"), "5:15: error: "),
-        (format!("{url}\nevents = [\"puts\"]"), "5:11: error: "),
+        (format!("{url}\nevents = [\"puts\"]"), "5:11: error: \"puts\" cannot stand in events"),
         (format!("{url}\nretries = 5"), "5:1: error: unknown key \"retries\""),
         ("keys = [\"*\"]".to_owned(), "url"),
     ] {

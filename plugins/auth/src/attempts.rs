@@ -29,6 +29,14 @@ struct Seen {
     until: Instant,
 }
 
+/// An attempt that was taken: of whom, when, and the end of the pause after it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Taken {
+    address: IpAddr,
+    at: Instant,
+    until: Instant,
+}
+
 impl Attempts {
     /// Nobody was seen yet.
     pub fn new(free: u32) -> Attempts {
@@ -47,8 +55,10 @@ impl Attempts {
         Err(Refusal::new(Code::RateLimited, words))
     }
 
-    /// The address has shown a wrong token.
-    pub fn was_wrong(&mut self, address: IpAddr, now: Instant) {
+    /// Takes an attempt, which counts as a wrong token unless it is given back. Refused as in
+    /// [`Attempts::may_try`].
+    pub fn take(&mut self, address: IpAddr, now: Instant) -> Result<Taken, Refusal> {
+        self.may_try(address, now)?;
         let address = net(address);
         if !self.seen.contains_key(&address) {
             self.make_room(now);
@@ -59,9 +69,22 @@ impl Attempts {
         }
         seen.wrong = seen.wrong.saturating_add(1);
         seen.last = now;
-        if let Some(beyond) = seen.wrong.checked_sub(self.free + 1) {
+        if let Some(beyond) = seen.wrong.checked_sub(self.free.saturating_add(1)) {
             let pause = PAUSE_MIN.saturating_mul(1 << beyond.min(16)).min(PAUSE_MAX);
             seen.until = now + pause;
+        }
+        Ok(Taken { address, at: now, until: seen.until })
+    }
+
+    /// Gives an attempt back: the token was right. The pause that it began ends, no other.
+    pub fn give_back(&mut self, taken: Taken) {
+        let Some(seen) = self.seen.get_mut(&taken.address) else { return };
+        seen.wrong = seen.wrong.saturating_sub(1);
+        if seen.until == taken.until {
+            seen.until = seen.until.min(taken.at);
+        }
+        if seen.wrong == 0 {
+            self.seen.remove(&taken.address);
         }
     }
 
@@ -98,11 +121,11 @@ mod tests {
         let (mut attempts, mut now) = (Attempts::new(2), Instant::now());
         let address = ip("10.0.0.1");
         for _ in 0..2 {
-            attempts.was_wrong(address, now);
+            attempts.take(address, now).expect("an attempt");
             assert_eq!(attempts.may_try(address, now), Ok(()));
         }
-        for pause in [1, 2, 4, 8] {
-            attempts.was_wrong(address, now);
+        for pause in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900] {
+            attempts.take(address, now).expect("an attempt");
             let refusal = attempts.may_try(address, now).expect_err("refused");
             assert_eq!(refusal.code, Code::RateLimited);
             let words =
@@ -112,22 +135,38 @@ mod tests {
             now += Duration::from_secs(pause);
             assert_eq!(attempts.may_try(address, now), Ok(()));
         }
-        for _ in 0..100 {
-            attempts.was_wrong(address, now);
-        }
-        assert!(attempts.may_try(address, now + PAUSE_MAX - Duration::from_millis(1)).is_err());
-        now += PAUSE_MAX + Duration::from_millis(1);
-        attempts.was_wrong(address, now);
+        now += Duration::from_millis(1);
+        attempts.take(address, now).expect("an attempt");
         assert_eq!(attempts.may_try(address, now), Ok(()), "all is forgotten");
+    }
+
+    #[test]
+    fn an_attempt_that_is_given_back_leaves_neither_a_count_nor_a_pause() {
+        let (mut attempts, mut now) = (Attempts::new(1), Instant::now());
+        let address = ip("10.0.0.1");
+        let first = attempts.take(address, now).expect("an attempt");
+        attempts.give_back(first);
+        assert!(attempts.seen.is_empty());
+        attempts.take(address, now).expect("the free one");
+        for _ in 0..3 {
+            let right = attempts.take(address, now).expect("an attempt");
+            assert!(attempts.take(address, now).is_err(), "nothing is left meanwhile");
+            attempts.give_back(right);
+        }
+        let slow = attempts.take(address, now).expect("an attempt");
+        now += PAUSE_MIN;
+        attempts.take(address, now).expect("after the pause");
+        attempts.give_back(slow);
+        assert!(attempts.may_try(address, now).is_err(), "the pause of another goes on");
     }
 
     #[test]
     fn the_addresses_of_one_ipv6_network_count_as_one() {
         let (mut attempts, now) = (Attempts::new(0), Instant::now());
-        attempts.was_wrong(ip("2001:db8::1"), now);
+        attempts.take(ip("2001:db8::1"), now).expect("an attempt");
         assert!(attempts.may_try(ip("2001:db8::2"), now).is_err());
         assert!(attempts.may_try(ip("2001:db8:0:1::1"), now).is_ok());
-        attempts.was_wrong(ip("::ffff:10.0.0.1"), now);
+        attempts.take(ip("::ffff:10.0.0.1"), now).expect("an attempt");
         assert!(attempts.may_try(ip("10.0.0.1"), now).is_err());
     }
 
@@ -136,7 +175,7 @@ mod tests {
         let (mut attempts, start) = (Attempts::new(0), Instant::now());
         let address = |n: u32| IpAddr::from(n.to_be_bytes());
         for n in 0..=ADDRESSES_MAX as u32 {
-            attempts.was_wrong(address(n), start + Duration::from_micros(n.into()));
+            attempts.take(address(n), start + Duration::from_micros(n.into())).expect("an attempt");
         }
         assert_eq!(attempts.seen.len(), ADDRESSES_MAX);
         assert!(attempts.may_try(address(0), start).is_ok());

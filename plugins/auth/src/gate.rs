@@ -57,7 +57,8 @@ pub struct Settings {
     #[serde(default = "day")]
     #[schemars(extend("format" = "period", "pattern" = "^[0-9]+ *(ms|s|m|h|d)$"))]
     pub signed_for_max: String,
-    /// How many wrong tokens an address may show before it has to wait, twice as long after each.
+    /// How many wrong tokens an address may show before it has to wait, twice as long after each. Tokens
+    /// of a form that is unknown here count: a plugin that knows them stands before this one.
     #[serde(default = "five")]
     pub attempts: u32,
 }
@@ -156,6 +157,8 @@ struct Porter {
 struct Running {
     host: Arc<dyn Host>,
     table: Mutex<Table>,
+    /// The hash of a secret that nobody knows: an unknown id takes as long as a wrong secret.
+    dummy: String,
 }
 
 impl Gate for Auth {
@@ -179,7 +182,8 @@ impl Gate for Auth {
             None => host.folder().map_err(|refusal| refusal.message)?.join(FILE),
         };
         let table = Mutex::new(Table::open(file)?);
-        let _ = porter.running.set(Running { host, table });
+        let dummy = Secret::random()?.hash()?;
+        let _ = porter.running.set(Running { host, table, dummy });
         let sharer = Arc::downgrade(porter);
         let thread = std::thread::Builder::new().name("auth".into()).spawn(move || {
             while let Some(porter) = sharer.upgrade() {
@@ -220,32 +224,32 @@ impl Porter {
                 |grants| Identity { actor: "anonymous".into(), grants, pass: Pass::default() };
             return Ok(grants.map(identity));
         };
-        if token.len() > TOKEN_BYTES_MAX {
-            let (size, most) = (figure(token.len()), figure(TOKEN_BYTES_MAX));
-            return Err(unknown(format!("the token has {size} bytes, the limit is {most}")));
-        }
         let not_started = || Refusal::new(Code::ShuttingDown, "the server is starting");
         let running = self.running.get().ok_or_else(not_started)?;
+        let address = credentials.address;
+        if token.len() > TOKEN_BYTES_MAX {
+            let (size, most) = (figure(token.len()), figure(TOKEN_BYTES_MAX));
+            let words = format!("the token has {size} bytes, the limit is {most}");
+            return Err(self.wrong(running, address, words));
+        }
         let now = running.host.now();
         if let Some(known) = self.known(running, token) {
             known.identity.pass.check(now)?;
             return Ok(Some(known.identity.clone()));
         }
-        let may_try = lock(&self.attempts).may_try(credentials.address, Instant::now());
         if let Some(read) = self.signers.read(token, now) {
             // It costs little to see that one is good: others at the same address do not hold it up.
-            let (claims, signer) = match read {
-                Err(_) => may_try.and_then(|()| self.judge(read, credentials.address))?,
-                Ok(good) => good,
-            };
+            let (claims, signer) = read.map_err(|words| self.wrong(running, address, words))?;
             let grants = grants::parse_all(&claims.grants).map_err(unknown)?;
             let actor = format!("{}@{signer}", claims.name).into();
             return Ok(Some(Identity { actor, grants, pass: Pass::until(Some(claims.expires)) }));
         }
-        let Some(secret) = Secret::parse(token) else { return Ok(None) };
-        may_try?;
-        let secret = self.judge(secret, credentials.address)?;
-        let record = self.verify(running, &secret, credentials.address)?;
+        let Some(secret) = Secret::parse(token) else {
+            self.count(running, address)?;
+            return Ok(None);
+        };
+        let secret = secret.map_err(|words| self.wrong(running, address, words))?;
+        let record = self.verify(running, &secret, address)?;
         if let Some(expires) = record.entry.expires.filter(|expires| *expires <= now) {
             return Err(unknown(format!("the token expired at {}", moment(expires))));
         }
@@ -260,13 +264,16 @@ impl Porter {
         table.verified(token).filter(|_| table.fault().is_none())
     }
 
-    /// The stored token, if its secret is the right one.
+    /// The stored token, if its secret is the right one. Whether there is one with its id shows neither
+    /// in the words of a refusal nor in the time that it takes.
     fn verify(
         &self,
         running: &Running,
         secret: &Secret,
         address: IpAddr,
     ) -> Result<Arc<Record>, Refusal> {
+        // Whoever has to wait takes no place from others.
+        lock(&self.attempts).may_try(address, Instant::now())?;
         let record = {
             let table = lock(&running.table);
             if table.fault().is_some() {
@@ -276,30 +283,36 @@ impl Porter {
             }
             table.find(&secret.id)
         };
-        let record = self.judge(
-            record.ok_or_else(|| {
-                let id = &secret.id;
-                format!("there is no token kb_{id}_… here: it was revoked, or is of another server")
-            }),
-            address,
-        )?;
-        match self.bench.run(|| secret.is_of(&record.entry.hash))? {
-            true => Ok(record),
-            false => {
-                self.judge(Err("the secret in the token is not the right one".into()), address)
+        let hash = record.as_ref().map_or(&running.dummy, |record| &record.entry.hash);
+        // The attempt is taken on the place: of those that wait none holds one that others need.
+        let good = self.bench.run(|| {
+            let taken = lock(&self.attempts).take(address, Instant::now())?;
+            let is_right = secret.is_of(hash);
+            let good = record.as_ref().filter(|_| is_right);
+            if good.is_some() {
+                lock(&self.attempts).give_back(taken);
             }
-        }
+            Ok::<_, Refusal>(good.cloned())
+        })??;
+        good.ok_or_else(|| {
+            running.host.count("wrong_tokens", 1);
+            let id = &secret.id;
+            unknown(format!(
+                "the token kb_{id}_… is not good here: it was revoked, is of another server, or is mistyped"
+            ))
+        })
     }
 
-    /// Counts a wrong token against its address.
-    fn judge<T>(&self, outcome: Result<T, String>, address: IpAddr) -> Result<T, Refusal> {
-        outcome.map_err(|words| {
-            lock(&self.attempts).was_wrong(address, Instant::now());
-            if let Some(running) = self.running.get() {
-                running.host.count("wrong_tokens", 1);
-            }
-            unknown(words)
-        })
+    /// Counts a wrong token against its address, and says what is wrong unless the address has to wait.
+    fn wrong(&self, running: &Running, address: IpAddr, words: String) -> Refusal {
+        self.count(running, address).map_or_else(|refusal| refusal, |()| unknown(words))
+    }
+
+    /// Counts a wrong token against its address. Refused while that has to wait.
+    fn count(&self, running: &Running, address: IpAddr) -> Result<(), Refusal> {
+        lock(&self.attempts).take(address, Instant::now())?;
+        running.host.count("wrong_tokens", 1);
+        Ok(())
     }
 }
 

@@ -158,7 +158,7 @@ enum Command {
     Trash(trash::Trash),
     /// Show how the node, its namespaces and its peers are
     Status(status::Status),
-    /// Namespaces: list, show, add, remove
+    /// Namespaces: list, info, add, remove
     #[command(subcommand)]
     Ns(ns::Ns),
     /// Have the server read its configuration again

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keepboth_core::name::Namespace;
-use keepboth_core::plugin::{Factory, Gate, Plugin, ServerSite, SettingsError, Site};
+use keepboth_core::plugin::{Factory, Gate, Make, Plugin, ServerSite, SettingsError, Site};
 
 use super::mistake::{Mistake, did_you_mean, find};
 use super::shape::{Config, NamespaceConfig, PluginConfig};
@@ -51,18 +51,19 @@ pub(super) fn bind(
         schemas: config.server.schemas.clone(),
         scripts: config.server.scripts.clone(),
     };
-    let gates = all(&config.plugins, &list(None), factories, &mut found, |factory, settings| {
+    let is_gate = |factory: &Factory| matches!(factory.make, Make::Gate(_));
+    let make_gate = |factory: &Factory, settings| {
         Ok((factory.name.to_owned(), factory.build_gate(&server, settings)?))
-    });
+    };
+    let gates = all(&config.plugins, &list(None), factories, &mut found, is_gate, make_gate);
     let mut namespaces = Vec::new();
     for (name, namespace) in &config.namespaces {
         // A name that is no namespace was told of when the file was read.
         let Ok(name) = Namespace::new(name) else { continue };
         let (site, pointer) = (site(config, folder, namespace, name.clone()), list(Some(&name)));
-        let plugins =
-            all(&namespace.plugins, &pointer, factories, &mut found, |factory, settings| {
-                factory.build(&site, settings)
-            });
+        let is_plugin = |factory: &Factory| !is_gate(factory);
+        let make = |factory: &Factory, settings| factory.build(&site, settings);
+        let plugins = all(&namespace.plugins, &pointer, factories, &mut found, is_plugin, make);
         namespaces.push((name, plugins));
     }
     if found.is_empty() { Ok(Bound { namespaces, gates }) } else { Err(found) }
@@ -98,6 +99,7 @@ fn all<T>(
     pointer: &str,
     factories: &[Factory],
     found: &mut Vec<Mistake>,
+    belongs: impl Fn(&Factory) -> bool,
     make: impl Fn(&Factory, serde_json::Value) -> Result<T, Vec<SettingsError>>,
 ) -> Vec<T> {
     let mut made = Vec::new();
@@ -113,7 +115,11 @@ fn all<T>(
             continue;
         };
         found.extend(again(list, at, factory, &pointer));
-        let mistakes = find(&(factory.schema)(), &plugin.settings, &pointer);
+        // One that stands in the wrong place is told of that when it is made, and of nothing else.
+        let mistakes = match belongs(factory) {
+            true => find(&(factory.schema)(), &plugin.settings, &pointer),
+            false => Vec::new(),
+        };
         if !mistakes.is_empty() {
             found.extend(mistakes);
             continue;

@@ -87,9 +87,12 @@ fn explain(schema: &Json, error: &ValidationError<'_>, base: &str) -> Vec<Mistak
         Kind::Enum { options } => {
             let known: Vec<String> =
                 options.as_array().into_iter().flatten().map(text_of).collect();
-            let hint = did_you_mean(&text_of(error.instance()), &known, "one of");
-            vec![Mistake::new(&pointer, format!("{value} is no {name}")).hint(hint)]
+            vec![no_choice(&pointer, error.instance(), &known)]
         }
+        Kind::OneOfNotValid { context } => match choices(context) {
+            Some(known) => vec![no_choice(&pointer, error.instance(), &known)],
+            None => one(error.to_string()),
+        },
         Kind::Minimum { limit } => one(format!("{name} is at least {limit}, not {value}")),
         Kind::Maximum { limit } => one(format!("{name} is at most {limit}, not {value}")),
         Kind::MinLength { limit: 1 } => one(format!("{name} is empty")),
@@ -100,6 +103,32 @@ fn explain(schema: &Json, error: &ValidationError<'_>, base: &str) -> Vec<Mistak
         }
         _ => one(error.to_string()),
     }
+}
+
+/// The texts that may stand there, if each branch of a `oneOf` is one: so are choices written of which
+/// each has its description.
+fn choices(branches: &[Vec<ValidationError<'_>>]) -> Option<Vec<String>> {
+    let of_branch = |errors: &Vec<ValidationError<'_>>| {
+        errors.iter().find_map(|error| match error.kind() {
+            Kind::Constant { expected_value } => Some(vec![text_of(expected_value)]),
+            Kind::Enum { options } => Some(options.as_array()?.iter().map(text_of).collect()),
+            _ => None,
+        })
+    };
+    let known: Option<Vec<Vec<String>>> = branches.iter().map(of_branch).collect();
+    known.map(|known| known.concat())
+}
+
+/// None of the choices, with those or the one that was probably meant.
+fn no_choice(pointer: &str, given: &Json, known: &[String]) -> Mistake {
+    let (value, mut keys) = (shown(given), parts(pointer));
+    let name = keys.pop().unwrap_or_default();
+    let message = match (name.parse::<usize>(), keys.pop()) {
+        (Ok(_), Some(list)) => format!("{value} cannot stand in {list}"),
+        _ => format!("{value} is no {name}"),
+    };
+    let hint = did_you_mean(&text_of(given), known, "one of");
+    Mistake::new(pointer, message).hint(hint)
 }
 
 /// An unknown key in a section, with the known ones or the one that was probably meant.

@@ -295,6 +295,55 @@ fn mistakes_of_plugins_have_their_place_in_the_file() {
 }
 
 #[test]
+fn a_plugin_in_the_wrong_place_is_told_of_its_place_and_not_of_its_keys() {
+    let gate = Factory {
+        name: "gate",
+        schema: || json!({"type": "object", "additionalProperties": false}),
+        make: Make::Gate(|_, _| Err(Vec::new())),
+        ..PLAIN
+    };
+    let text = "[[plugins]]\nuse = \"plain\"\nwort = 1\n[[namespaces.a.plugins]]\nuse = \"gate\"\nword = 1\n";
+    let loaded = load(text, &[]).expect("the plugins are not looked at yet");
+    let words = check(&loaded, &[PLAIN, gate]).map(|_| ()).expect_err("refused").to_string();
+    for said in [
+        "config.toml:2:7: error: \"plain\" is for a namespace: use it in [[namespaces.NAME.plugins]]",
+        "config.toml:5:7: error: \"gate\" is for the server as a whole: use it in [[plugins]]",
+        "2 mistakes in the configuration",
+    ] {
+        assert!(words.contains(said), "{words}\nlacks\n{said}");
+    }
+}
+
+#[test]
+fn choices_of_which_each_is_described_are_told_as_others_are() {
+    let described = Factory {
+        schema: || {
+            let one = json!({"oneOf": [
+                {"const": "reject", "type": "string", "description": "Refused."},
+                {"enum": ["put", "delete"], "type": "string"}
+            ]});
+            let list = json!({"type": "array", "items": {"$ref": "#/$defs/one"}});
+            let properties = json!({"one": {"$ref": "#/$defs/one"}, "list": list});
+            json!({"type": "object", "properties": properties, "$defs": {"one": one}})
+        },
+        ..PLAIN
+    };
+    for (line, told, hint) in [
+        ("one = \"explode\"", "3:7: error: \"explode\" is no one", "one of reject, put, delete"),
+        ("one = \"rejct\"", "3:7: error: \"rejct\" is no one", "did you mean \"reject\"?"),
+        ("one = 5", "3:7: error: 5 is no one", "one of reject, put, delete"),
+        ("list = [\"putt\"]", "3:9: error: \"putt\" cannot stand in list", "did you mean \"put\"?"),
+    ] {
+        let loaded = load(&format!("[[namespaces.a.plugins]]\nuse = \"plain\"\n{line}\n"), &[]);
+        let loaded = loaded.expect("the plugins are not looked at yet");
+        let words = check(&loaded, &[described]).map(|_| ()).expect_err("refused").to_string();
+        for said in [told, hint, "1 mistake in the configuration"] {
+            assert!(words.contains(said), "{words}\nlacks\n{said}");
+        }
+    }
+}
+
+#[test]
 fn certificates_are_looked_for_beside_the_file_and_their_faults_have_their_place() {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("k.toml");
