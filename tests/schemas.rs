@@ -113,6 +113,74 @@ async fn a_state_never_goes_back_without_a_script() {
     client.ok(put("task/1", json!({"state": "open"}))).await;
 }
 
+/// Sends all frames before it reads an answer; the codes of their errors, null where all is well.
+async fn codes(client: &mut Client, frames: Vec<Json>) -> Vec<Json> {
+    let mut ids = Vec::new();
+    for frame in frames {
+        ids.push(client.ask(frame).await);
+    }
+    let mut codes = vec![Json::Null; ids.len()];
+    for _ in 0..ids.len() {
+        let answer = client.frame().await;
+        let at = ids.iter().position(|id| answer["id"] == *id).expect("an answer to one of them");
+        codes[at] = answer["error"]["code"].clone();
+    }
+    codes
+}
+
+fn state(state: &str) -> Json {
+    json!({"state": state})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_step_is_judged_by_a_value_that_an_overtaking_write_replaced() {
+    let server = server(TASK).await;
+    let (mut one, mut other) = (server.client().await, server.client().await);
+    for round in 0..100 {
+        let key = format!("task/{round}");
+        // One connection: what was sent first is there first.
+        let away = json!({"delete": {"ns": "notes", "key": key}});
+        let to = |to| put(&key, state(to));
+        let frames = vec![to("open"), to("done"), to("open"), to("done"), away, to("open")];
+        let refused = json!([null, null, "schema_refused", null, null, null]);
+        assert_eq!(json!(codes(&mut one, frames).await), refused, "round {round}");
+        // Two connections at once: one of both is first, and nothing leads back.
+        let key = format!("task/both/{round}");
+        let done = one.ask(put(&key, state("done"))).await;
+        let open = other.ask(put(&key, state("open"))).await;
+        assert_eq!(one.answer(done).await["error"], Json::Null, "round {round}");
+        let code = other.answer(open).await["error"]["code"].clone();
+        assert!(code.is_null() || code == "schema_refused", "round {round}: {code}");
+        assert_eq!(one.get("notes", &key).await, state("done"), "round {round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_in_a_batch_is_judged_by_what_the_operation_before_it_makes() {
+    let server = server(TASK).await;
+    let mut client = server.client().await;
+    let op = |to: &str| json!({"put": {"key": "task/1", "value": state(to)}});
+    let batch = |ops: Json| json!({"batch": {"ns": "notes", "ops": ops}});
+    let refused = client.error(batch(json!([op("done"), op("open")]))).await;
+    assert_eq!(refused["code"], "schema_refused");
+    assert!(message(&refused).starts_with("operation 1: task.json: /new/state: "), "{refused}");
+    let get = json!({"get": {"ns": "notes", "key": "task/1"}});
+    assert_eq!(client.error(get).await["code"], "not_found");
+    client.ok(batch(json!([op("open"), op("open"), op("done")]))).await;
+    let away = json!({"delete": {"key": "task/1"}});
+    client.ok(batch(json!([away, op("open"), op("done")]))).await;
+    assert_eq!(client.get("notes", "task/1").await, state("done"));
+    // A batch and a put that are under way together.
+    for round in 0..50 {
+        let key = format!("task/under/{round}");
+        let ops = json!([{"put": {"key": key, "value": state("open")}},
+            {"put": {"key": key, "value": state("done")}}]);
+        let frames = vec![batch(ops), put(&key, state("open"))];
+        let refused = json!([null, "schema_refused"]);
+        assert_eq!(json!(codes(&mut client, frames).await), refused, "round {round}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stricter_schema_hides_nothing_and_says_what_breaks_it_until_that_is_mended() {
     let mut server = server("true").await;

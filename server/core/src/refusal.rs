@@ -55,7 +55,7 @@ codes! {
     TooManyWatches "too_many_watches" false "The connection has as many watches as it may; end one first.";
     InConfig "in_config" false "The namespace is named in the configuration, which decides about it; take it out there and have it read again.";
     BadConfig "bad_config" false "The configuration has mistakes, or a part of it could not be applied; the message lists them as `keepboth check` does. The old configuration is still in force.";
-    Overloaded "overloaded" true "A bounded queue is full; wait a little and send the same request again.";
+    Overloaded "overloaded" true "A bounded queue is full, or a value changed again and again while a rule looked at it; wait a little and send the same request again.";
     ShuttingDown "shutting_down" true "The server is stopping; connect again and repeat the request.";
     NotAMember "not_a_member" false "The other node is not of this mesh, or was removed from it: an operator admits it by mesh.members, by `keepboth peer add` or with an invitation.";
     SameNode "same_node" false "The other side is this node itself, or a copy of its data folder that runs elsewhere; a copy needs a node.key of its own.";

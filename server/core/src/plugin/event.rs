@@ -154,9 +154,11 @@ pub struct Put {
 }
 
 impl Put {
-    /// The value that the object has when the hook is asked; None if there is none. Read from the store
-    /// at this call. Another write may still come between, unless the client named a version. In a batch
-    /// it is the value before the batch. Refused with `in_conflict` if the name stands for several.
+    /// The value that the put replaces; None if there is none. In a batch it is what an earlier operation
+    /// makes of the object, if one does. Read from the store at this call, after which the write holds
+    /// only for that value: if another write comes between, the hooks are asked again. So it makes the
+    /// writes of a thread of hooks wait for each other. Refused with `in_conflict` if the name stands for
+    /// several; then another write may come between.
     pub fn old(&self) -> Result<Option<Value>, Refusal> {
         self.before.value(&self.name)
     }
@@ -178,7 +180,7 @@ pub struct Delete {
 }
 
 impl Delete {
-    /// The value that the object has when the hook is asked; see [`Put::old`].
+    /// The value that the delete removes; see [`Put::old`].
     pub fn old(&self) -> Result<Option<Value>, Refusal> {
         self.before.value(&self.name)
     }

@@ -1,24 +1,27 @@
 //! The one way in: a write takes room, passes the hooks in their order, and goes to the store.
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use keepboth_core::limits::Stage;
-use keepboth_core::name::{Key, Name, Namespace};
+use keepboth_core::name::{Name, Namespace};
 use keepboth_core::plugin::{Before, Delete, Draft, Origin, Put};
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
 use keepboth_core::write::Condition;
 use keepboth_store::{Op, Resolution, Snapshot, Store, Task, Written};
 use serde_json::Value as Json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::after::{self, After, Room};
+use super::judged::{self, Asked};
+use super::look::Look;
 use super::{Current, Setup, removed};
 use crate::hooks::{Chain, Workers};
 
-const ADDRESS_HINT: &str =
-    "64 hex characters are always an address; put a prefix before it to use it as a key";
+/// How often hooks judge a write whose old value is replaced under them. Each time another write won.
+const ROUNDS_MAX: usize = 64;
 
 /// How the writer learns of the outcome: one entry for each item, or the refusal of all.
 pub type Reply = Box<dyn FnOnce(Result<Vec<Written>, Refusal>) + Send>;
@@ -102,7 +105,8 @@ impl Door {
             write.room = self.passage.after.room(write.items.len()).await;
         }
         let Some(threads) = self.threads(&setup) else {
-            let task = self.passage.task(write, setup);
+            let ops = std::mem::take(&mut write.items).into_iter().map(|item| item.op).collect();
+            let task = self.passage.task(ops, write, setup, None);
             if let Err(task) = self.passage.store.submit(task).await {
                 self.passage.refuse(task);
             }
@@ -136,22 +140,9 @@ impl Door {
 /// A thread of before-hooks.
 fn run(mut writes: mpsc::Receiver<Entered>, passage: &Passage) {
     let mut workers = Workers::new(Chain::default());
-    while let Some(Entered { mut write, setup }) = writes.blocking_recv() {
+    while let Some(Entered { write, setup }) = writes.blocking_recv() {
         workers.follow(&setup.chain);
-        match passage.ask(&mut workers, &mut write, setup.bounds.value_bytes_max) {
-            Ok(()) => {
-                let task = passage.task(write, setup);
-                if let Err(task) = passage.store.submit_blocking(task) {
-                    passage.refuse(task);
-                }
-            }
-            Err(refusal) => {
-                if refusal.code == Code::HookFailed {
-                    tracing::warn!(namespace = passage.namespace.as_str(), "{refusal}");
-                }
-                (write.reply)(Err(refusal));
-            }
-        }
+        passage.pass(&mut workers, write, &setup);
     }
 }
 
@@ -171,22 +162,87 @@ impl Passage {
         }
     }
 
+    /// Lets the hooks judge a write and gives it to the store. One that was judged by an old value is
+    /// waited for, so that the next of its connection is judged by what it made; if that value was
+    /// replaced meanwhile, the hooks judge anew.
+    fn pass(&self, workers: &mut Workers, mut write: Write, setup: &Arc<Setup>) {
+        let mut settled = false;
+        for _ in 0..ROUNDS_MAX {
+            let (snapshot, mut asked) = (self.store.snapshot(), Asked::default());
+            let limit = setup.bounds.value_bytes_max;
+            if let Err(refusal) = self.ask(workers, &mut write, &snapshot, limit, &mut asked) {
+                if asked.looked && !settled {
+                    settled = true;
+                    self.settle();
+                    if !Arc::ptr_eq(&snapshot, &self.store.snapshot()) {
+                        continue;
+                    }
+                }
+                if refusal.code == Code::HookFailed {
+                    tracing::warn!(namespace = self.namespace.as_str(), "{refusal}");
+                }
+                return (write.reply)(Err(refusal));
+            }
+            if !asked.guarded {
+                return self.submit(self.task(asked.ops, write, setup.clone(), None));
+            }
+            let (back, overtaken) = oneshot::channel();
+            self.submit(self.task(asked.ops, write, setup.clone(), Some(back)));
+            let Ok(again) = overtaken.blocking_recv() else { return };
+            write = again;
+        }
+        let words = format!(
+            "the value changed {ROUNDS_MAX} times while a rule looked at it; nothing was written"
+        );
+        let hint = "send it again; a batch names an object either by its key or by its address";
+        (write.reply)(Err(Refusal::new(Code::Overloaded, words).hint(hint)));
+    }
+
+    fn submit(&self, task: Task) {
+        if let Err(task) = self.store.submit_blocking(task) {
+            self.refuse(task);
+        }
+    }
+
+    /// Waits for what is on its way to the store.
+    fn settle(&self) {
+        let (sender, settled) = oneshot::channel();
+        let done: Reply = Box::new(move |_| drop(sender));
+        self.submit(Task::Local { ops: Vec::new(), now: 0, done });
+        // Nothing is ever sent: it ends when the store has come so far.
+        let _: Result<(), _> = settled.blocking_recv();
+    }
+
     /// Lets the hooks see every item; a refusal of one refuses all.
     fn ask(
         &self,
         workers: &mut Workers,
         write: &mut Write,
+        snapshot: &Arc<Snapshot>,
         value_bytes_max: usize,
+        asked: &mut Asked,
     ) -> Result<(), Refusal> {
-        let several = write.items.len() > 1;
         // Before-hooks were there once and are not any more: nothing is to be read for them.
         if !workers.look_at_writes() {
+            asked.ops = judged::ops_of(&write.items);
             return Ok(());
         }
+        let several = write.items.len() > 1;
+        let own = write.items.iter().any(|item| judged::is_conditional(&item.op));
+        let mut made = HashMap::new();
         for (number, item) in write.items.iter_mut().enumerate() {
-            let outcome = self.ask_item(workers, item, &write.origin, value_bytes_max);
-            outcome.map_err(|r| if several { r.in_batch(number) } else { r })?;
+            let before = if several { made.get(&judged::name_of(&item.op)).cloned() } else { None };
+            let look = Arc::new(Look::new(snapshot.clone(), before));
+            let outcome = self.ask_item(workers, item, &look, &write.origin, value_bytes_max);
+            asked.looked |= look.seen() != Condition::None;
+            let op = outcome.map_err(|r| if several { r.in_batch(number) } else { r })?;
+            if several {
+                made.insert(judged::name_of(&op), judged::value_of(&op));
+            }
+            asked.add(op, look.seen());
         }
+        // A mismatch may then be of a condition that was asked for, which is the writer's to know.
+        asked.guarded &= !own;
         Ok(())
     }
 
@@ -194,92 +250,68 @@ impl Passage {
         &self,
         workers: &mut Workers,
         item: &mut Item,
+        look: &Arc<Look>,
         origin: &Origin,
         value_bytes_max: usize,
-    ) -> Result<(), Refusal> {
-        let snapshot = self.store.snapshot();
-        with_value(&snapshot, &mut item.op)?;
-        let namespace = self.namespace.clone();
-        let (name, value) = match &mut item.op {
+    ) -> Result<Op, Refusal> {
+        let (namespace, origin) = (self.namespace.clone(), origin.clone());
+        let before = Before::of(look.clone());
+        let mut op = judged::with_value(look.snapshot(), &item.op)?;
+        let (name, value) = match &mut op {
             Op::Delete { name, .. } => {
-                let (name, key) = (name.clone(), key_of(&snapshot, name)?);
-                let origin = origin.clone();
-                let before = Before::of(snapshot);
-                return workers.before_delete(&Delete { namespace, name, key, origin, before });
+                let (name, key) = (name.clone(), judged::key_of(look.snapshot(), name)?);
+                workers.before_delete(&Delete { namespace, name, key, origin, before })?;
+                return Ok(op);
             }
             Op::Put { name, value, .. } => (name.clone(), value),
             Op::Resolve { key, with: Resolution::Value(value), .. } => {
                 (Name::Key(key.clone()), value)
             }
-            Op::Resolve { .. } | Op::Revert { .. } | Op::Restore { .. } => return Ok(()),
+            Op::Resolve { .. } | Op::Revert { .. } | Op::Restore { .. } => return Ok(op),
         };
-        let key = key_of(&snapshot, &name)?;
+        let key = judged::key_of(look.snapshot(), &name)?;
         let draft = Draft::new(value.clone(), item.tree.take());
-        let (origin, before) = (origin.clone(), Before::of(snapshot));
         let mut put = Put { namespace, name, key, origin, draft, before };
         workers.before_put(&mut put, value_bytes_max)?;
         *value = put.draft.into_value();
-        Ok(())
+        Ok(op)
     }
 
-    fn task(&self, write: Write, setup: Arc<Setup>) -> Task {
-        let Write { items, origin, reply, room } = write;
-        let ops: Vec<Op> = items.into_iter().map(|item| item.op).collect();
-        let now = origin.now;
-        let done: Reply = if setup.chain.points().after {
-            let (after, namespace, told) =
-                (self.after.clone(), self.namespace.clone(), ops.clone());
-            Box::new(move |outcome| {
-                let done =
-                    outcome.as_ref().ok().map(|w| after::done(&namespace, &told, w, &origin));
-                reply(outcome);
+    /// The store's task of a write. With `back` the write is given back if a condition does not hold;
+    /// otherwise `back` is dropped when it has ended.
+    fn task(
+        &self,
+        ops: Vec<Op>,
+        write: Write,
+        setup: Arc<Setup>,
+        back: Option<oneshot::Sender<Write>>,
+    ) -> Task {
+        let now = write.origin.now;
+        let after = setup.chain.points().after;
+        if !after && write.room.is_none() && back.is_none() {
+            return Task::Local { ops, now, done: write.reply };
+        }
+        let told = after.then(|| (self.after.clone(), self.namespace.clone(), ops.clone()));
+        let done: Reply = Box::new(move |outcome| {
+            let overtaken = outcome.as_ref().is_err_and(|r| r.code == Code::VersionMismatch);
+            if overtaken && let Some(back) = back {
+                // The thread of the hooks waits for it.
+                let _ = back.send(write);
+                return;
+            }
+            let Write { origin, reply, room, .. } = write;
+            let done = told.as_ref().zip(outcome.as_ref().ok());
+            let done =
+                done.map(|((_, namespace, told), w)| after::done(namespace, told, w, &origin));
+            reply(outcome);
+            if let Some((after, ..)) = told {
                 after.push(done.unwrap_or_default(), &setup, room);
-            })
-        } else if room.is_some() {
-            Box::new(move |outcome| {
-                reply(outcome);
-                drop(room);
-            })
-        } else {
-            reply
-        };
+            }
+            // Only now may the next one be answered.
+            drop(back);
+        });
         Task::Local { ops, now, done }
     }
-}
-
-/// The key that a name belongs to, for hooks that look at keys.
-fn key_of(snapshot: &Arc<Snapshot>, name: &Name) -> Result<Key, Refusal> {
-    match name {
-        Name::Key(key) => Ok(key.clone()),
-        Name::Address(_) => {
-            let key = snapshot.key_of(name)?;
-            key.ok_or_else(|| Refusal::not_found(&name.to_string()).hint(ADDRESS_HINT))
-        }
-    }
-}
-
-/// Writes that name an old value become writes with that value, so that hooks see it. The value of a
-/// version never changes, so nothing can come between.
-fn with_value(snapshot: &Arc<Snapshot>, op: &mut Op) -> Result<(), Refusal> {
-    *op = match op {
-        Op::Revert { name, version, condition } => {
-            let value = snapshot.value_of(name, version)?;
-            Op::Put { name: name.clone(), value, condition: *condition }
-        }
-        Op::Restore { key, version } => {
-            let newest = snapshot.restorable(key)?;
-            let name = Name::Key(key.clone());
-            let value = snapshot.value_of(&name, version.as_ref().unwrap_or(&newest))?;
-            Op::Put { name, value, condition: Condition::Absent }
-        }
-        Op::Resolve { key, with: Resolution::Side(side), conflict } => {
-            let value = snapshot.get(&Name::Address(*side))?.value;
-            let with = Resolution::Value(value);
-            Op::Resolve { key: key.clone(), with, conflict: *conflict }
-        }
-        Op::Put { .. } | Op::Delete { .. } | Op::Resolve { .. } => return Ok(()),
-    };
-    Ok(())
 }
 
 /// Refuses a value over the namespace's limit before anything else is done with it.

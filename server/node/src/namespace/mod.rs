@@ -28,6 +28,8 @@ pub mod after;
 pub mod conflicts;
 /// A write from its request to its commit: the one way in.
 pub mod door;
+mod judged;
+mod look;
 /// What watchers and peers are told: the one way out.
 pub mod news;
 /// Up to where each member has everything.
