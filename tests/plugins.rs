@@ -49,6 +49,13 @@ async fn trail(server: &Server, count: usize) -> Vec<Json> {
     entries
 }
 
+/// The settings of a node of a mesh that dials these.
+fn mesh(peers: &str) -> String {
+    format!(
+        "[mesh]\ndev = true\nadvertise = []\npeers = [{peers}]\nreconnect_min = \"20ms\"\nreconnect_max = \"100ms\"\n"
+    )
+}
+
 fn put(key: &str, value: Json) -> Json {
     json!({"put": {"ns": "notes", "key": key, "value": value}})
 }
@@ -146,11 +153,6 @@ async fn hooks_are_told_the_old_value_and_where_a_write_comes_from() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_hooks_hear_of_what_peers_send_live_with_the_peer_as_its_source() {
     let wire = Wire::start().await.expect("a wire");
-    let mesh = |peers: &str| {
-        format!(
-            "[mesh]\ndev = true\nadvertise = []\npeers = [{peers}]\nreconnect_min = \"20ms\"\nreconnect_max = \"100ms\"\n"
-        )
-    };
     let b = Server::start(&format!("{}[namespaces.notes]\n", mesh(""))).await;
     wire.lead_to(b.address());
     let config = format!(
@@ -176,11 +178,6 @@ async fn after_hooks_hear_of_what_peers_send_live_with_the_peer_as_its_source() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_a_plugin_does_not_admit_is_told_as_held() {
     let wire = Wire::start().await.expect("a wire");
-    let mesh = |peers: &str| {
-        format!(
-            "[mesh]\ndev = true\nadvertise = []\npeers = [{peers}]\nreconnect_min = \"20ms\"\nreconnect_max = \"100ms\"\n"
-        )
-    };
     let b = Server::start(&format!("{}[namespaces.notes]\n", mesh(""))).await;
     wire.lead_to(b.address());
     b.client().await.ok(put("k", json!({"n": 1}))).await;

@@ -3,18 +3,16 @@
 use mlua::{Lua, Table, Value};
 use serde_json::Value as Json;
 
-use keepboth_core::limits::DEPTH_MAX;
-
 use crate::cbor::Item;
 use crate::held;
 use crate::lent::{Node, step};
 use crate::misfit::{Count, HOLES, MIXED, Misfit, finish, stop};
-use crate::tree::{Kit, weigh};
+use crate::tree::{Above, Kit, weigh};
 
 /// A Lua value as an item that shares nothing with the script; refused with its place under `what`.
 pub fn item(lua: &Lua, value: &Value, what: &str) -> Result<Item, String> {
     let kit = Kit::of(lua).map_err(|e| e.to_string())?;
-    let mut reader = Reader { kit: &kit, above: Vec::new(), count: Count::default() };
+    let mut reader = Reader { kit: &kit, above: Above::default(), count: Count::default() };
     let item = reader.value(value);
     let built = kit.state.borrow_mut().build(reader.count.bytes());
     let item = item.map_err(|misfit| format!("{what}{misfit}"))?;
@@ -46,7 +44,7 @@ fn is_negative_zero(n: f64) -> bool {
 
 struct Reader<'a> {
     kit: &'a Kit,
-    above: Vec<usize>,
+    above: Above,
     count: Count,
 }
 
@@ -85,21 +83,14 @@ impl Reader<'_> {
     }
 
     fn deep(&self, item: Item) -> Result<Item, Misfit> {
-        crate::cbor::fits(&item, self.above.len()).map_err(Misfit::new)?;
+        crate::cbor::fits(&item, self.above.depth()).map_err(Misfit::new)?;
         Ok(item)
     }
 
     fn table(&mut self, table: &Table) -> Result<Item, Misfit> {
-        let identity = table.to_pointer() as usize;
-        if self.above.contains(&identity) {
-            return Err(Misfit::new("a table that contains itself"));
-        }
-        if self.above.len() == DEPTH_MAX {
-            return Err(Misfit::new(format!("more than {DEPTH_MAX} levels")));
-        }
-        self.above.push(identity);
+        self.above.enter(table)?;
         let item = self.members(table);
-        self.above.pop();
+        self.above.leave();
         item
     }
 

@@ -78,16 +78,45 @@ impl Whole {
 pub fn to_json(lua: &Lua, value: &Value, what: impl FnOnce() -> String) -> Result<Json, String> {
     // Borrowed, not cloned: this is called for every member that a script sets.
     let kit = lua.app_data_ref::<Kit>().ok_or("the VM is not set up")?;
-    let mut reader = Reader { kit: &kit, above: Vec::new(), count: Count::default() };
+    let mut reader = Reader { kit: &kit, above: Above::default(), count: Count::default() };
     let tree = reader.value(value);
     let built = kit.state.borrow_mut().build(reader.count.bytes());
     let tree = tree.map_err(|misfit| format!("{}{misfit}", what()))?;
     built.map(|()| tree)
 }
 
+/// The tables above the one that is read: none may contain itself, nor go too deep.
+#[derive(Default)]
+pub(crate) struct Above(Vec<usize>);
+
+impl Above {
+    /// Goes into a table.
+    pub(crate) fn enter(&mut self, table: &Table) -> Result<(), Misfit> {
+        let identity = table.to_pointer() as usize;
+        if self.0.contains(&identity) {
+            return Err(Misfit::new("a table that contains itself"));
+        }
+        if self.0.len() == DEPTH_MAX {
+            return Err(Misfit::new(format!("more than {DEPTH_MAX} levels")));
+        }
+        self.0.push(identity);
+        Ok(())
+    }
+
+    /// Comes out of it.
+    pub(crate) fn leave(&mut self) {
+        self.0.pop();
+    }
+
+    /// How many tables there are above.
+    pub(crate) fn depth(&self) -> usize {
+        self.0.len()
+    }
+}
+
 struct Reader<'a> {
     kit: &'a Kit,
-    above: Vec<usize>,
+    above: Above,
     count: Count,
 }
 
@@ -120,23 +149,16 @@ impl Reader<'_> {
         let tree = node.with(|tree| tree.clone()).map_err(Misfit::new)?;
         let (nodes, text) = weigh(&tree);
         self.count.add(nodes, text)?;
-        if self.above.len() + depth(&tree) > DEPTH_MAX {
+        if self.above.depth() + depth(&tree) > DEPTH_MAX {
             return Err(Misfit::new(format!("more than {DEPTH_MAX} levels")));
         }
         Ok(tree)
     }
 
     fn table(&mut self, table: &Table) -> Result<Json, Misfit> {
-        let identity = table.to_pointer() as usize;
-        if self.above.contains(&identity) {
-            return Err(Misfit::new("a table that contains itself"));
-        }
-        if self.above.len() == DEPTH_MAX {
-            return Err(Misfit::new(format!("more than {DEPTH_MAX} levels")));
-        }
-        self.above.push(identity);
+        self.above.enter(table)?;
         let tree = self.members(table);
-        self.above.pop();
+        self.above.leave();
         tree
     }
 

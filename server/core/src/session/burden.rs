@@ -1,6 +1,6 @@
 //! How much a session holds in memory, for the operator's eyes and for tests of its bounds.
 
-use super::repair::Compare;
+use super::compare::Compare;
 use super::{Session, Shared};
 
 /// How many things a session holds, over all its namespaces.

@@ -3,7 +3,7 @@
 //! answers reads.
 //!
 //! First both sides prove who they are (`greet`). Live events (`live`) are for speed; correctness rests
-//! on repair (`repair`). Per namespace, both sides tell each other the digest of what they hold. Where
+//! on repair (`compare`, `repair`). Per namespace, both sides tell each other the digest of what they hold. Where
 //! the digests differ, the *driver* (the smaller node id) narrows the difference down, range by range,
 //! to keys, and then both send what the other lacks (`bulk`). Both tell their digest again when what
 //! came is applied; a follower that still applies lets the next comparison wait, for it would ask for
@@ -47,7 +47,9 @@ mod live;
 mod asked;
 /// Histories on their way, when there is room.
 mod bulk;
-/// Where two nodes differ, and how each gets what it lacks.
+/// Where two nodes differ.
+mod compare;
+/// What each side lacks of the keys that differ.
 mod repair;
 /// Deleted keys that nobody needs any more, and nodes that missed that.
 mod forget;
@@ -56,9 +58,9 @@ mod burden;
 
 use bulk::Waiting;
 pub use burden::Burden;
+use compare::Compare;
 pub use greet::{Setup, Side};
 pub use ports::{Admitted, Entry, Held, Histories, Input, Output, Received, Replica, Ticket};
-use repair::Compare;
 use shared::Shared;
 pub use shared::Standing;
 

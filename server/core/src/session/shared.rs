@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::Replica;
 use super::asked::Questions;
-use super::repair::Compare;
+use super::compare::Compare;
 use crate::digest::Digest;
 use crate::name::Namespace;
 use crate::policy::Policy;
