@@ -37,18 +37,15 @@ pub struct Redo {
 }
 
 /// The rows of the draft. Refused if the disk fails, or is found to be corrupt: then nothing was done.
-pub fn redo(draft: &Draft, besides: &Besides) -> Result<Redo, Refusal> {
+pub fn redo(draft: &Draft, changed: &[Changed<'_>], besides: &Besides) -> Result<Redo, Refusal> {
     let mut rows = Rows::default();
     let stale = marks(&mut rows, draft)?;
     let lazy = draft.is_empty() && besides.epoch.is_none() && besides.mark.is_none() && !stale;
     append(&mut rows, draft);
-    let mut changed: Vec<Changed<'_>> = draft.keys.iter().filter_map(changed).collect();
-    // In the order of the table, neighbours share pages.
-    changed.sort_unstable_by_key(|(key, ..)| key.as_str());
-    keys(&mut rows, &changed);
-    names(&mut rows, &changed);
-    conflicts(&mut rows, &changed);
-    trash(&mut rows, &changed, draft)?;
+    keys(&mut rows, changed);
+    names(&mut rows, changed);
+    conflicts(&mut rows, changed);
+    trash(&mut rows, changed, draft)?;
     raised(&mut rows, draft);
     quarantine(&mut rows, draft);
     if let Some(epoch) = besides.epoch {
@@ -66,9 +63,13 @@ pub fn redo(draft: &Draft, besides: &Besides) -> Result<Redo, Refusal> {
 /// A key, what is known of it, and its row from now on; none if it goes.
 pub type Changed<'d> = (&'d Key, &'d Cell, Option<&'d KeyRow>);
 
-/// The cells that are not as they were.
-pub fn changed<'d>((key, cell): (&'d Key, &'d Cell)) -> Option<Changed<'d>> {
-    (cell.now != cell.before).then_some((key, cell, cell.now.as_ref()))
+/// The cells that are not as they were, in the order of the tables, where neighbours share pages.
+pub fn changed(draft: &Draft) -> Vec<Changed<'_>> {
+    let cells = draft.keys.iter().filter(|(_, cell)| cell.now != cell.before);
+    let mut changed: Vec<Changed<'_>> =
+        cells.map(|(key, cell)| (key, cell, cell.now.as_ref())).collect();
+    changed.sort_unstable_by_key(|(key, ..)| key.as_str());
+    changed
 }
 
 fn append(rows: &mut Rows, draft: &Draft) {

@@ -29,7 +29,8 @@ use crate::tables::Tables;
 use crate::task::{Commit, Task};
 
 /// Where peers send much, one group of theirs waits so long for more before it is committed, since each
-/// commit costs the machine as much as dozens of writes; a group that comes alone does not wait.
+/// commit costs the machine as much as dozens of writes; a group that comes alone does not wait. What is
+/// written here meanwhile waits no longer than that.
 const GATHER: Duration = Duration::from_millis(1);
 
 /// What comes through the queue.
@@ -191,14 +192,14 @@ impl<F: FnMut(Commit)> Committer<F> {
             return Ok(());
         }
         let epoch = (draft.own_came_back && !self.put_back).then_some(self.identity.epoch + 1);
-        let changed = || draft.keys.iter().filter_map(commit::changed);
+        let changed = commit::changed(draft);
         let besides = {
             let totals = self.shared.totals();
             let mark = (totals.is_due() && !draft.is_empty()).then(|| totals.mark());
-            let rows = changed().map(|(key, cell, now)| (key, cell.before.as_ref(), now));
+            let rows = changed.iter().map(|(key, cell, now)| (*key, cell.before.as_ref(), *now));
             Besides { epoch, mark, buckets: (totals.next(), totals.after(rows)) }
         };
-        let redo = commit::redo(draft, &besides).map_err(Failure::Refused)?;
+        let redo = commit::redo(draft, &changed, &besides).map_err(Failure::Refused)?;
         ledger.write(&mut self.disk, &redo, when)?;
         let tables = Tables::open(ledger.database())?;
         if let Some(epoch) = epoch {

@@ -80,7 +80,7 @@ impl Ledger {
                 let Some(place) = disk.place() else { return Ok(()) };
                 let run = *uuid::Uuid::new_v4().as_bytes();
                 let made = place.make().and_then(|file| Journal::begin(file, &self.store, run));
-                self.journal = Some(made.map_err(no_room)?);
+                self.journal = Some(made.map_err(not_begun)?);
             }
             Some(_) if lossy && !self.lossy => {}
             Some(_) => return Ok(()),
@@ -138,6 +138,14 @@ fn apply(database: &Database, redo: &Redo, word: &Word) -> Result<(), redb::Erro
     rows::write(redo.rows.as_bytes(), &transaction)?;
     transaction.open_table(META)?.insert(META_JOURNAL, &word.encode()[..])?;
     Ok(transaction.commit()?)
+}
+
+fn not_begun(error: std::io::Error) -> Failure {
+    let words = format!("the journal cannot be begun ({error}); nothing was written");
+    let refusal = Refusal::new(Code::StoreFailed, words);
+    Failure::Refused(
+        refusal.hint("see that there is room on the disk and that its folder may be written"),
+    )
 }
 
 fn no_room(error: std::io::Error) -> Failure {

@@ -137,9 +137,10 @@ impl Judge<'_> {
         if self.verdict(event).is_some() {
             return Ok(Err(one));
         }
-        self.draft.own_came_back |= version.origin == self.store;
+        let own = version.origin == self.store;
         let Incoming { event: Event { version, value, .. }, .. } = one;
         self.draft.take(key, vec![New::plain(version, value)], self.source())?;
+        self.draft.own_came_back |= own;
         Ok(Ok(Received::New))
     }
 

@@ -12,13 +12,13 @@ use super::{ANSWER_WITHIN, Received, Replica, Session};
 use crate::ids::VersionId;
 use crate::name::{Key, Namespace};
 use crate::refusal::Refusal;
-use crate::wire::Message;
+use crate::wire::{Answered, Message};
 
 /// Most versions in a message by which a peer finds where two histories part.
 const KNOWN_MAX: usize = 10_000;
-/// Keys that are being asked for at once; more wait for the next comparison.
+/// Keys that are kept in mind; beyond it what lacks its parents waits for the next comparison.
 const ASKED_MAX: usize = 1_000;
-/// After this time all of a key may be asked for once more if that was in vain, in milliseconds.
+/// After this time all of a key may be asked for once more, whatever came of it, in milliseconds.
 const WHOLE_AGAIN: u64 = 5_000;
 /// So many known versions in a row show that an answer is out of date.
 const KNOWN_ENOUGH: usize = 16;
@@ -29,12 +29,12 @@ const PAUSE_MAX: u64 = 1_600;
 /// A key that was asked for. Times are the caller's, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked {
+    /// The number of the question.
+    number: u64,
     /// When.
     at: u64,
     /// Whether all of it was asked for, as if nothing of it were here.
     whole: bool,
-    /// All of it came, and something of it was missing still.
-    fruitless: bool,
     /// Something of the answer was not taken, so what stands on it is missing for that reason.
     refused: bool,
     answered: bool,
@@ -50,35 +50,41 @@ pub(super) struct Asked {
 
 /// What the peer was asked for and has not answered, or answered a moment ago.
 #[derive(Debug, Default)]
-pub(super) struct Questions(BTreeMap<Key, Asked>);
+pub(super) struct Questions {
+    keys: BTreeMap<Key, Asked>,
+    /// The number of the last question.
+    last: u64,
+}
 
 impl Questions {
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.keys.len()
     }
 
     fn is_full(&self) -> bool {
-        self.0.len() >= ASKED_MAX
+        self.keys.len() >= ASKED_MAX
     }
 
-    fn ask(&mut self, key: &Key, whole: bool, now: u64) {
-        let before = self.0.get(key);
+    /// Gives the number of the question.
+    fn ask(&mut self, key: &Key, whole: bool, now: u64) -> u64 {
+        self.last += 1;
+        let (number, before) = (self.last, self.keys.get(key));
         if before.is_none() && self.is_full() {
-            return;
+            return number;
         }
         let pause = before.map_or(PAUSE_MIN, |before| (2 * before.pause).min(PAUSE_MAX));
         let until = now.saturating_add(ANSWER_WITHIN);
-        let (fruitless, refused, answered, again) = (false, false, false, false);
-        self.0.insert(
-            key.clone(),
-            Asked { at: now, whole, fruitless, refused, answered, until, pause, again, known: 0 },
-        );
+        let (at, refused, answered, again, known) = (now, false, false, false, 0);
+        let asked = Asked { number, at, whole, refused, answered, until, pause, again, known };
+        self.keys.insert(key.clone(), asked);
+        number
     }
 
-    /// The answer has come, and what it brought is applied.
-    fn answered(&mut self, key: &Key, now: u64) {
-        let Some(asked) = self.0.get_mut(key) else { return };
-        let rests = if asked.fruitless { asked.at.saturating_add(WHOLE_AGAIN) } else { now };
+    /// The answer has come whole. An earlier question's says nothing of the one that is open.
+    fn answered(&mut self, Answered { key, question }: &Answered, now: u64) {
+        let asked = self.keys.get_mut(key).filter(|asked| asked.number == *question);
+        let Some(asked) = asked else { return };
+        let rests = if asked.whole { asked.at.saturating_add(WHOLE_AGAIN) } else { now };
         asked.answered = true;
         asked.until = rests.max(now.saturating_add(asked.pause));
     }
@@ -86,7 +92,7 @@ impl Questions {
     /// A part of the answer is taken. True if so much of it was known that the peer should hear what is
     /// here by now: this is a long answer to a question that is out of date.
     fn is_stale(&mut self, key: &Key, outcome: &Received, now: u64) -> bool {
-        let Some(asked) = self.0.get_mut(key) else { return false };
+        let Some(asked) = self.keys.get_mut(key) else { return false };
         asked.known = if *outcome == Received::Known { asked.known + 1 } else { 0 };
         let asked_long_ago = now >= asked.at.saturating_add(asked.pause);
         asked.known >= KNOWN_ENOUGH && asked_long_ago && !asked.answered && !asked.whole
@@ -94,7 +100,7 @@ impl Questions {
 
     /// True if the key may be asked for now; else it is asked for after its answer or its pause.
     fn is_free(&mut self, key: &Key) -> bool {
-        match self.0.get_mut(key) {
+        match self.keys.get_mut(key) {
             Some(asked) => {
                 asked.again |= asked.answered;
                 false
@@ -106,10 +112,10 @@ impl Questions {
     /// Forgets what rested long enough, and gives the keys that are to be asked for again: none if both
     /// nodes have the `same`. They stay known until they are asked for, so that their pauses grow.
     fn rested(&mut self, now: u64, same: impl FnOnce() -> bool) -> Vec<Key> {
-        let mut due = self.0.values().filter(|asked| asked.until <= now);
+        let mut due = self.keys.values().filter(|asked| asked.until <= now);
         let again = due.any(|asked| asked.again) && !same();
-        self.0.retain(|_, asked| asked.until > now || again && asked.again);
-        let due = self.0.iter().filter(|(_, asked)| asked.until <= now);
+        self.keys.retain(|_, asked| asked.until > now || again && asked.again);
+        let due = self.keys.iter().filter(|(_, asked)| asked.until <= now);
         due.map(|(key, _)| key.clone()).collect()
     }
 }
@@ -161,28 +167,28 @@ impl Session {
     }
 
     /// The peer has answered what it was asked of these keys.
-    pub(super) fn on_answered(&mut self, namespace: &Namespace, keys: &[Key]) {
+    pub(super) fn on_answered(&mut self, namespace: &Namespace, answered: &[Answered]) {
         let now = self.now;
         let Some(asked) = self.questions(namespace) else { return };
-        keys.iter().for_each(|key| asked.answered(key, now));
+        answered.iter().for_each(|answered| asked.answered(answered, now));
     }
 
     /// Asks for all of a key that was asked for, as if nothing of it were here: the answer leaves out
     /// what the peer had reason to think is here, and was forgotten here. True if it was asked for.
     pub(super) fn want_whole(&mut self, namespace: &Namespace, key: &Key) -> bool {
-        let Some(asked) = self.questions(namespace).and_then(|asked| asked.0.get_mut(key)) else {
+        let Some(asked) = self.questions(namespace).and_then(|asked| asked.keys.get_mut(key))
+        else {
             return false;
         };
-        asked.fruitless = asked.whole;
         if !asked.whole && !asked.refused {
-            self.ask_for(namespace, key, Vec::new(), Vec::new());
+            self.ask_for_whole(namespace, key);
         }
         true
     }
 
     /// Something that the peer sent of this key is not taken.
     pub(super) fn on_not_taken(&mut self, namespace: &Namespace, key: &Key) {
-        if let Some(asked) = self.questions(namespace).and_then(|asked| asked.0.get_mut(key)) {
+        if let Some(asked) = self.questions(namespace).and_then(|asked| asked.keys.get_mut(key)) {
             asked.refused = true;
         }
     }
@@ -199,23 +205,29 @@ impl Session {
         let mut known = if have.is_empty() { Vec::new() } else { replica.known(namespace, key)? };
         known.retain(|id| !have.contains(id));
         known.truncate(KNOWN_MAX);
-        self.ask_for(namespace, key, have, known);
+        self.ask_for(namespace, key, have, known, false);
         Ok(())
     }
 
+    /// Asks for all of a key, as if nothing of it were here.
+    pub(super) fn ask_for_whole(&mut self, namespace: &Namespace, key: &Key) {
+        self.ask_for(namespace, key, Vec::new(), Vec::new(), true);
+    }
+
     /// Asks, and keeps in mind that the answer is on its way.
-    pub(super) fn ask_for(
+    fn ask_for(
         &mut self,
         namespace: &Namespace,
         key: &Key,
         have: Vec<VersionId>,
         known: Vec<VersionId>,
+        whole: bool,
     ) {
         let now = self.now;
         let Some(asked) = self.questions(namespace) else { return };
-        asked.ask(key, have.is_empty() && known.is_empty(), now);
+        let question = asked.ask(key, whole, now);
         let (namespace, key) = (namespace.clone(), key.clone());
-        self.send(Message::Want { namespace, key, have, known });
+        self.send(Message::Want { namespace, key, have, known, question });
     }
 
     fn questions(&mut self, namespace: &Namespace) -> Option<&mut Questions> {

@@ -10,7 +10,7 @@ use crate::limits::figure;
 use crate::name::{Key, Namespace};
 use crate::refusal::{Code, Refusal};
 use crate::version::Event;
-use crate::wire::{KeyTips, Message};
+use crate::wire::{Answered, KeyTips, Message};
 
 /// Items that wait to be sent; a peer that asks for more at once is cut off.
 const BULK_MAX: usize = 100_000;
@@ -40,8 +40,8 @@ pub(super) struct Missing {
     /// The peer's tips, and other versions that it has.
     pub have: Vec<VersionId>,
     pub known: Vec<VersionId>,
-    /// True if the peer waits for the end of it.
-    pub asked: bool,
+    /// The question of the peer that it answers.
+    pub question: Option<u64>,
     /// Where the last step has ended.
     pub after: Option<u64>,
 }
@@ -50,7 +50,7 @@ impl Missing {
     /// All of a key beyond these versions, not asked for by the peer.
     pub fn of(namespace: &Namespace, key: Key, have: Vec<VersionId>) -> Missing {
         let (namespace, known) = (namespace.clone(), Vec::new());
-        Missing { namespace, key, have, known, asked: false, after: None }
+        Missing { namespace, key, have, known, question: None, after: None }
     }
 
     /// True if all of the key is to be sent.
@@ -139,7 +139,7 @@ impl Waiting {
         let Some(Bulk::Missing(old)) = at.and_then(|at| self.queue.get_mut(at)) else {
             return Some(missing);
         };
-        let (begun, asked) = (old.after.is_some(), old.asked || missing.asked);
+        let (begun, question) = (old.after.is_some(), missing.question.or(old.question));
         if begun && missing.is_whole() && !old.is_whole() {
             return Some(missing);
         }
@@ -148,7 +148,7 @@ impl Waiting {
             self.names = self.names.saturating_sub(old.have.len() + old.known.len());
             *old = Missing { after: old.after, ..missing };
         }
-        old.asked = asked;
+        old.question = question;
         None
     }
 }
@@ -198,11 +198,11 @@ impl Session {
                 marks.push(Message::Forget { namespace, keys: vec![key] });
             }
             Bulk::Missing(missing) => {
-                let Missing { namespace, key, have, known, asked, after } = &missing;
+                let Missing { namespace, key, have, known, question, after } = &missing;
                 let (events, rest) = replica.missing(namespace, key, have, known, *after, room)?;
                 load.add(namespace, events);
-                if rest.is_none() && *asked {
-                    load.answered(namespace, key);
+                if let (None, Some(question)) = (rest, *question) {
+                    load.answered(namespace, key, question);
                 }
                 if rest.is_some() {
                     self.bulk.put_back(Bulk::Missing(Missing { after: rest, ..missing }));
@@ -251,17 +251,16 @@ impl Session {
     /// Keeps something to be sent when there is room.
     pub(super) fn queue(&mut self, bulk: Bulk) -> Result<(), Refusal> {
         let bulk = match bulk {
-            Bulk::Missing(missing) => match self.bulk.renew(missing) {
-                Some(missing) => Bulk::Missing(missing),
-                None => return Ok(()),
-            },
-            other => other,
+            Bulk::Missing(missing) => self.bulk.renew(missing).map(Bulk::Missing),
+            other => Some(other),
         };
-        if self.bulk.len() >= BULK_MAX {
+        if bulk.is_some() && self.bulk.len() >= BULK_MAX {
             let words = format!("more than {} keys asked for at once", figure(BULK_MAX));
             return Err(Refusal::new(Code::Overloaded, words));
         }
-        self.bulk.push(bulk);
+        if let Some(bulk) = bulk {
+            self.bulk.push(bulk);
+        }
         if self.bulk.names > NAMES_MAX {
             let words = format!("more than {} versions named at once", figure(NAMES_MAX));
             return Err(Refusal::new(Code::Overloaded, words));
@@ -273,7 +272,7 @@ impl Session {
 /// Histories that are sent together, by namespace, and the keys of which they are the answer.
 #[derive(Default)]
 struct Load {
-    spaces: BTreeMap<Namespace, (Vec<Event>, Vec<Key>)>,
+    spaces: BTreeMap<Namespace, (Vec<Event>, Vec<Answered>)>,
     bytes: usize,
 }
 
@@ -283,8 +282,9 @@ impl Load {
         self.spaces.entry(namespace.clone()).or_default().0.extend(events);
     }
 
-    fn answered(&mut self, namespace: &Namespace, key: &Key) {
+    fn answered(&mut self, namespace: &Namespace, key: &Key, question: u64) {
         self.bytes += key.as_str().len();
-        self.spaces.entry(namespace.clone()).or_default().1.push(key.clone());
+        let answered = Answered { key: key.clone(), question };
+        self.spaces.entry(namespace.clone()).or_default().1.push(answered);
     }
 }

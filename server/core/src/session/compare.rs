@@ -51,9 +51,24 @@ pub(super) struct Running {
     differing: VecDeque<[u8; 16]>,
     /// Offers and fetches that are not done.
     open: usize,
+    /// When it last went on, by the caller's clock in milliseconds.
+    moved_at: u64,
 }
 
+/// A comparison that does not go on for this long is given up, in milliseconds.
+const MOVES_WITHIN: u64 = 60_000;
+
 impl Running {
+    /// Something of it came, or is on its way from here.
+    pub(super) fn moved(&mut self, now: u64) {
+        self.moved_at = now;
+    }
+
+    /// True if the peer does not answer, whatever else it says.
+    pub(super) fn is_stuck(&self, now: u64) -> bool {
+        now.saturating_sub(self.moved_at) > MOVES_WITHIN
+    }
+
     fn is_done(&self) -> bool {
         self.ranges.is_empty()
             && self.asked.is_empty()
@@ -106,7 +121,7 @@ impl Session {
             return Ok(());
         }
         let ranges = vec![Prefix::WHOLE];
-        shared.compare = Compare::Running(Running { ranges, ..Running::default() });
+        shared.compare = Compare::Running(Running { ranges, moved_at: now, ..Running::default() });
         shared.compared = Some(difference);
         shared.differs_since = None;
         self.go_on(namespace, replica)
@@ -256,9 +271,12 @@ impl Session {
         differing: Vec<Differing>,
         replica: &impl Replica,
     ) -> Result<(), Refusal> {
-        if !self.running(namespace).is_some_and(|running| running.is_answered(parts, &differing)) {
+        let now = self.now;
+        let Some(running) = self.running(namespace) else { return Ok(()) };
+        if !running.is_answered(parts, &differing) {
             return Ok(());
         }
+        running.moved(now);
         for Differing { prefix, holding } in differing {
             match holding {
                 Holding::Nothing => self.queue(Bulk::range(namespace, prefix, Vec::new()))?,

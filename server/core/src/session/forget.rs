@@ -13,7 +13,7 @@ use crate::ids::VersionId;
 use crate::name::{Key, Namespace};
 use crate::refusal::Refusal;
 use crate::version::Event;
-use crate::wire::{KeyTips, Message};
+use crate::wire::{Answered, KeyTips, Message};
 
 impl Session {
     /// Tells the peer of keys that this node was the first to forget.
@@ -99,10 +99,10 @@ impl Session {
         } else {
             self.replace(namespace, key.clone(), last);
         }
-        if missing.asked {
+        let Missing { namespace, key, question, .. } = missing;
+        if let Some(question) = question {
             // Nothing is sent, and that is the answer.
-            let Missing { namespace, key, .. } = missing;
-            let (events, answered) = (Vec::new(), vec![key]);
+            let (events, answered) = (Vec::new(), vec![Answered { key, question }]);
             self.send(Message::Histories { namespace, events, answered });
         }
         Ok(())
@@ -111,7 +111,7 @@ impl Session {
     /// Takes what the peer has of a key in place of what is here.
     fn replace(&mut self, namespace: &Namespace, key: Key, last: u64) {
         self.out.push(Output::Replace { namespace: namespace.clone(), key: key.clone(), last });
-        self.ask_for(namespace, &key, Vec::new(), Vec::new());
+        self.ask_for_whole(namespace, &key);
     }
 
     /// Asks for what the peer has beyond what is here, or in place of it.

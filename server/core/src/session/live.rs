@@ -1,5 +1,6 @@
 //! What is made on one side is told to the other, checked and taken there, and acknowledged.
 
+use super::compare::Compare;
 use super::forget::knows;
 use super::shared::Unacked;
 use super::{Output, REFUSALS_MAX, Received, Replica, Session, Ticket};
@@ -121,6 +122,9 @@ impl Session {
         }
         shared.applying += 1;
         shared.repairing += usize::from(!live);
+        if let (Compare::Running(running), false) = (&mut shared.compare, live) {
+            running.moved(now);
+        }
         shared.moved(now);
         if !self.closed {
             self.out.push(Output::Apply { ticket, events });
@@ -162,6 +166,7 @@ impl Session {
     ) -> Result<(), Refusal> {
         let (now, namespace, mut short) = (self.now, &ticket.namespace, ticket.short);
         if ticket.maker.is_none() {
+            self.on_answered(namespace, &ticket.answered);
             self.on_repeated(namespace, keys, &outcomes, replica)?;
             self.on_part_of_answer(namespace, keys, &outcomes, replica)?;
         }
@@ -177,7 +182,6 @@ impl Session {
             return Ok(());
         }
         if ticket.maker.is_none() {
-            self.on_answered(namespace, &ticket.answered);
             return self.on_repaired(namespace, replica);
         }
         shared.short |= short;

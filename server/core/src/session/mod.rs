@@ -66,7 +66,7 @@ pub use shared::Standing;
 
 /// Forged events after which the connection is closed; as many other refusals are said and logged.
 const REFUSALS_MAX: u32 = 100;
-/// A comparison that the peer does not answer for this long is given up, in milliseconds.
+/// A question about a key that the peer does not answer for this long may be asked anew, in milliseconds.
 const ANSWER_WITHIN: u64 = 60_000;
 
 /// The peer, once it has greeted.
@@ -310,8 +310,8 @@ impl Session {
                 let ticket = Ticket { namespace, live, maker, short, answered };
                 self.apply(ticket, events);
             }
-            Message::Want { namespace, key, have, known } => {
-                self.on_want(&namespace, key, have, known, replica)?;
+            Message::Want { namespace, key, have, known, question } => {
+                self.on_want(&namespace, key, have, known, question, replica)?;
             }
             Message::Conflict(note) => self.on_conflict(note, replica)?,
             Message::Compare { namespace, parts } => self.on_compare(namespace, parts, replica)?,
@@ -350,11 +350,16 @@ impl Session {
 
     fn on_tick(&mut self, replica: &impl Replica) -> Result<(), Refusal> {
         let now = self.now;
+        let sends = !self.bulk.is_empty();
         let names: Vec<Namespace> = self.shared.keys().cloned().collect();
         for namespace in names {
             let Some(shared) = self.shared.get_mut(&namespace) else { continue };
-            if shared.last_exchange.is_none_or(|at| now.saturating_sub(at) > ANSWER_WITHIN) {
-                shared.compare = Compare::Idle;
+            if let Compare::Running(running) = &mut shared.compare {
+                if sends {
+                    running.moved(now);
+                } else if running.is_stuck(now) {
+                    shared.compare = Compare::Idle;
+                }
             }
             shared.skipped = 0;
             shared.see(&namespace, replica);

@@ -10,7 +10,7 @@ use crate::mesh::Notes;
 use crate::name::{Key, Namespace};
 use crate::refusal::Refusal;
 use crate::version::Event;
-use crate::wire::{ConflictNote, KeyTips, Message, Space};
+use crate::wire::{Answered, ConflictNote, KeyTips, Message, Space};
 
 /// What the rules may read of the stores of this node.
 pub trait Replica {
@@ -188,8 +188,8 @@ pub struct Ticket {
     pub maker: Option<NodeId>,
     /// True if some of what came in the message was not even given to the store.
     pub short: bool,
-    /// The keys of which the message ends the answer.
-    pub answered: Vec<Key>,
+    /// The questions whose answers the message ends.
+    pub answered: Vec<Answered>,
 }
 
 /// What a session wants done.

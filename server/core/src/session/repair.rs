@@ -167,11 +167,12 @@ impl Session {
         key: Key,
         have: Vec<VersionId>,
         known: Vec<VersionId>,
+        question: u64,
         replica: &impl Replica,
     ) -> Result<(), Refusal> {
         let more_there = !knows(replica, namespace, &key, &have)?;
         let missing = Missing::of(namespace, key.clone(), have);
-        self.give(Missing { known, asked: true, ..missing }, replica)?;
+        self.give(Missing { known, question: Some(question), ..missing }, replica)?;
         if more_there { self.want_once(namespace, &key, replica) } else { Ok(()) }
     }
 
@@ -189,7 +190,9 @@ impl Session {
         namespace: &Namespace,
         replica: &impl Replica,
     ) -> Result<(), Refusal> {
+        let now = self.now;
         if let Some(running) = self.running(namespace) {
+            running.moved(now);
             running.closed();
         }
         self.go_on(namespace, replica)

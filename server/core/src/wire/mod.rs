@@ -20,7 +20,9 @@ mod form;
 #[cfg(test)]
 mod tests;
 
-pub use parts::{ConflictNote, ConflictSide, Differing, Hello, Holding, KeyTips, Part, Space};
+pub use parts::{
+    Answered, ConflictNote, ConflictSide, Differing, Hello, Holding, KeyTips, Part, Space,
+};
 
 /// The WebSocket subprotocol of connections between nodes.
 pub const SUBPROTOCOL: &str = "keepboth.peer.v1";
@@ -157,6 +159,9 @@ pub enum Message {
         /// Other versions that it has, by which the receiver finds where the two histories part.
         #[n(3)]
         known: Vec<VersionId>,
+        /// Of the sender's choice; the end of the answer has the same.
+        #[n(4)]
+        question: u64,
     },
     /// Versions that you lack, parents first.
     #[n(14)]
@@ -167,9 +172,9 @@ pub enum Message {
         /// The versions.
         #[n(1)]
         events: Vec<Event>,
-        /// Keys of which nothing further comes in answer to [`Message::Want`].
+        /// To which [`Message::Want`] nothing further comes.
         #[n(2)]
-        answered: Vec<Key>,
+        answered: Vec<Answered>,
     },
     /// Nobody needs these deleted keys any more: forget them, if they have exactly these tips with you.
     #[n(15)]

@@ -51,6 +51,17 @@ pub struct KeyTips {
     pub tips: Vec<VersionId>,
 }
 
+/// A question about a key that is answered whole.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Answered {
+    /// The key.
+    #[n(0)]
+    pub key: Key,
+    /// The number of the question.
+    #[n(1)]
+    pub question: u64,
+}
+
 /// A range of keys with the digests of the 16 ranges within it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Part {

@@ -55,7 +55,14 @@ impl Place for FilePlace {
     }
 
     fn set_aside(&mut self) -> io::Result<()> {
-        fs::rename(&self.0, self.0.with_extension("journal-unused"))
+        // One that was put aside before stays.
+        let mut name = self.0.with_extension("journal-unused");
+        let mut number = 1;
+        while name.exists() {
+            number += 1;
+            name = self.0.with_extension(format!("journal-unused-{number}"));
+        }
+        fs::rename(&self.0, name)
     }
 
     fn path(&self) -> PathBuf {

@@ -4,7 +4,7 @@ use keepboth_core::digest::Prefix;
 use keepboth_core::ids::{KeyHash, StoreId};
 use keepboth_core::name::Key;
 use keepboth_core::session::{Admitted, Input, Output, Replica};
-use keepboth_core::wire::{Differing, Hello, Holding, KeyTips, Message, Space};
+use keepboth_core::wire::{Answered, Differing, Hello, Holding, KeyTips, Message, Space};
 
 use super::fake::Fake;
 use super::forget::{histories, offer, theirs_root, want};
@@ -36,7 +36,7 @@ fn buried(outputs: &[Output]) -> Vec<(Key, u64)> {
 }
 
 fn answered(name: &str) -> Output {
-    let (namespace, answered) = (notes(), vec![key(name)]);
+    let (namespace, answered) = (notes(), vec![Answered { key: key(name), question: 1 }]);
     Output::Send(Message::Histories { namespace, events: Vec::new(), answered })
 }
 

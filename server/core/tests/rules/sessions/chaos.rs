@@ -240,6 +240,7 @@ impl Chaos {
                 key,
                 have: self.several(4, Chaos::version),
                 known: self.several(4, Chaos::version),
+                question: 1,
             },
             11 => Message::Histories {
                 namespace,

@@ -140,3 +140,19 @@ fn a_range_that_cannot_be_divided_is_not_divided() {
     let out = alone.hear(differ(1, vec![Differing { prefix: last, holding: Holding::Much }]));
     assert_eq!(closed(&out).code, Code::BadFrame);
 }
+
+/// A peer that says other things but never answers does not hold up comparisons for ever.
+#[test]
+fn a_comparison_that_is_not_answered_is_given_up_whatever_else_the_peer_says() {
+    let mut alone = driving(Crowded);
+    let mut asked_again = Vec::new();
+    for second in 1..=130 {
+        let root = Digest::from_bytes(&[second as u8; 32]);
+        let mut out = alone.hear(Message::Root { namespace: notes(), root });
+        out.extend(alone.tick(1_000));
+        let asks = |message: &&Message| matches!(message, Message::Compare { .. });
+        asked_again.extend(sent(&out).iter().copied().filter(asks).map(|_| second));
+    }
+    assert!(asked_again.len() == 2, "{asked_again:?}");
+    assert!(asked_again[0] > 60 && asked_again[1] > asked_again[0] + 60, "{asked_again:?}");
+}

@@ -56,7 +56,13 @@ pub fn offer(alone: &mut Alone<Fake>, keys: Vec<KeyTips>, wanted: Vec<KeyHash>) 
 }
 
 pub fn want(alone: &mut Alone<Fake>, name: &str, have: Vec<VersionId>) -> Vec<Output> {
-    alone.hear(Message::Want { namespace: notes(), key: key(name), have, known: vec![] })
+    alone.hear(Message::Want {
+        namespace: notes(),
+        key: key(name),
+        have,
+        known: vec![],
+        question: 1,
+    })
 }
 
 #[test]

@@ -194,6 +194,7 @@ fn who_asks_for_more_than_is_kept_ready_is_cut_off() {
         key: key(&format!("k{n}")),
         have: vec![],
         known: vec![],
+        question: 1,
     };
     let fetch = |n: usize| Message::Fetch { namespace: notes(), prefix: prefix(n as u64, 16) };
     // Each range of each part is lacking there: a range and a mark are kept ready.
@@ -218,7 +219,13 @@ fn a_key_that_is_asked_for_again_and_again_waits_once() {
     let mut alone = Alone::open(fake, 0, admitted(0, false), hello(false)).0;
     let events = chain("k", 3);
     for have in [vec![], vec![events[0].version.id], vec![events[1].version.id]] {
-        alone.hear(Message::Want { namespace: notes(), key: key("k"), have, known: vec![] });
+        alone.hear(Message::Want {
+            namespace: notes(),
+            key: key("k"),
+            have,
+            known: vec![],
+            question: 1,
+        });
     }
     let sent = alone.bulk();
     let [Output::Send(Message::Histories { events: sent, .. })] = &sent[..] else {
@@ -233,7 +240,13 @@ fn a_history_on_its_way_is_sent_once_more_if_all_is_wanted_and_only_once() {
     let mut fake = Fake::default();
     fake.hold(&events, 1);
     let mut alone = Alone::open(fake, 0, admitted(0, false), hello(false)).0;
-    let want = |have| Message::Want { namespace: notes(), key: key("k"), have, known: vec![] };
+    let want = |have| Message::Want {
+        namespace: notes(),
+        key: key("k"),
+        have,
+        known: vec![],
+        question: 1,
+    };
     let mut outputs = Vec::new();
     for have in [9, 9, 40, 40, 9, 40].map(|n| events.get(n)) {
         alone.hear(want(have.iter().map(|event| event.version.id).collect()));
@@ -257,6 +270,7 @@ fn questions_that_name_very_many_versions_are_bounded_by_their_size() {
         key: key(&format!("k{n}")),
         have: have.clone(),
         known: vec![],
+        question: 1,
     };
     let mut alone = Alone::new(0);
     let ends = |alone: &mut Alone, count: usize| {
