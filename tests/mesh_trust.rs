@@ -145,6 +145,7 @@ async fn a_stranger_sees_a_greeting_and_a_refusal_and_nothing_else() {
                 key: Key::new("hidden key").expect("a key"),
                 have: Vec::new(),
                 known: Vec::new(),
+                question: 1,
             },
         ] {
             let _ = peer.0.send(Message::binary(message.encode())).await;
@@ -281,6 +282,7 @@ async fn a_member_that_asks_for_a_namespace_it_may_not_have_gets_no_answer() {
         key: key.clone(),
         have: none(),
         known: none(),
+        question: 1,
     })
     .await;
     peer.say(Wire::Root { namespace: other.clone(), root: Default::default() }).await;
