@@ -5,5 +5,5 @@ fn main() -> std::process::ExitCode {
     if !std::env::args().any(|arg| arg == "--bench") {
         return std::process::ExitCode::SUCCESS;
     }
-    keepboth::cli::bench::quick()
+    keepboth::cli::bench::quick(std::path::Path::new(env!("CARGO_BIN_EXE_keepboth")))
 }

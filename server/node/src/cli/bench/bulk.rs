@@ -22,9 +22,9 @@ use crate::clock;
 const PAGE: usize = 32 * 1024 * 1024;
 /// Batches that are under way at once, so that the next is ready when one is written.
 const AT_ONCE: usize = 3;
-/// How often two stores are looked at.
+/// How often stores are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
-/// How long two stores may take to become the same.
+/// How long stores may take to become what they are to be.
 const SAME_WITHIN: Duration = Duration::from_secs(300);
 
 /// Puts this value at the keys with these numbers, in batches of so many.
@@ -90,9 +90,16 @@ fn submit(store: &Store, task: Task) -> Result<(), Failure> {
 
 /// Waits until two stores hold the same, and more than nothing; how long that took from `since`.
 pub fn until_same(a: &Store, b: &Store, since: Instant) -> Result<Duration, Failure> {
-    while a.root() != b.root() || a.counts().keys == 0 {
+    until(since, "it did not become the same as the other", || {
+        a.root() == b.root() && a.counts().keys > 0
+    })
+}
+
+/// Waits until this holds; how long that took from `since`.
+pub fn until(since: Instant, late: &str, holds: impl Fn() -> bool) -> Result<Duration, Failure> {
+    while !holds() {
         if since.elapsed() > SAME_WITHIN {
-            return Err(failed("it did not become the same as the other"));
+            return Err(failed(late));
         }
         std::thread::sleep(LOOK_EVERY);
     }

@@ -7,9 +7,10 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::node::{Node, Way};
+use super::node::Node;
 use super::report::Row;
 use super::sample::{Runs, Sample};
+use super::setup::Way;
 use super::{Bench, bulk, data};
 use crate::cli::exit::{Exit, Failure};
 
@@ -53,7 +54,7 @@ fn run(bench: &Bench, objects: u64) -> Result<[Duration; 3], Failure> {
     let started = Instant::now();
     b.dial(&a.url)?;
     let caught_up = bulk::until_same(&a.store()?, &b.store()?, started)?;
-    let copied = bench.client.block_on(copy(objects as usize * BYTES))?;
+    let copied = bench.wait(copy(objects as usize * BYTES))?;
     Ok([imported, caught_up, copied])
 }
 

@@ -1,12 +1,18 @@
 //! Keys, values and frames that the benchmark sends.
 
+use std::ops::Range;
+
 use keepboth_core::name::Key;
 use keepboth_core::refusal::Refusal;
+
+use super::speech::push_number;
 
 /// The schema that values obey.
 pub const SCHEMA: &str = include_str!("../../../../../schemas/note.schema.json");
 /// The hook that values pass.
 pub const HOOK: &str = include_str!("hook.luau");
+/// The hook that merges conflicts.
+pub const MERGE: &str = include_str!("../../../../../scripts/merge.luau");
 /// The name of the namespace.
 pub const NAMESPACE: &str = "bench";
 
@@ -31,45 +37,63 @@ pub fn value(bytes: usize) -> String {
     note(&words.take(bytes.saturating_sub(note("").len())).collect::<String>())
 }
 
-/// The request to put a value at the key with this number.
-pub fn put(id: u64, number: u64, value: &str) -> String {
-    put_to(NAMESPACE, id, number, value)
+/// Appends the request to put a value at the key with this number.
+pub fn put(id: u64, number: u64, value: &str, out: &mut Vec<u8>) {
+    put_to(NAMESPACE, id, number, value, out);
 }
 
 /// The same for a namespace of another name.
-pub fn put_to(namespace: &str, id: u64, number: u64, value: &str) -> String {
-    let mut frame = String::with_capacity(value.len() + 100);
+pub fn put_to(namespace: &str, id: u64, number: u64, value: &str, out: &mut Vec<u8>) {
     let key = key(number);
-    let parts = [
-        r#"{"id":"#,
-        &id.to_string(),
-        r#","put":{"ns":""#,
-        namespace,
-        r#"","key":""#,
-        &key,
-        r#"","value":"#,
-        value,
-        "}}",
-    ];
-    parts.into_iter().for_each(|part| frame.push_str(part));
-    frame
+    out.extend_from_slice(br#"{"id":"#);
+    push_number(id, out);
+    for part in [r#","put":{"ns":""#, namespace, r#"","key":""#, &key, r#"","value":"#, value, "}}"]
+    {
+        out.extend_from_slice(part.as_bytes());
+    }
 }
 
-/// The request to get the key with this number.
-pub fn get(id: u64, number: u64) -> String {
-    format!(r#"{{"id":{id},"get":{{"ns":"{NAMESPACE}","key":"{}"}}}}"#, key(number))
+/// Appends the request to get the key with this number.
+pub fn get(id: u64, number: u64, out: &mut Vec<u8>) {
+    let key = key(number);
+    out.extend_from_slice(br#"{"id":"#);
+    push_number(id, out);
+    for part in [r#","get":{"ns":""#, NAMESPACE, r#"","key":""#, &key, r#""}}"#] {
+        out.extend_from_slice(part.as_bytes());
+    }
 }
 
-/// The request to put the keys with these numbers at once.
-pub fn batch(id: u64, numbers: std::ops::Range<u64>, value: &str) -> String {
+/// Appends the request to put the keys with these numbers at once.
+pub fn batch(id: u64, numbers: Range<u64>, value: &str, out: &mut Vec<u8>) {
     let op = |number| format!(r#"{{"put":{{"key":"{}","value":{value}}}}}"#, key(number));
     let ops: Vec<String> = numbers.map(op).collect();
-    format!(r#"{{"id":{id},"batch":{{"ns":"{NAMESPACE}","ops":[{}]}}}}"#, ops.join(","))
+    let frame =
+        format!(r#"{{"id":{id},"batch":{{"ns":"{NAMESPACE}","ops":[{}]}}}}"#, ops.join(","));
+    out.extend_from_slice(frame.as_bytes());
 }
 
-/// The request to watch without the values that are there.
-pub fn watch(id: u64) -> String {
-    format!(r#"{{"id":{id},"watch":{{"ns":"{NAMESPACE}"}}}}"#)
+/// How many values of so many bytes are put at once: as many as a frame takes easily.
+pub fn batch_of(bytes: usize) -> u64 {
+    (256 * 1024 / bytes as u64).clamp(1, 500)
+}
+
+/// Appends the request to watch without the values that are there.
+pub fn watch(id: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!(r#"{{"id":{id},"watch":{{"ns":"{NAMESPACE}"}}}}"#).as_bytes());
+}
+
+/// Appends the request for the sides of a key in conflict.
+pub fn conflict(id: u64, number: u64, out: &mut Vec<u8>) {
+    let key = key(number);
+    let frame = format!(r#"{{"id":{id},"conflict":{{"ns":"{NAMESPACE}","key":"{key}"}}}}"#);
+    out.extend_from_slice(frame.as_bytes());
+}
+
+/// Appends the request that ends a conflict with a value.
+pub fn resolve(id: u64, number: u64, value: &str, out: &mut Vec<u8>) {
+    let key = key(number);
+    let what = format!(r#""resolve":{{"ns":"{NAMESPACE}","key":"{key}","value":{value}}}"#);
+    out.extend_from_slice(format!(r#"{{"id":{id},{what}}}"#).as_bytes());
 }
 
 #[cfg(test)]
@@ -78,7 +102,7 @@ mod tests {
 
     #[test]
     fn values_have_their_size_and_canonical_form() {
-        for bytes in [100, 1_024] {
+        for (_, bytes) in crate::cli::bench::SIZES {
             let text = value(bytes);
             assert_eq!(text.len(), bytes);
             let tree: serde_json::Value = serde_json::from_str(&text).expect("JSON");
@@ -88,8 +112,19 @@ mod tests {
 
     #[test]
     fn requests_are_json() {
-        for text in [put(1, 2, "3"), get(1, 2), batch(1, 0..2, "3"), watch(1)] {
-            assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{text}");
+        let requests: [fn(&mut Vec<u8>); 6] = [
+            |out| put(1, 2, "3", out),
+            |out| get(1, 2, out),
+            |out| batch(1, 0..2, "3", out),
+            |out| watch(1, out),
+            |out| conflict(1, 2, out),
+            |out| resolve(1, 2, "3", out),
+        ];
+        for request in requests {
+            let mut text = Vec::new();
+            request(&mut text);
+            let tree = serde_json::from_slice::<serde_json::Value>(&text);
+            assert_eq!(tree.expect("JSON")["id"], 1, "{}", String::from_utf8_lossy(&text));
         }
     }
 }

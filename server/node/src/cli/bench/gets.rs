@@ -1,31 +1,39 @@
 //! Gets of objects that are there against the same reads without a server around them.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use keepboth_core::name::Name;
 
-use super::node::{Node, Way};
+use super::node::Node;
+use super::puts::{Load, drive};
 use super::report::Row;
 use super::sample::{Runs, Sample};
-use super::wire::Wire;
+use super::setup::Way;
+use super::wire::{Place, Wire};
 use super::{Bench, SIZES, data};
 use crate::cli::exit::{Exit, Failure};
 
-/// Puts that are sent at once to fill the namespace.
-const BATCH: u64 = 500;
+/// Most bytes of all objects: they are to be found in memory.
+const BYTES: u64 = 32 * 1024 * 1024;
+/// Parts of a filling after which is said how far it is.
+const PARTS: u64 = 10;
+/// Fewer objects than that are filled in without a word.
+const PART_MIN: u64 = 20_000;
 
 /// Measures all sizes and loads.
 pub fn measure(bench: &mut Bench) -> Result<(), Failure> {
     for (size, bytes) in SIZES {
         bench.report.talk(&format!("gets of {size}"));
         let node = Node::start(&bench.below, Way::Plain, &[])?;
-        fill(bench, &node, &data::value(bytes))?;
+        let objects = bench.plan.objects.min(BYTES / bytes as u64);
+        fill(bench, &node.place, 0..objects, &data::value(bytes))?;
         let loads = [1, 64, 1_024];
         let (mut inside, mut runs) = (Runs::default(), loads.map(|_| Runs::default()));
         for _ in 0..bench.plan.rounds {
-            inside.add(inside_run(bench, &node)?);
+            inside.add(inside_run(bench, &node, objects)?);
             for (in_flight, runs) in loads.iter().zip(&mut runs) {
-                runs.add(run(bench, &node, *in_flight)?);
+                runs.add(run(bench, &node.place, *in_flight, objects)?);
             }
         }
         for (in_flight, runs) in loads.iter().zip(&runs) {
@@ -37,13 +45,23 @@ pub fn measure(bench: &mut Bench) -> Result<(), Failure> {
     bench.report.show()
 }
 
-fn fill(bench: &Bench, node: &Node, value: &str) -> Result<(), Failure> {
-    bench.client.block_on(async {
-        let mut wire = Wire::open(&node.url).await?;
-        let mut from = 0;
-        while from < bench.plan.objects {
-            let until = bench.plan.objects.min(from + BATCH);
-            wire.ask(data::batch(1, from..until, value)).await?;
+/// Puts objects with these numbers, many at once.
+pub fn fill(bench: &Bench, place: &Place, numbers: Range<u64>, value: &str) -> Result<(), Failure> {
+    let batch = data::batch_of(value.len());
+    let total = numbers.end - numbers.start;
+    let part = (total / PARTS).max(PART_MIN);
+    bench.wait(async {
+        let (mut wire, mut from) = (Wire::open(place).await?, numbers.start);
+        while from < numbers.end {
+            let until = numbers.end.min(from + part);
+            let request = |id, out: &mut Vec<u8>| {
+                let first = from + (id - 1) * batch;
+                data::batch(id, first..until.min(first + batch), value, out);
+            };
+            wire.each(2, (until - from).div_ceil(batch), request).await?;
+            if total > PART_MIN {
+                bench.report.talk(&format!("  {} of {total} objects", until - numbers.start));
+            }
             from = until;
         }
         Ok(())
@@ -51,28 +69,27 @@ fn fill(bench: &Bench, node: &Node, value: &str) -> Result<(), Failure> {
 }
 
 /// The number of the object that is read next: all of them, in no order that a disk would like.
-fn pick(at: u64, objects: u64) -> u64 {
+pub fn pick(at: u64, objects: u64) -> u64 {
     at.wrapping_mul(7_919) % objects
 }
 
-fn run(bench: &Bench, node: &Node, in_flight: u64) -> Result<Sample, Failure> {
-    let objects = bench.plan.objects;
-    bench.client.block_on(async {
-        let mut wire = Wire::open(&node.url).await?;
-        wire.drive(in_flight, bench.window(), |id| data::get(id, pick(id, objects))).await
+/// One run of gets on one connection.
+pub fn run(bench: &Bench, place: &Place, in_flight: u64, objects: u64) -> Result<Sample, Failure> {
+    drive(bench, place, Load { in_flight, connections: 1 }, |id, _, out| {
+        data::get(id, pick(id, objects), out);
     })
 }
 
 /// The reads that a get is made of, one after another on this thread.
-fn inside_run(bench: &Bench, node: &Node) -> Result<Sample, Failure> {
+fn inside_run(bench: &Bench, node: &Node, objects: u64) -> Result<Sample, Failure> {
     let failed = |error: String| Failure::new(Exit::Failure, error);
     let space = node.space()?;
-    let names = (0..bench.plan.objects).map(|n| data::checked_key(n).map(Name::Key));
+    let names = (0..objects).map(|n| data::checked_key(n).map(Name::Key));
     let names = names.collect::<Result<Vec<_>, _>>().map_err(|e| failed(e.to_string()))?;
     let (mut sample, started) = (Sample::default(), Instant::now());
     while sample.took < bench.plan.run {
         for _ in 0..64 {
-            let name = &names[pick(sample.done, bench.plan.objects) as usize];
+            let name = &names[pick(sample.done, objects) as usize];
             space.store.snapshot().get(name).map_err(|e| failed(e.to_string()))?;
             sample.done += 1;
         }

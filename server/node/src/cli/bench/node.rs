@@ -2,106 +2,42 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use keepboth_core::name::Namespace;
 use keepboth_store::Store;
 use tokio::runtime::{Builder, Runtime};
 
-use super::data::{HOOK, NAMESPACE, SCHEMA};
+use super::data::NAMESPACE;
+use super::setup::{ALONE, Folder, Setup, Way};
+use super::wire::Place;
 use crate::cli::exit::{Exit, Failure};
 use crate::config::{self, Config};
 use crate::namespace::{Space, database};
 use crate::peers::Mesh;
 use crate::server::{self, BUNDLED, Running};
 
-/// A folder that is removed when it is dropped.
-pub struct Folder(PathBuf);
-
-impl Folder {
-    /// A new folder below this one.
-    pub fn new(below: &Path) -> Result<Folder, Failure> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = below.join(format!("keepboth-bench-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&folder)
-            .map_err(|e| Failure::new(Exit::Failure, format!("{}: {e}", folder.display())))?;
-        Ok(Folder(folder))
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What cannot be removed is left to the system, which empties its temporary folder.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// What a write passes on its way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// Nothing.
-    Plain,
-    /// A schema.
-    Schema,
-    /// A Lua hook, and a schema that checks what it made.
-    Hooked,
-}
-
-impl Way {
-    /// In words.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Way::Plain => "plain",
-            Way::Schema => "schema",
-            Way::Hooked => "schema and hook",
-        }
-    }
-
-    fn plugins(self) -> String {
-        let plugin = |text: &str| format!("[[namespaces.{NAMESPACE}.plugins]]\n{text}\n");
-        let schema =
-            plugin("use = \"schema\"\nstrict = true\nbind = { \"note/*\" = \"note.schema.json\" }");
-        let hook = plugin("use = \"lua\"\nscripts = [\"hook.luau\"]");
-        match self {
-            Way::Plain => String::new(),
-            Way::Schema => schema,
-            Way::Hooked => hook + &schema,
-        }
-    }
-}
-
 /// A server that runs until it is dropped.
 pub struct Node {
     runtime: Runtime,
     running: Option<Running>,
-    /// Where clients and peers connect.
+    /// Where peers connect.
     pub url: String,
+    /// Where clients connect.
+    pub place: Place,
     data: PathBuf,
     folder: Arc<Folder>,
 }
 
 impl Node {
-    /// A server with an empty namespace [`NAMESPACE`], an unshared one `alone`, and these peers.
+    /// A server with an empty namespace, and one that is not shared.
     pub fn start(below: &Path, way: Way, peers: &[String]) -> Result<Node, Failure> {
+        Node::start_as(below, &Setup { port: 0, way, peers, others: &[ALONE] })
+    }
+
+    /// A server of this setup.
+    pub fn start_as(below: &Path, setup: &Setup<'_>) -> Result<Node, Failure> {
         let folder = Folder::new(below)?;
-        let at = folder.path();
-        let plugins = way.plugins();
-        let config = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nscripts = \".\"\nschemas = \".\"\n\
-             [mesh]\ndev = true\npeers = {peers:?}\n[namespaces.alone]\nreplicate = false\n\
-             [namespaces.{NAMESPACE}]\n{plugins}"
-        );
-        for (name, text) in
-            [("config.toml", config.as_str()), ("note.schema.json", SCHEMA), ("hook.luau", HOOK)]
-        {
-            std::fs::write(at.join(name), text)?;
-        }
+        setup.write(folder.path())?;
         Node::start_in(Arc::new(folder))
     }
 
@@ -112,8 +48,9 @@ impl Node {
         let plugins = config::check(&loaded, BUNDLED).map_err(failed)?;
         let runtime = Builder::new_multi_thread().enable_all().thread_name("server").build()?;
         let running = runtime.block_on(server::start(&loaded.config, plugins)).map_err(failed)?;
-        let url = format!("ws://{}", running.address);
-        Ok(Node { runtime, running: Some(running), url, data: loaded.config.server.data, folder })
+        let (url, place) = (format!("ws://{}", running.address), Place::keepboth(running.address));
+        let data = loaded.config.server.data;
+        Ok(Node { runtime, running: Some(running), url, place, data, folder })
     }
 
     /// Starts a server that was stopped, with what it had.

@@ -6,10 +6,11 @@ use futures_util::future::try_join_all;
 use keepboth_store::baseline::{Bare, Put};
 
 use super::data;
-use super::node::{Folder, Node, Way};
+use super::node::Node;
 use super::report::Row;
 use super::sample::{Runs, Sample, Window};
-use super::wire::Wire;
+use super::setup::{Folder, Way};
+use super::wire::{Place, Wire};
 use super::{Bench, SIZES};
 use crate::cli::exit::{Exit, Failure};
 
@@ -29,13 +30,16 @@ pub const LOADS: [Load; 4] = [
     Load { in_flight: 64, connections: 1 },
     Load { in_flight: 1_024, connections: 1 },
 ];
+/// Most bytes in flight: a transaction of the baseline holds them all.
+const IN_FLIGHT_BYTES: usize = 8 * 1024 * 1024;
 const WAYS: [Way; 3] = [Way::Plain, Way::Schema, Way::Hooked];
 
 /// Measures all sizes, loads and ways.
 pub fn measure(bench: &mut Bench) -> Result<(), Failure> {
     for (size, bytes) in SIZES {
         let value = data::value(bytes);
-        for in_flight in [1, 64, 1_024] {
+        let fits = |in_flight: &u64| *in_flight as usize * bytes <= IN_FLIGHT_BYTES;
+        for in_flight in [1, 64, 1_024].into_iter().filter(fits) {
             bench.report.talk(&format!("puts of {size}, {in_flight} in flight"));
             measure_group(bench, size, &value, in_flight)?;
         }
@@ -66,7 +70,7 @@ fn measure_group(
         bench.report.add(Row::rate(name.clone(), "puts/s", ours, raw, bare.rate()));
         match way {
             Way::Plain => plain = ours.rate(),
-            Way::Schema => {}
+            Way::Schema | Way::Merging => {}
             Way::Hooked => {
                 let without = "the same, plain".into();
                 bench.report.add(Row::rate(name, "puts/s", ours, without, plain));
@@ -89,24 +93,31 @@ impl Load {
 
 /// One run on a new server.
 fn run(bench: &Bench, value: &str, load: Load, way: Way) -> Result<Sample, Failure> {
-    drive(bench, &Node::start(&bench.below, way, &[])?, value, load)
+    let node = Node::start(&bench.below, way, &[])?;
+    drive(bench, &node.place, load, |id, number, out| data::put(id, number, value, out))
 }
 
-/// One run on this server.
-pub fn drive(bench: &Bench, node: &Node, value: &str, load: Load) -> Result<Sample, Failure> {
-    bench.client.block_on(async {
-        let opened = (0..load.connections).map(|_| Wire::open(&node.url));
+/// One run on this server. `request` appends the one with an id for a number, which is not used twice.
+pub fn drive(
+    bench: &Bench,
+    place: &Place,
+    load: Load,
+    request: impl Fn(u64, u64, &mut Vec<u8>),
+) -> Result<Sample, Failure> {
+    bench.wait(async {
+        let opened = (0..load.connections).map(|_| Wire::open(place));
         let mut wires = try_join_all(opened).await?;
         let (window, each) = (bench.window(), load.in_flight / load.connections);
+        let request = &request;
         let driven = wires.iter_mut().zip(0..).map(|(wire, lane)| {
-            wire.drive(each, window, move |id| data::put(id, lane << 40 | id, value))
+            wire.drive(each, window, move |id, out| request(id, lane << 40 | id, out))
         });
         Ok(Sample::together(try_join_all(driven).await?))
     })
 }
 
 /// One run of bare transactions. Only the transactions are timed, not the making of their rows.
-fn bare_run(bench: &Bench, value: &str, batch: u64) -> Result<Sample, Failure> {
+pub fn bare_run(bench: &Bench, value: &str, batch: u64) -> Result<Sample, Failure> {
     let folder = Folder::new(&bench.below)?;
     let mut bare = Bare::create(&folder.path().join("bare.redb"))?;
     let mut next = 0;

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use keepboth_core::name::Namespace;
 use keepboth_store::{Options, Store, journal_of};
 
-use super::node::{Node, Way};
+use super::node::Node;
 use super::pair::{self, Talk};
 use super::report::Row;
+use super::setup::Way;
 use super::{Bench, bulk, data};
 use crate::cli::exit::Failure;
 

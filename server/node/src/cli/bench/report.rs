@@ -7,6 +7,16 @@ use crate::cli::exit::Failure;
 use crate::cli::out::{Out, talk};
 use crate::cli::table::Table;
 
+/// A row of a report.
+pub trait Shown {
+    /// What stands above the cells.
+    const HEAD: &'static [&'static str];
+    /// The row for people.
+    fn cells(&self) -> Vec<String>;
+    /// The row for programs.
+    fn to_json(&self) -> Json;
+}
+
 /// One result beside what it is measured against in the same run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
@@ -49,6 +59,11 @@ impl Row {
     pub fn ratio(&self) -> f64 {
         self.ours / self.baseline
     }
+}
+
+impl Shown for Row {
+    const HEAD: &'static [&'static str] =
+        &["MEASURED", "RESULT", "BASELINE", "WHICH IS", "RATIO", "P50", "P99"];
 
     fn to_json(&self) -> Json {
         let whole = |us: Option<f64>| us.map(f64::round);
@@ -64,9 +79,9 @@ impl Row {
         })
     }
 
-    fn cells(&self) -> [String; 7] {
+    fn cells(&self) -> Vec<String> {
         let time = |us: Option<f64>| us.map_or_else(|| "-".to_owned(), milliseconds);
-        [
+        vec![
             self.row.clone(),
             format!("{} {}", figure(self.ours), self.unit),
             figure(self.baseline),
@@ -78,12 +93,14 @@ impl Row {
     }
 }
 
-fn round(number: f64, digits: i32) -> f64 {
+/// To so many digits after the point.
+pub fn round(number: f64, digits: i32) -> f64 {
     let scale = 10_f64.powi(digits);
     (number * scale).round() / scale
 }
 
-fn figure(number: f64) -> String {
+/// A figure for people.
+pub fn figure(number: f64) -> String {
     if number < 100.0 && number.fract() != 0.0 {
         format!("{number:.2}")
     } else {
@@ -96,23 +113,23 @@ fn milliseconds(us: f64) -> String {
 }
 
 /// Takes results and shows them part by part.
-pub struct Report {
+pub struct Report<R> {
     out: Out,
     /// All rows so far.
-    pub rows: Vec<Row>,
+    pub rows: Vec<R>,
     shown: usize,
     quiet: bool,
 }
 
-impl Report {
+impl<R: Shown> Report<R> {
     /// Shows on stdout.
-    pub fn new(json: bool) -> Report {
+    pub fn new(json: bool) -> Report<R> {
         Report { out: Out::new(json), rows: Vec::new(), shown: 0, quiet: false }
     }
 
     /// Shows nothing and keeps the rows.
     #[cfg(test)]
-    pub fn silent() -> Report {
+    pub fn silent() -> Report<R> {
         Report { quiet: true, ..Report::new(true) }
     }
 
@@ -124,7 +141,7 @@ impl Report {
     }
 
     /// Takes a row.
-    pub fn add(&mut self, row: Row) {
+    pub fn add(&mut self, row: R) {
         self.rows.push(row);
     }
 
@@ -138,8 +155,7 @@ impl Report {
         if self.out.json {
             rows.iter().try_for_each(|row| self.out.json(&row.to_json()))?;
         } else {
-            let mut table =
-                Table::new(&["MEASURED", "RESULT", "BASELINE", "WHICH IS", "RATIO", "P50", "P99"]);
+            let mut table = Table::new(R::HEAD);
             rows.iter().for_each(|row| table.row(row.cells()));
             table.write(&mut self.out, "nothing was measured")?;
             self.out.line("")?;

@@ -16,6 +16,11 @@ impl Window {
         Window { from, until: from + run }
     }
 
+    /// For work that ends by itself.
+    pub fn always() -> Window {
+        Window::new(Duration::ZERO, Duration::from_secs(86_400))
+    }
+
     /// True before the end, and after it as long as nothing was counted.
     pub fn goes_on(&self, counted: u64) -> bool {
         counted == 0 || Instant::now() < self.until
