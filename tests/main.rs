@@ -2,6 +2,7 @@
 
 mod access;
 mod auditing;
+mod benchmarks;
 mod bad_clients;
 mod bad_peers;
 mod cluster;

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::ValueEnum;
 use futures_util::FutureExt;
@@ -12,6 +11,8 @@ use tokio::runtime::{Builder, Runtime};
 use super::exit::{Exit, Failure};
 use super::out;
 
+/// How much is done.
+mod plan;
 /// Times and quantiles.
 mod sample;
 /// What servers speak.
@@ -57,6 +58,7 @@ mod scale;
 /// Other servers.
 mod peers;
 
+use plan::{Extent, Plan};
 use report::{Report, Row};
 
 /// The sizes of values, in words and bytes. The largest leaves room for what a hook adds.
@@ -101,30 +103,6 @@ enum Beside {
     Peers(peers::Args),
 }
 
-/// How much is done, and where.
-#[derive(Debug, Clone, Default, clap::Args)]
-struct Extent {
-    /// Shorter runs, each once, with fewer objects
-    #[arg(long)]
-    quick: bool,
-    /// How long each run is measured
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    seconds: Option<Duration>,
-    /// The most objects anything is measured with
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(100..))]
-    objects: Option<u64>,
-    /// Keep the files below this folder, on the disk that is to be measured; without it in the
-    /// system's folder for temporary files
-    #[arg(long, value_name = "FOLDER")]
-    dir: Option<PathBuf>,
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().filter(|seconds| (0.01..=3_600.0).contains(seconds));
-    let seconds = seconds.ok_or("a number of seconds from 0.01 to 3600 is expected")?;
-    Ok(Duration::from_secs_f64(seconds))
-}
-
 /// A part of the benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
@@ -148,70 +126,6 @@ enum Part {
     Reconcile,
     /// More and more objects: puts, gets, start, memory and disk
     Scale,
-}
-
-/// How long and how often.
-#[derive(Debug, Clone, Copy)]
-struct Plan {
-    /// Not measured, before each run.
-    warm: Duration,
-    /// One run.
-    run: Duration,
-    /// Runs of each case, by turns with its baseline.
-    rounds: u32,
-    /// Objects that gets choose from.
-    objects: u64,
-    /// Objects that an empty node is given, and that are counted on the disk.
-    catch_up: u64,
-    /// Keys of two nodes, and how many of them differ.
-    many: u64,
-    differing: &'static [u64],
-    /// Objects of servers that grow, as far as they are not more than `many`.
-    sizes: &'static [u64],
-    /// Watchers.
-    watchers: &'static [usize],
-    /// Connected nodes.
-    nodes: &'static [usize],
-    /// Keys in conflict at once, and sides of one key.
-    conflicts: u64,
-    sides: u64,
-    /// Connections on which nothing happens.
-    connections: usize,
-}
-
-impl Plan {
-    const WHOLE: Plan = Plan {
-        warm: Duration::from_millis(250),
-        run: Duration::from_secs(1),
-        rounds: 5,
-        objects: 10_000,
-        catch_up: 100_000,
-        many: 1_000_000,
-        differing: &[10, 1_000, 100_000],
-        sizes: &[10_000, 100_000, 1_000_000],
-        watchers: &[1, 100, 1_000],
-        nodes: &[2, 3, 5],
-        conflicts: 10_000,
-        sides: 1_000,
-        connections: 500,
-    };
-    const QUICK: Plan = Plan {
-        warm: Duration::from_millis(200),
-        run: Duration::from_millis(500),
-        rounds: 1,
-        catch_up: 20_000,
-        many: 100_000,
-        differing: &[10, 1_000, 10_000],
-        conflicts: 2_000,
-        ..Plan::WHOLE
-    };
-    const PEERS: Plan = Plan {
-        warm: Duration::from_secs(1),
-        run: Duration::from_secs(4),
-        rounds: 3,
-        ..Plan::WHOLE
-    };
-    const PEERS_QUICK: Plan = Plan { run: Duration::from_secs(1), ..Plan::QUICK };
 }
 
 /// What all parts share.
@@ -264,16 +178,7 @@ fn is_folder(path: &Path) -> Result<(), Failure> {
 impl Bench {
     /// What was asked for, beginning with where it is and what is wrong with it.
     fn of(extent: &Extent, whole: Plan, quick: Plan, json: bool) -> Result<Bench, Failure> {
-        let mut plan = if extent.quick { quick } else { whole };
-        if let Some(run) = extent.seconds {
-            (plan.run, plan.warm) = (run, plan.warm.min(run));
-        }
-        if let Some(most) = extent.objects {
-            for count in [&mut plan.objects, &mut plan.catch_up, &mut plan.many] {
-                *count = most.min(*count).max(most.min(100));
-            }
-            plan.conflicts = plan.conflicts.min(most);
-        }
+        let plan = extent.plan(whole, quick);
         let below = extent.dir.clone().unwrap_or_else(std::env::temp_dir);
         let bench = Bench::new(plan, below, Report::new(json))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -297,6 +202,8 @@ impl Bench {
             }
         };
         let (program, interrupted) = (std::env::current_exe()?, interrupted.boxed().shared());
+        // From now on an interruption is noticed, and what the client waits for ends with it.
+        let _ = client.block_on(async { interrupted.clone().now_or_never() });
         Ok(Bench { plan, below, program, report, client, interrupted })
     }
 
@@ -334,10 +241,12 @@ impl Bench {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
-    fn every_part_gives_whole_rows() {
+    fn every_part_in_this_process_gives_whole_rows() {
         let plan = Plan {
             warm: Duration::from_millis(20),
             run: Duration::from_millis(50),
@@ -346,7 +255,6 @@ mod tests {
             catch_up: 200,
             many: 1_000,
             differing: &[10],
-            sizes: &[],
             watchers: &[1, 10],
             nodes: &[2, 3],
             conflicts: 100,
@@ -356,7 +264,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut bench =
             Bench::new(plan, folder.path().to_owned(), Report::silent()).expect("a bench");
-        bench.measure(&[], None).expect("measured");
+        // Its servers are processes of the command, which a test is not.
+        let here = Part::value_variants().iter().filter(|part| **part != Part::Scale);
+        bench.measure(&here.copied().collect::<Vec<_>>(), None).expect("measured");
         let rows = &bench.report.rows;
         // Puts: two sizes at four loads and one at three, three ways and one comparison.
         let puts = (4 + 4 + 3) * 4;

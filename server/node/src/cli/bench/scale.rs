@@ -13,6 +13,8 @@ use super::setup::Way;
 use super::{Bench, data};
 use crate::cli::exit::Failure;
 
+/// Objects of the servers that are smaller than the largest.
+const SMALLER: [u64; 2] = [10_000, 100_000];
 /// Bytes of values.
 const BYTES: usize = 100;
 /// How puts come.
@@ -33,9 +35,10 @@ struct Figures {
 /// Measures all sizes, and draws them if it was told where.
 pub fn measure(bench: &mut Bench, plots: Option<&Path>) -> Result<(), Failure> {
     let mut all = Vec::new();
-    for objects in bench.plan.sizes.iter().filter(|size| **size <= bench.plan.many) {
+    let largest = bench.plan.many;
+    for objects in SMALLER.into_iter().filter(|size| *size < largest).chain([largest]) {
         bench.report.talk(&format!("a server with {objects} objects of 100 B"));
-        all.push(one(bench, *objects)?);
+        all.push(one(bench, objects)?);
     }
     let Some(smallest) = all.first() else { return Ok(()) };
     let against = || format!("with {} objects", smallest.objects);
