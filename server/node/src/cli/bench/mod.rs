@@ -68,9 +68,9 @@ const SIZES: [(&str, usize); 3] = [("100 B", 100), ("1 KiB", 1_024), ("64 KiB", 
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Servers run in this process, those of `scale` in processes of their own, on files that are removed
-afterwards. Client, baseline and servers share the machine's cores, so figures of different machines
-say little; the ratio to the baseline of the same run is what to compare.
+    after_help = "Servers run in this process, those of `scale` in processes of their own, on files that are
+removed afterwards. Client, baseline and servers share the machine's cores, so figures of different
+machines say little; the ratio to the baseline of the same run is what to compare.
 
 `bench peers` runs other servers beside this one and holds the ratios against what is demanded.
 

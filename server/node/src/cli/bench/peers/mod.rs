@@ -23,20 +23,22 @@ const VALUE_BYTES: usize = 1_024;
 /// What to measure.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
-    after_help = "Redis with appendfsync always, NATS with JetStream, and Tarantool with wal_mode fsync run by turns
-with this server: each in a process of its own, on files in a folder below --dir that is removed
-afterwards, with the same client and the same keys and values. What is not installed is left out, and
-its rows say so:
+    after_help = "Redis with appendfsync always, NATS with JetStream, and Tarantool with wal_mode fsync run by
+turns with this server: each in a process of its own, on files in a folder below --dir that is
+removed afterwards, with the same client and the same keys and values. What is not installed is
+left out, and its rows say so:
   apt-get install redis-server nats-server tarantool
 
-A row has our figure, the peer's, their ratio and the bar: what the ratio, or without a peer our figure
-itself, is to reach. Client and servers share the cores. A folder in memory makes every fsync free.
+A row has our figure, the peer's, their ratio and the bar: what the ratio, or without a peer our
+figure itself, is to reach. Client and servers share the cores. A folder in memory makes every
+fsync free. While others use the disk an fsync may take ten times as long, and not for all alike:
+measure on a quiet machine, and distrust a run in which schema and hook make puts faster.
 
-With --json each row is a line: row, ours, peer, ratio, bar, reached; further unit, against, bar_is (what
-the bar is for), aim (where the ratio is to go) and skipped (why there is no peer). What is not known is
-null. Exit code 0 means measured, whatever was reached.
+With --json each row is a line: row, ours, peer, ratio, bar, reached; further unit, against, bar_is
+(what the bar is for), aim (where the ratio is to go) and skipped (why there is no peer). What is
+not known is null. Exit code 0 means measured, whatever was reached.
 
-The whole takes about ten minutes, --quick about two.
+The whole takes about ten minutes, --quick about one.
 
 Examples:
   keepboth bench peers --dir /srv
