@@ -88,7 +88,9 @@ impl Plugin for Webhooks {
     fn answer(&self, op: &str, arguments: &Json) -> Option<Result<Json, Refusal>> {
         let names: Vec<&str> = self.targets.iter().map(|target| target.name.as_str()).collect();
         let question = Question::read(op, arguments, &names)?;
-        Some(question.and_then(|question| question.put(&lock(&self.lanes).clone())))
+        // The lock is not held while the targets are waited for.
+        let ways = lock(&self.lanes).clone();
+        Some(question.and_then(|question| question.put(&ways)))
     }
 
     fn drain(&self) {
