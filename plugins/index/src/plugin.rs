@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keepboth_core::plugin::{Built, Host, Plugin, Points, Site, Worker};
 use keepboth_core::policy::Fingerprint;
@@ -26,6 +26,9 @@ struct Indexes {
     running: Arc<Running>,
 }
 
+/// The longest that a question waits, whatever it says.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
 /// What there is from start to stop.
 #[derive(Default)]
 struct Running {
@@ -33,6 +36,15 @@ struct Running {
     follower: Mutex<Option<Arc<Follower>>>,
     opened: Condvar,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Running {
+    /// Has those who wait for the table look again. What they wait for was changed before: under the lock,
+    /// so that nobody has looked already and does not wait yet.
+    fn tell(&self) {
+        let _looking = lock(&self.follower);
+        self.opened.notify_all();
+    }
 }
 
 struct Nothing;
@@ -66,12 +78,12 @@ impl Plugin for Indexes {
                         tracing::error!(%namespace, "there are no indexes: {refusal}");
                     }
                     progress.stuck(&refusal.message);
-                    return running.opened.notify_all();
+                    return running.tell();
                 }
             };
             let follower = Arc::new(Follower { host, namespace, indexes, table, progress });
             *lock(&running.follower) = Some(follower.clone());
-            running.opened.notify_all();
+            running.tell();
             follower.run();
         });
         *lock(&self.running.thread) = Some(thread.map_err(|e| format!("no thread: {e}"))?);
@@ -81,18 +93,21 @@ impl Plugin for Indexes {
     fn answer(&self, op: &str, arguments: &Json) -> Option<Result<Json, Refusal>> {
         let answer = match op {
             "query" => query::query,
-            "indexes" => |follower: &Follower, _: &Json| query::indexes(follower),
+            "indexes" => |follower: &Follower, _: &Json, _| query::indexes(follower),
             _ => return None,
         };
-        Some(match self.follower(arguments) {
-            Some(follower) => answer(&follower, arguments),
+        let within = Duration::from_millis(arguments["wait_ms"].as_u64().unwrap_or_default());
+        // The table and the index are waited for together.
+        let until = Instant::now() + within.min(WAIT_MAX);
+        Some(match self.follower(until) {
+            Some(follower) => answer(&follower, arguments, until),
             None => Err(self.not_there(arguments)),
         })
     }
 
     fn drain(&self) {
         self.progress.end();
-        self.running.opened.notify_all();
+        self.running.tell();
     }
 
     fn stop(&self) {
@@ -105,9 +120,9 @@ impl Plugin for Indexes {
 
 impl Indexes {
     /// What knows the answers, when the table is open: one that takes the place of another waits for it.
-    fn follower(&self, asked: &Json) -> Option<Arc<Follower>> {
-        let within = Duration::from_millis(asked["wait_ms"].as_u64().unwrap_or_default());
+    fn follower(&self, until: Instant) -> Option<Arc<Follower>> {
         let follower = lock(&self.running.follower);
+        let within = until.saturating_duration_since(Instant::now());
         let hopeless = || self.progress.is_over() || self.progress.why_stuck().is_some();
         let waited = self
             .running
