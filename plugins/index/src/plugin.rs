@@ -1,10 +1,9 @@
 //! The plugin bound to one namespace: its thread, and who asks it.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use keepboth_core::plugin::{Built, Host, Plugin, Points, Site, Worker};
+use keepboth_core::plugin::{Built, Host, Plugin, Points, Site, Thread, Worker};
 use keepboth_core::policy::Fingerprint;
 use keepboth_core::refusal::{Code, Refusal};
 use serde_json::Value as Json;
@@ -17,25 +16,26 @@ use crate::settings::{self, Index};
 /// Makes the plugin, or tells all that is wrong with the declarations.
 pub fn build(_: &Site, settings: Json) -> Built {
     let indexes: Arc<[Index]> = settings::read(settings)?.into();
-    Ok(Arc::new(Indexes { indexes, progress: Arc::default(), running: Arc::default() }))
+    let (progress, running, thread) = Default::default();
+    Ok(Arc::new(Indexes { indexes, progress, running, thread }))
 }
 
 struct Indexes {
     indexes: Arc<[Index]>,
     progress: Arc<Progress>,
     running: Arc<Running>,
+    thread: Thread,
 }
 
 /// The longest that a question waits, whatever it says.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// What there is from start to stop.
+/// What those who ask see from start to stop.
 #[derive(Default)]
 struct Running {
     /// None until the table is open, and again when it must be given back.
     follower: Mutex<Option<Arc<Follower>>>,
     opened: Condvar,
-    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Running {
@@ -44,6 +44,22 @@ impl Running {
     fn tell(&self) {
         let _looking = lock(&self.follower);
         self.opened.notify_all();
+    }
+}
+
+/// Gives the table back if the thread panics, and tells those who ask.
+struct Fallen<'a> {
+    progress: &'a Progress,
+    running: &'a Running,
+}
+
+impl Drop for Fallen<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.progress.stuck("its thread panicked and is started again");
+            lock(&self.running.follower).take();
+            self.running.tell();
+        }
     }
 }
 
@@ -68,10 +84,10 @@ impl Plugin for Indexes {
     fn start(&self, host: Arc<dyn Host>) -> Result<(), String> {
         let namespace = host.namespace().ok_or("it is for a namespace")?.clone();
         let (indexes, progress) = (self.indexes.clone(), self.progress.clone());
-        let running = self.running.clone();
-        let thread = std::thread::Builder::new().name(format!("index {namespace}"));
-        let thread = thread.spawn(move || {
-            let table = match host.table() {
+        let (running, own) = (self.running.clone(), host.clone());
+        self.thread.start(&format!("index {namespace}"), host, move |_| {
+            let _fallen = Fallen { progress: &progress, running: &running };
+            let table = match own.table() {
                 Ok(table) => table,
                 Err(refusal) => {
                     if refusal.code != Code::ShuttingDown {
@@ -81,13 +97,17 @@ impl Plugin for Indexes {
                     return running.tell();
                 }
             };
-            let follower = Arc::new(Follower { host, namespace, indexes, table, progress });
+            let follower = Arc::new(Follower {
+                host: own.clone(),
+                namespace: namespace.clone(),
+                indexes: indexes.clone(),
+                table,
+                progress: progress.clone(),
+            });
             *lock(&running.follower) = Some(follower.clone());
             running.tell();
             follower.run();
-        });
-        *lock(&self.running.thread) = Some(thread.map_err(|e| format!("no thread: {e}"))?);
-        Ok(())
+        })
     }
 
     fn answer(&self, op: &str, arguments: &Json) -> Option<Result<Json, Refusal>> {
@@ -106,14 +126,13 @@ impl Plugin for Indexes {
     }
 
     fn drain(&self) {
+        self.thread.drain();
         self.progress.end();
         self.running.tell();
     }
 
     fn stop(&self) {
-        let thread = lock(&self.running.thread).take();
-        // A panic of the thread was told where it was.
-        let _ = thread.map(JoinHandle::join);
+        self.thread.stop();
         lock(&self.running.follower).take();
     }
 }

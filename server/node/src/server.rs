@@ -38,6 +38,7 @@ use crate::config::{self, Config, NamespaceConfig};
 use crate::gates::Gates;
 use crate::hooks::{Bound, Chain};
 use crate::identity;
+use crate::made::Made;
 use crate::metrics::Metrics;
 use crate::namespace::{Bounds, MadeBy, Namespaces, NotStarted, OpenSpaceError, Setup};
 use crate::peers::link::{self, Opening};
@@ -248,14 +249,14 @@ impl Running {
 /// What the namespaces of the configuration get, and what those that are made by command get.
 pub fn setups(
     config: &Config,
-    plugins: Vec<(Namespace, Vec<Arc<dyn Plugin>>)>,
+    plugins: Vec<(Namespace, Vec<Made<dyn Plugin>>)>,
     metrics: &Metrics,
 ) -> (Vec<(Namespace, Setup)>, Setup) {
     let wanted = plugins.into_iter().map(|(name, plugins)| {
         let own = config.namespaces.get(name.as_str()).cloned().unwrap_or_default();
-        let bound = own.plugins.iter().zip(plugins).map(|(settings, plugin)| {
-            let meters = Arc::new(metrics.plugins.of(Some(&name), &settings.use_));
-            Arc::new(Bound::new(&settings.use_, plugin, meters))
+        let bound = plugins.into_iter().map(|made| {
+            let meters = Arc::new(metrics.plugins.of(Some(&name), &made.name));
+            Arc::new(Bound::new(made, meters))
         });
         let (bounds, chain) = (Bounds::of(config, &own), Chain::new(bound.collect()));
         (name, Setup { bounds, chain, made_by: MadeBy::Config })

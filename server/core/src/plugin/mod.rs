@@ -48,7 +48,8 @@
 //! # Running
 //!
 //! [`Plugin::start`] gets a [`Host`]: what a plugin may use while it runs. Its methods block, so they
-//! are for threads of the plugin's own.
+//! are for threads of the plugin's own. A [`Thread`] is one that a panic does not end: its work is begun
+//! again, after pauses that double, and log, status and metrics tell of it.
 //!
 //! [`Factory::schema`]: crate::plugin::Factory::schema
 //! [`Gate`]: crate::plugin::Gate
@@ -70,6 +71,7 @@
 //! [`Plugin::stop`]: crate::plugin::Plugin::stop
 //! [`Points::after`]: crate::plugin::Points::after
 //! [`Points::after_replicated`]: crate::plugin::Points::after_replicated
+//! [`Thread`]: crate::plugin::Thread
 //! [`Worker::after`]: crate::plugin::Worker::after
 //! [`Worker::before_delete`]: crate::plugin::Worker::before_delete
 //! [`Worker::before_put`]: crate::plugin::Worker::before_put
@@ -96,11 +98,16 @@ mod table;
 mod host;
 /// What a plugin lets operators see.
 mod watched;
+/// Panics of plugins, caught.
+mod caught;
+/// A thread of a plugin's own.
+mod thread;
 /// Who may do what.
 mod grants;
 /// Who may connect, and who that is.
 mod gate;
 
+pub use caught::caught;
 pub use draft::Draft;
 pub use event::{
     Before, Conflict, Delete, Done, Earlier, Effect, Level, Origin, Put, Quarantined, Side, Source,
@@ -110,6 +117,7 @@ pub use gate::{Arrival, BuiltGate, Credentials, Gate, Identity, Pass, ServerSite
 pub use grants::{Grant, Grants, Right, Rights};
 pub use host::{Changed, Changes, Feed, Host, Listed, Now, Page};
 pub use table::{Row, RowChange, Table, behind};
+pub use thread::{End, Thread};
 pub use watched::{LogLevel, LogLine, Meter};
 
 /// How a plugin is made from its settings. The server has a const list of these.
@@ -140,7 +148,7 @@ impl Factory {
     /// Makes a plugin for a namespace.
     pub fn build(&self, site: &Site, settings: Json) -> Built {
         match self.make {
-            Make::Plugin(make) => make(site, settings),
+            Make::Plugin(make) => self.guarded(|| make(site, settings)),
             Make::Gate(_) => {
                 let words =
                     format!("{:?} is for the server as a whole: use it in [[plugins]]", self.name);
@@ -152,7 +160,7 @@ impl Factory {
     /// Makes a plugin for the server as a whole.
     pub fn build_gate(&self, site: &ServerSite, settings: Json) -> BuiltGate {
         match self.make {
-            Make::Gate(make) => make(site, settings),
+            Make::Gate(make) => self.guarded(|| make(site, settings)),
             Make::Plugin(_) => {
                 let words = format!(
                     "{:?} is for a namespace: use it in [[namespaces.NAME.plugins]]",
@@ -161,6 +169,17 @@ impl Factory {
                 Err(vec![SettingsError { pointer: "/use".into(), message: words }])
             }
         }
+    }
+
+    /// Makes a plugin. A panic becomes a mistake in the settings, which it was made from.
+    fn guarded<T>(
+        &self,
+        make: impl FnOnce() -> Result<T, Vec<SettingsError>>,
+    ) -> Result<T, Vec<SettingsError>> {
+        caught(make).unwrap_or_else(|words| {
+            let message = format!("the plugin {} panicked when it was made: {words}", self.name);
+            Err(vec![SettingsError { pointer: "/use".into(), message }])
+        })
     }
 }
 

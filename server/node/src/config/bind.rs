@@ -9,20 +9,21 @@ use keepboth_core::plugin::{Factory, Gate, Make, Plugin, ServerSite, SettingsErr
 use super::mistake::{Mistake, did_you_mean, find};
 use super::shape::{Config, NamespaceConfig, PluginConfig};
 use super::tree::join;
+use crate::made::{Made, Speaks};
 
 /// What the configuration binds, in the order of the file.
 #[derive(Clone, Default)]
 pub struct Bound {
     /// The namespaces of this node, each with its plugins.
-    pub namespaces: Vec<(Namespace, Vec<Arc<dyn Plugin>>)>,
-    /// The plugins of the server as a whole, each with its name.
-    pub gates: Vec<(String, Arc<dyn Gate>)>,
+    pub namespaces: Vec<(Namespace, Vec<Made<dyn Plugin>>)>,
+    /// The plugins of the server as a whole.
+    pub gates: Vec<Made<dyn Gate>>,
 }
 
 impl Bound {
     /// True if a plugin says who clients are.
     pub fn authenticates(&self) -> bool {
-        self.gates.iter().any(|(_, gate)| gate.authenticates())
+        self.gates.iter().any(|made| made.says.authenticates)
     }
 }
 
@@ -52,9 +53,7 @@ pub(super) fn bind(
         scripts: config.server.scripts.clone(),
     };
     let is_gate = |factory: &Factory| matches!(factory.make, Make::Gate(_));
-    let make_gate = |factory: &Factory, settings| {
-        Ok((factory.name.to_owned(), factory.build_gate(&server, settings)?))
-    };
+    let make_gate = |factory: &Factory, settings| factory.build_gate(&server, settings);
     let gates = all(&config.plugins, &list(None), factories, &mut found, is_gate, make_gate);
     let mut namespaces = Vec::new();
     for (name, namespace) in &config.namespaces {
@@ -94,14 +93,14 @@ fn site(config: &Config, folder: &Path, namespace: &NamespaceConfig, name: Names
 }
 
 /// Makes the plugins of a list, and collects the mistakes.
-fn all<T>(
+fn all<P: Speaks + ?Sized>(
     list: &[PluginConfig],
     pointer: &str,
     factories: &[Factory],
     found: &mut Vec<Mistake>,
     belongs: impl Fn(&Factory) -> bool,
-    make: impl Fn(&Factory, serde_json::Value) -> Result<T, Vec<SettingsError>>,
-) -> Vec<T> {
+    make: impl Fn(&Factory, serde_json::Value) -> Result<Arc<P>, Vec<SettingsError>>,
+) -> Vec<Made<P>> {
     let mut made = Vec::new();
     for (at, plugin) in list.iter().enumerate() {
         // One without a name stands for a plugin whose `use` is faulty, which was told of when the file
@@ -124,7 +123,11 @@ fn all<T>(
             found.extend(mistakes);
             continue;
         }
-        match make(factory, plugin.settings.clone()) {
+        let plugin = make(factory, plugin.settings.clone()).and_then(|plugin| {
+            let fault = |message| vec![SettingsError { pointer: "/use".into(), message }];
+            Made::of(factory.name, plugin).map_err(fault)
+        });
+        match plugin {
             Ok(plugin) => made.push(plugin),
             Err(errors) => found.extend(
                 errors

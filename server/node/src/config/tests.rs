@@ -469,8 +469,8 @@ fn note(value: Json) -> Result<Json, String> {
         before: Before::nothing(),
         draft: Draft::new(Value::json(&value), None),
     };
-    for plugin in plugins.iter().filter(|plugin| plugin.points().before_put) {
-        plugin.worker()?.before_put(&mut put).map_err(|refusal| refusal.message)?;
+    for made in plugins.iter().filter(|made| made.says.points.before_put) {
+        made.plugin.worker()?.before_put(&mut put).map_err(|refusal| refusal.message)?;
     }
     Ok(put.draft.tree().cloned().unwrap_or_default())
 }
