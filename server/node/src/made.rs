@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use keepboth_core::plugin::{Gate, Plugin, Points, caught};
+use keepboth_core::plugin::{Claim, Gate, Plugin, Points, caught};
 
 /// What a plugin says of itself; it is asked once.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Says {
     /// See [`Plugin::points`]; a gate has none.
     pub points: Points,
@@ -13,6 +13,8 @@ pub struct Says {
     pub authenticates: bool,
     /// See [`Plugin::fingerprint`].
     pub fingerprint: [u8; 32],
+    /// See [`Plugin::claims`]; a gate has none.
+    pub claims: Vec<Claim>,
 }
 
 /// A plugin that was made from its settings.
@@ -35,7 +37,7 @@ impl<P: Speaks + ?Sized> Made<P> {
 
 impl<P: ?Sized> Clone for Made<P> {
     fn clone(&self) -> Made<P> {
-        Made { name: self.name.clone(), plugin: self.plugin.clone(), says: self.says }
+        Made { name: self.name.clone(), plugin: self.plugin.clone(), says: self.says.clone() }
     }
 }
 
@@ -48,14 +50,14 @@ pub trait Speaks {
 impl Speaks for dyn Plugin {
     fn says(&self) -> Says {
         let (points, fingerprint) = (self.points(), self.fingerprint());
-        Says { points, authenticates: false, fingerprint }
+        Says { points, authenticates: false, fingerprint, claims: self.claims() }
     }
 }
 
 impl Speaks for dyn Gate {
     fn says(&self) -> Says {
         let (authenticates, fingerprint) = (self.authenticates(), self.fingerprint());
-        Says { points: Points::default(), authenticates, fingerprint }
+        Says { points: Points::default(), authenticates, fingerprint, claims: Vec::new() }
     }
 }
 
