@@ -92,3 +92,71 @@ async fn who_was_away_too_long_brings_back_its_changes_and_nothing_that_was_dele
     }
     assert!(b.log().contains("this node was away"), "{}", b.log());
 }
+
+/// How many records of a key are kept, and how many of them with their value.
+async fn kept(client: &mut Client, namespace: &str) -> (usize, usize) {
+    let ask = json!({"history": {"ns": namespace, "key": "k", "limit": 1000}});
+    let page = client.ok(ask).await;
+    let versions = page["versions"].as_array().expect("versions");
+    (versions.len(), versions.iter().filter(|version| version["kind"].is_string()).count())
+}
+
+/// What stays of many updates: five records, the newest two with their values, and that of the first
+/// version, which the line begins with.
+const KEPT: (usize, usize) = (6, 2);
+
+async fn until_kept(client: &mut Client, namespace: &str, wanted: (usize, usize)) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let found = kept(client, namespace).await;
+        if found == wanted {
+            return;
+        }
+        assert!(Instant::now() < end, "{namespace}: {found:?} are kept, not {wanted:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_versions_stay_until_a_node_that_is_away_has_them_and_then_go() {
+    // Retention looks as often as the shortest of these times wants.
+    let rules =
+        "history = { values = 2, records = 5 }\ntrash = { keep = \"100ms\", forget = \"200ms\" }\n";
+    let config = |peers: &[String]| {
+        format!(
+            "[mesh]\ndev = true\nadvertise = []\npeers = {peers:?}\nreconnect_min = \"20ms\"\n\
+             reconnect_max = \"100ms\"\ncompare_every = \"1s\"\n[namespaces.notes]\n{rules}\
+             [namespaces.alone]\nreplicate = false\n{rules}"
+        )
+    };
+    let a = Server::start(&config(&[])).await;
+    let mut b = Server::start(&config(&[a.url()])).await;
+    let mut at_a = a.client().await;
+    for n in 0..10 {
+        at_a.put("notes", "k", json!(n)).await;
+    }
+    until_kept(&mut at_a, "notes", KEPT).await;
+    until_kept(&mut b.client().await, "notes", KEPT).await;
+    a.until("notes", "synced").await;
+    b.stop().await;
+    a.until("notes", "not_synced").await;
+    for n in 10..20 {
+        at_a.put("notes", "k", json!(n)).await;
+    }
+    // Where nobody is waited for, retention has looked again and again meanwhile.
+    for _ in 0..3 {
+        for n in 0..10 {
+            at_a.put("alone", "k", json!(n)).await;
+        }
+        until_kept(&mut at_a, "alone", KEPT).await;
+    }
+    let (records, values) = kept(&mut at_a, "notes").await;
+    assert!(records >= 10 && values >= 10, "{records} records and {values} values are kept");
+
+    b.go_on().await;
+    let mut at_b = b.client().await;
+    for (server, client) in [(&a, &mut at_a), (&b, &mut at_b)] {
+        server.until("notes", "synced").await;
+        until_kept(client, "notes", KEPT).await;
+        assert_eq!(client.get("notes", "k").await, 19);
+    }
+}

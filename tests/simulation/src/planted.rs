@@ -45,6 +45,11 @@ impl Planted {
         Planted::RemovedStaysConnected,
     ];
 
+    /// The one with this name.
+    pub fn named(name: &str) -> Option<Planted> {
+        Planted::ALL.into_iter().find(|planted| format!("{planted:?}") == name)
+    }
+
     /// True if it makes readers see something else.
     pub fn bends_views(self) -> bool {
         matches!(
