@@ -93,6 +93,42 @@ async fn who_was_away_too_long_brings_back_its_changes_and_nothing_that_was_dele
     assert!(b.log().contains("this node was away"), "{}", b.log());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lay_in_the_trash_of_a_node_that_was_away_is_forgotten_there_too_when_it_comes_back() {
+    let a = Server::start(&config(&[])).await;
+    // B keeps its own trash for long.
+    let patient = config(&[a.url()]).replace("forget = \"200ms\"", "forget = \"1d\"");
+    let mut b = Server::start(&patient).await;
+    let mut at_a = a.client().await;
+    for key in ["deleted", "stays"] {
+        at_a.put("notes", key, json!(1)).await;
+    }
+    a.until("notes", "synced").await;
+    // A delete that both have, and that A forgets when B is away for too long.
+    a.rewrite(&config(&[]).replace("forget = \"200ms\"", "forget = \"1d\""));
+    at_a.ok(json!({"reload": {}})).await;
+    delete(&mut at_a, "deleted").await;
+    let in_trash = |s: &Json| s["state"] == "synced" && s["trash"] == 1 && s["objects"] == 1;
+    until(&mut b.client().await, in_trash).await;
+    until(&mut at_a, in_trash).await;
+    b.stop().await;
+    a.rewrite(&config(&[]));
+    at_a.ok(json!({"reload": {}})).await;
+    until(&mut at_a, |status| status["keys"] == 1).await;
+    // When another delete is forgotten, nothing at all is left of the first ones.
+    for later in ["one", "two"] {
+        at_a.put("notes", later, json!(1)).await;
+        delete(&mut at_a, later).await;
+        until(&mut at_a, |status| status["keys"] == 1).await;
+    }
+    b.go_on().await;
+    for client in [&mut at_a, &mut b.client().await] {
+        let alike = |s: &Json| s["state"] == "synced" && s["keys"] == 1 && s["trash"] == 0;
+        until(client, |s| s["peers"][0]["connected"] == true && alike(s)).await;
+    }
+    assert!(b.log().contains("this node was away"), "{}", b.log());
+}
+
 /// How many records of a key are kept, and how many of them with their value.
 async fn kept(client: &mut Client, namespace: &str) -> (usize, usize) {
     let ask = json!({"history": {"ns": namespace, "key": "k", "limit": 1000}});

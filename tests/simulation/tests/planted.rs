@@ -60,6 +60,11 @@ fn a_removed_member_that_stays_connected_is_found() {
 }
 
 #[test]
+fn a_node_that_is_not_told_that_it_was_away_is_found() {
+    is_found(Planted::AwayUnnoticed, 200, "came back without it");
+}
+
+#[test]
 fn a_failure_has_the_same_words_and_trace_every_time() {
     let planted = Some(Planted::DeleteBeatsUpdate);
     let seed = (0..50).find(|seed| run(*seed, planted, false).is_err()).expect("a run that fails");
