@@ -113,6 +113,12 @@ impl Disk {
         (state.fails_at, state.room, state.database_room) = (None, None, None);
     }
 
+    /// True if the operation came that was to fail.
+    pub fn has_failed(&self) -> bool {
+        let state = self.state();
+        state.fails_at.is_some_and(|at| state.operations > at)
+    }
+
     /// The next sync of the journal fails, and only that one.
     pub fn fail_sync_of_journal(&self) {
         self.state().unsynced = true;
