@@ -53,8 +53,8 @@ impl Behind {
     /// Gives it a batch; it must not have one.
     pub fn give(&mut self, batch: Batch) -> Result<(), redb::Error> {
         self.busy = true;
-        let sent = self.batches.as_ref().map(|batches| batches.send(batch));
-        if matches!(sent, Some(Ok(()))) { Ok(()) } else { Err(ended()) }
+        let sent = self.batches.as_ref().and_then(|batches| batches.send(batch).ok());
+        sent.ok_or_else(ended)
     }
 
     /// The database with the batch, if it is done.

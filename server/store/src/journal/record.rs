@@ -172,11 +172,7 @@ mod tests {
     }
 
     /// The rows that a database lacks which has so many of this generation.
-    fn rows<'b>(
-        files: [&'b [u8]; 2],
-        generation: u64,
-        number: u64,
-    ) -> Result<Vec<&'b [u8]>, BadTail> {
+    fn rows(files: [&[u8]; 2], generation: u64, number: u64) -> Result<Vec<&[u8]>, BadTail> {
         let word = Word { run: RUN, generation, number, lossy: false };
         Ok(tail(files, &word)?.into_iter().map(|(file, rows)| &files[file][rows]).collect())
     }
