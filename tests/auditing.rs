@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
 use crate::cluster::logged;
-use crate::harness::{Client, PATIENCE, Server};
+use crate::harness::{Client, PATIENCE, Server, check_config};
 
 const AUDIT: &str = "[[namespaces.notes.plugins]]\nuse = \"audit\"\n";
 
@@ -118,6 +118,29 @@ async fn settings_of_one_file_hold_after_a_reload_and_two_namespaces_may_share_i
     let entries = entries_until(&mut client, &file, "two").await;
     let namespaces: Vec<&Json> = entries.iter().map(|entry| &entry["namespace"]).collect();
     assert_eq!(namespaces, ["notes", "other"]);
+}
+
+#[tokio::test]
+async fn two_trails_of_a_namespace_in_one_place_are_a_mistake_with_its_place() {
+    let both = |one: &str, other: &str| format!("{AUDIT}{one}\n{AUDIT}{other}\n");
+    let file =
+        |path: &str, bytes: u64| format!("file = {{ path = \"{path}\", bytes_max = {bytes} }}");
+    for (config, told) in [
+        (
+            both(&file("a.jsonl", 4096), &file("./a.jsonl", 9999)),
+            "config.toml:6:17: error: the file ",
+        ),
+        (
+            both("", "to = \"trail\""),
+            "config.toml:6:6: error: the namespace trail is given to \"audit\"",
+        ),
+    ] {
+        let (code, text) = check_config(&config).await;
+        assert_eq!(code, 78, "{text}");
+        assert!(text.contains(told) && text.contains("twice here"), "{told}: {text}");
+    }
+    let (code, text) = check_config(&both(&file("a.jsonl", 4096), &file("b.jsonl", 4096))).await;
+    assert_eq!(code, 0, "{text}");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use keepboth_core::value::Value;
 use keepboth_core::version::{Event, Version};
 use keepboth_core::wire::{Hello, Message as Wire, SUBPROTOCOL, Space};
 use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -23,7 +24,7 @@ use crate::harness::{PATIENCE, Server};
 const CONFIG: &str = "[namespaces.notes]\n";
 
 /// A peer that says what the test wants.
-pub struct Peer(pub WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub struct Peer<S = MaybeTlsStream<TcpStream>>(pub WebSocketStream<S>);
 
 fn notes() -> Namespace {
     Namespace::new("notes").expect("a name")
@@ -40,10 +41,15 @@ pub fn greet(protocol: u32) -> Wire {
     Wire::Greet(Greet { protocol, protocol_min: protocol, nonce: NONCE })
 }
 
-/// The proof of this node on a connection where it has greeted.
+/// The proof of this node on a connection without TLS where it has greeted.
 pub fn prove(key: &NodeKey, answerer: [u8; 32]) -> Wire {
+    prove_on(key, answerer, [0; 32])
+}
+
+/// The proof of this node on a connection that is bound to this.
+pub fn prove_on(key: &NodeKey, answerer: [u8; 32], binding: [u8; 32]) -> Wire {
     let (dialler, answerer) = (Greet::new(NONCE), Greet::new(answerer));
-    let transcript = Transcript { dialler, answerer, binding: [0; 32] };
+    let transcript = Transcript { dialler, answerer, binding };
     Wire::Prove(Proof::new(key, [1; 16], &transcript, Role::Dialler, None, None))
 }
 
@@ -84,7 +90,9 @@ impl Peer {
         peer.say(hello()).await;
         (peer, theirs)
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     /// Greets, and takes the nonce of the server's greeting.
     pub async fn nonce(&mut self) -> [u8; 32] {
         self.say(greet(PROTOCOL)).await;

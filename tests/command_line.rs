@@ -195,6 +195,22 @@ async fn the_demo_checks_itself() {
     }
 }
 
+#[test]
+fn a_server_for_trying_out_listens_to_no_other_machine_either() {
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut serve = Command::new(program());
+        serve.args(["serve", "--dev", "--data", "data", "--listen", address]);
+        let served = ended(serve.current_dir(folder.path()).output().expect("the program"));
+        assert_eq!(served.code, 78, "{address}: {}", served.err);
+        assert!(served.err.starts_with(address), "{}", served.err);
+        for part in ["read and write everything", "127.0.0.1", "server.insecure = true"] {
+            assert!(served.err.contains(part), "{part:?} in {}", served.err);
+        }
+        assert!(!folder.path().join("data").exists(), "nothing was opened");
+    }
+}
+
 /// Writes a config with mistakes and gives what `check` and `serve` say of it.
 fn refused(config: &str, more: &[(&str, &str)]) -> String {
     let folder = tempfile::tempdir().expect("a folder");

@@ -189,7 +189,8 @@ fn whole(config: &str) -> String {
     }
 }
 
-async fn secure(
+/// A TLS connection over this one, to a server whose certificate is one of these or is signed by one.
+pub async fn secure(
     host: &str,
     tcp: TcpStream,
     ca: &Path,

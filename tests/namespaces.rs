@@ -498,3 +498,26 @@ async fn operators_see_add_and_remove_namespaces_on_the_command_line() {
     let (exit, _, words) = run(&["reload"]);
     assert!(exit == Some(78) && words.contains("did you mean \"replicate\"?"), "{words}");
 }
+
+#[tokio::test]
+async fn a_client_over_a_quota_is_told_figure_and_limit() {
+    let config = "[namespaces.notes]\nobjects_max = 2\n[namespaces.small]\nbytes_max = 1000\n";
+    let server = Server::start(config).await;
+    let mut client = server.client().await;
+    for key in ["a", "b"] {
+        client.ok(put("notes", key, json!(1))).await;
+    }
+    let refusal = client.error(put("notes", "c", json!(1))).await;
+    let words = "the namespace would have 3 objects, the limit is 2";
+    assert_eq!((&refusal["code"], &refusal["message"]), (&json!("quota_exceeded"), &json!(words)));
+    client.ok(put("notes", "a", json!(2))).await;
+    client.ok(json!({"delete": {"ns": "notes", "key": "b"}})).await;
+    client.ok(put("notes", "c", json!(1))).await;
+
+    client.ok(put("small", "a", json!("x".repeat(600)))).await;
+    let refusal = client.error(put("small", "b", json!("x".repeat(500)))).await;
+    let words = "the values of the namespace would have 1,100 bytes, the limit is 1,000";
+    assert_eq!((&refusal["code"], &refusal["message"]), (&json!("quota_exceeded"), &json!(words)));
+    client.ok(put("small", "b", json!("x".repeat(400)))).await;
+    assert_eq!(client.error(put("small", "c", json!("x"))).await["code"], "quota_exceeded");
+}

@@ -254,6 +254,46 @@ async fn a_panic_of_a_plugin_is_a_refusal_and_all_calls_are_counted() {
 }
 
 #[tokio::test]
+async fn a_thread_of_a_plugin_that_panics_is_started_again_and_log_and_status_tell_of_it() {
+    let (mut server, mut client) = start("mirror = \"mirror\"").await;
+    let mut watcher = server.client().await;
+    watcher.ok(json!({"watch": {"ns": "mirror"}})).await;
+    client.ok(put("slip", json!({"n": 1}))).await;
+    assert_eq!(watcher.change().await["key"], "slip", "it goes on where it was");
+    let told =
+        "the thread mirror panicked, 1 times by now: it slips; each time it is started again";
+    let status = client.ok(json!({"status": {"ns": "notes"}})).await;
+    assert_eq!(status["namespaces"][0]["warnings"], json!([format!("probe: {told}")]));
+    assert!(server.log().contains(told), "{}", server.log());
+    let text = server.get("/metrics", &[]).await;
+    let count =
+        "keepboth_plugin_count_total{namespace=\"notes\",plugin=\"probe\",name=\"panics\"} 1";
+    assert!(text.contains(count), "{text}");
+    assert_eq!(server.stop().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_plugin_that_panics_before_it_runs_ends_the_start_with_its_place() {
+    for (step, told) in [
+        ("make", "config.toml:4:7: error: the plugin probe panicked when it was made: "),
+        ("points", "config.toml:4:7: error: plugin probe panicked: "),
+        ("fingerprint", "config.toml:4:7: error: plugin probe panicked: "),
+        ("start", "config.toml:4:7: error: the plugin probe cannot start: plugin probe panicked: "),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("config.toml");
+        let settings = with_probe(&format!("panics = \"{step}\""));
+        let config = format!("[server]\nlisten = \"127.0.0.1:0\"\n{settings}");
+        std::fs::write(&file, config).expect("written");
+        let (code, text) = run_own(&["serve"], &file).await;
+        assert_eq!(code, 78, "{step}: {text}");
+        assert!(text.contains(told) && text.contains("it does so at this step"), "{step}: {text}");
+        let checked = if step == "start" { 0 } else { 78 };
+        assert_eq!(run_own(&["check"], &file).await.0, checked, "{step}");
+    }
+}
+
+#[tokio::test]
 async fn a_plugin_answers_what_operators_ask_and_whatever_goes_wrong_is_told() {
     let (server, mut client) = start("word = \"a\"").await;
     let ask = |ns: &str, plugin: &str, op: &str| json!({"plugin": {"ns": ns, "plugin": plugin, "op": op, "arguments": {"n": [1, null]}}});

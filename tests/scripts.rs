@@ -79,7 +79,7 @@ async fn a_saved_script_is_taken_up_and_no_write_is_half_old_half_new() {
 async fn a_saved_script_that_is_broken_is_kept_out_with_the_reason() {
     let (server, mut client) = watching(&marker("old")).await;
     save(server.folder.path(), "own.luau", "kb.namespace():on_put(function(ev)\n  if\nend)");
-    until(&mut client, |_| server.log().contains("what was saved was not taken")).await;
+    until(&mut client, |_| server.log().contains("of what was saved was not taken")).await;
     assert!(server.log().contains("scripts/own.luau:3: "), "{}", server.log());
     client.put("notes", "k", json!({})).await;
     assert_eq!(client.get("notes", "k").await["before"], "old");
@@ -97,12 +97,68 @@ async fn a_saved_script_whose_test_fails_is_kept_out() {
     let test = "test(\"marks\", function()\n  equal(hooks.put({ value = {} }).value.before, \"old\")\nend)";
     save(server.folder.path(), "own_test.luau", test);
     save(server.folder.path(), "own.luau", &marker("new"));
-    until(&mut client, |_| server.log().contains("what was saved was not taken")).await;
+    until(&mut client, |_| server.log().contains("of what was saved was not taken")).await;
     let why =
         "1 of 1 tests failed: \"marks\": scripts/own_test.luau:2: expected \"old\", found \"new\"";
     assert!(server.log().contains(why), "{}", server.log());
     client.put("notes", "k", json!({})).await;
     assert_eq!(client.get("notes", "k").await["before"], "old");
+}
+
+#[tokio::test]
+async fn a_saved_script_that_is_broken_keeps_out_only_itself() {
+    let mark = |member: &str, mark: &str| {
+        format!("kb.namespace():on_put(function(ev) ev.value.{member} = \"{mark}\" end)")
+    };
+    let config = config(
+        "watch = true",
+        "[[namespaces.more.plugins]]\nuse = \"lua\"\nscripts = [\"more.luau\"]",
+    )
+    .replace("[\"own.luau\"]", "[\"own.luau\", \"other.luau\", \"third.luau\"]");
+    let server = Server::start_with(&config, |folder| {
+        for name in ["own", "other", "third", "more"] {
+            save(folder, &format!("{name}.luau"), &mark(name, "old"));
+        }
+    })
+    .await;
+    let (folder, mut client) = (server.folder.path(), server.client().await);
+    save(folder, "own.luau", "kb.namespace():on_put(function(ev)\n  if\nend)");
+    save(folder, "third_test.luau", "test(\"t\", function() error(\"no\") end)");
+    save(folder, "third.luau", &mark("third", "new"));
+    save(folder, "more.luau", &mark("more", "new"));
+    save(folder, "other.luau", &mark("other", "new"));
+    until(&mut client, |value| value["other"] == "new").await;
+    client.put("notes", "k", json!({})).await;
+    let expected = json!({"own": "old", "other": "new", "third": "old"});
+    assert_eq!(client.get("notes", "k").await, expected);
+    client.put("more", "k", json!({})).await;
+    assert_eq!(client.get("more", "k").await["more"], "new", "other namespaces go on too");
+    let log = server.log();
+    for told in ["of what was saved was not taken", "scripts/own.luau:3: ", "third_test.luau:1: no"]
+    {
+        assert!(log.contains(told), "{told}: {log}");
+    }
+    assert!(!log.contains("scripts/other.luau"), "{log}");
+    save(folder, "own.luau", &mark("own", "new"));
+    until(&mut client, |value| value["own"] == "new").await;
+}
+
+#[test]
+fn a_script_that_a_namespace_has_twice_is_a_mistake_with_its_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    save(folder.path(), "own.luau", "kb.every(\"1h\", print)");
+    let twice = "[[namespaces.notes.plugins]]\nuse = \"lua\"\ntime_limit_ms = 5\nscripts = [\"own.luau\"]\n";
+    let elsewhere = twice.replace("notes", "more");
+    let path = folder.path().join("config.toml");
+    for (more, code) in [(&*elsewhere, 0), (twice, 78)] {
+        std::fs::write(&path, config("", more)).expect("a config");
+        let mut check = Command::new(program());
+        let out = check.arg("check").arg("--config").arg(&path).output().expect("run");
+        let text = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(code), "{text}");
+        let told = "config.toml:13:12: error: the script own.luau is given to \"lua\" twice here";
+        assert_eq!(text.contains(told), code == 78, "{text}");
+    }
 }
 
 #[test]

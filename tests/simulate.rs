@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use keepboth_simulation::planted::Planted;
 use keepboth_simulation::run::{Failure, Report, run};
 use serde_json::json;
 
@@ -16,13 +17,14 @@ that a client was told is done is lost, readers see the same everywhere, and all
 The same seed always makes the same run.
 
 USAGE:
-    simulate [--seeds FROM..TO] [--threads N] [--json]
-    simulate --seed N [--trace] [--json]
+    simulate [--seeds FROM..TO] [--threads N] [--plant BUG] [--json]
+    simulate --seed N [--trace] [--plant BUG] [--json]
 
 OPTIONS:
     --seeds FROM..TO   the runs, TO left out [default: 0..1000]
     --seed N           one run
     --trace            print every message, commit and fault of that run
+    --plant BUG        break a rule on purpose, for instance DeleteBeatsUpdate, to see it found
     --threads N        how many runs at once [default: one for each core]
     --json             the summary as one JSON object on stdout
     --help             this text
@@ -42,6 +44,7 @@ struct Wanted {
     threads: usize,
     trace: bool,
     json: bool,
+    planted: Option<Planted>,
 }
 
 /// What all runs together came to.
@@ -117,7 +120,8 @@ impl Sum {
 
 fn wanted(args: impl Iterator<Item = String>) -> Result<Option<Wanted>, String> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut wanted = Wanted { from: 0, to: 1_000, threads, trace: false, json: false };
+    let mut wanted =
+        Wanted { from: 0, to: 1_000, threads, trace: false, json: false, planted: None };
     let mut args = args;
     while let Some(arg) = args.next() {
         let mut value = |what: &str| args.next().ok_or(format!("{arg} needs {what}"));
@@ -136,6 +140,12 @@ fn wanted(args: impl Iterator<Item = String>) -> Result<Option<Wanted>, String> 
                 wanted.to = wanted.from.saturating_add(1);
             }
             "--threads" => wanted.threads = number(&value("a number")?)?.clamp(1, 1_024) as usize,
+            "--plant" => {
+                let name = value("the name of a bug")?;
+                let planted = Planted::named(&name);
+                let known = || format!("{name:?} is no bug; there are {:?}", Planted::ALL);
+                wanted.planted = Some(planted.ok_or_else(known)?);
+            }
             "--trace" => wanted.trace = true,
             "--json" => wanted.json = true,
             "--help" | "-h" => return Ok(None),
@@ -163,14 +173,14 @@ fn run_all(wanted: &Wanted) -> Sum {
                     if seed >= wanted.to {
                         return;
                     }
-                    let outcome = run(seed, None, wanted.trace);
+                    let outcome = run(seed, wanted.planted, wanted.trace);
                     let trace = match &outcome {
                         Ok(report) => &report.trace,
                         Err(failure) => &failure.trace,
                     };
                     trace.iter().for_each(|line| eprintln!("{line}"));
                     if let Err(failure) = &outcome {
-                        eprintln!("{failure}\n    repeat it: {}", again(seed));
+                        eprintln!("{failure}\n    repeat it: {}", again(seed, wanted.planted));
                     }
                     let mut sum = sum.lock().expect("nobody panics with the sum");
                     sum.add(seed, outcome);
@@ -187,8 +197,9 @@ fn run_all(wanted: &Wanted) -> Sum {
     sum.into_inner().expect("nobody panics with the sum")
 }
 
-fn again(seed: u64) -> String {
-    format!("cargo run --release -p keepboth-tests --bin simulate -- --seed {seed} --trace")
+fn again(seed: u64, planted: Option<Planted>) -> String {
+    let plant = planted.map(|planted| format!(" --plant {planted:?}")).unwrap_or_default();
+    format!("cargo run --release -p keepboth-tests --bin simulate -- --seed {seed} --trace{plant}")
 }
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks")]

@@ -3,12 +3,17 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use keepboth_core::wire::{Message as Wire, SUBPROTOCOL};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::harness::{Client, PATIENCE, Server, program};
+use crate::bad_peers::{self, Peer, prove_on};
+use crate::cluster::{connected, status};
+use crate::harness::{Client, PATIENCE, Server, program, secure};
 
 const NOTES: &str = "[namespaces.notes]\n";
 const TLS: &str = "[server.tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n";
@@ -131,6 +136,46 @@ async fn a_node_with_authorities_of_its_own_connects_to_whom_they_signed_only() 
     copy(c.folder.path());
     c.hang_up().await;
     c.until("notes", "synced").await;
+}
+
+/// A peer over TLS that has said nothing yet, and what binds its connection (RFC 9266).
+async fn peer_over_tls(server: &Server) -> (Peer<TlsStream<TcpStream>>, [u8; 32]) {
+    let tcp = TcpStream::connect(server.address()).await.expect("a connection");
+    let ca = server.folder.path().join("cert.pem");
+    let stream = secure("127.0.0.1", tcp, &ca).await.expect("a TLS connection");
+    let (session, context) = (stream.get_ref().1, Some([].as_slice()));
+    let binding = session.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", context);
+    let mut request = server.url().into_client_request().expect("a URL");
+    let protocol = SUBPROTOCOL.parse().expect("a header");
+    request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
+    let opened = tokio_tungstenite::client_async(request, stream).await;
+    (Peer(opened.expect("a WebSocket").0), binding.expect("a binding"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_signs_another_binding_than_that_of_its_connection_is_refused() {
+    let member = format!("[mesh]\n[[mesh.members]]\nnode = \"{}\"\n", bad_peers::key().id());
+    let server = secured(&format!("{member}{NOTES}")).await;
+    let (_, of_another) = peer_over_tls(&server).await;
+    // As without TLS; and as on another connection, whose bytes somebody passes on.
+    for binding in [[0; 32], of_another] {
+        let (mut peer, own) = peer_over_tls(&server).await;
+        assert_ne!(own, binding);
+        let answerer = peer.nonce().await;
+        peer.say(prove_on(&bad_peers::key(), answerer, binding)).await;
+        assert_eq!(peer.refusal().await.0, "not_a_member");
+        assert!(peer.ended().await);
+    }
+    let (mut peer, own) = peer_over_tls(&server).await;
+    let answerer = peer.nonce().await;
+    peer.say(prove_on(&bad_peers::key(), answerer, own)).await;
+    assert!(matches!(peer.hear().await, Some(Wire::Prove(_))));
+    assert!(matches!(peer.hear().await, Some(Wire::Hello(_))));
+    peer.say(bad_peers::hello()).await;
+    // It is asked in turn, as a member is.
+    while connected(&status(&mut server.client().await, "notes").await) == 0 {
+        assert!(peer.hear().await.is_some(), "{}", server.log());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -154,6 +154,55 @@ async fn who_is_revoked_and_asks_for_nothing_is_sent_away() {
     assert_eq!((u16::from(close.code), close.reason.as_str()), (4002, "your token was revoked"));
 }
 
+#[tokio::test]
+async fn who_is_revoked_and_is_never_silent_is_sent_away_at_the_next_ping_all_the_same() {
+    let server = Server::start(&format!("{AUTH}{NAMESPACES}[limits]\nping_every = \"1s\"\n")).await;
+    let anna = new(&server, "anna", "all:notes").await;
+    let mut watcher = client(&server, &anna).await;
+    watcher.ok(json!({"watch": {"ns": "notes"}})).await;
+    token(server.folder.path(), &["revoke", "anna", "--config", "config.toml"]).await;
+    // Whoever comes has the file read again.
+    server.client().await.error(hello(&anna)).await;
+    // Each message that comes back is answered with the next, so that many are always on their way.
+    for _ in 0..100 {
+        watcher.send(Message::Ping(Default::default())).await;
+    }
+    let close = loop {
+        match watcher.message().await {
+            Message::Close(close) => break close.expect("a reason"),
+            _ => watcher.send(Message::Ping(Default::default())).await,
+        }
+    };
+    assert_eq!((u16::from(close.code), close.reason.as_str()), (4002, "your token was revoked"));
+}
+
+#[tokio::test]
+async fn a_token_in_the_wrong_place_comes_neither_to_the_log_nor_into_an_answer_to_hello() {
+    let server = start("anonymous = [\"all:*\"]\n").await;
+    let anna = new(&server, "anna", "all:notes").await;
+    for frame in [
+        json!({"hello": anna}),
+        json!({"hello": {"token": [anna]}}),
+        json!({"hello": {anna.clone(): 1}}),
+        json!({"hello": {"version": anna}}),
+        json!({anna.clone(): {}}),
+        json!({"get": {"ns": anna, "key": "k"}}),
+        json!({"put": {"ns": "notes", "key": "k", "value": {"$what": anna}}}),
+    ] {
+        let error = server.client().await.error(frame.clone()).await;
+        let told = error.to_string().contains(secret(&anna));
+        assert!(!told || frame.get("hello").is_none(), "{error}");
+    }
+    let mut named = server.client().await;
+    named.ask(json!({"hello": {"client": anna}})).await;
+    named.frame().await;
+    named.error(json!({"get": 5})).await;
+    let log = server.log();
+    assert!(log.matches("bad frame: bad_request").count() >= 4, "{log}");
+    assert!(log.contains("method=\"hello\""), "{log}");
+    assert!(!log.contains(secret(&anna)), "{log}");
+}
+
 /// A folder with a signing key, and the settings that know it under the name `web`.
 async fn signing() -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");

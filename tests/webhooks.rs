@@ -326,6 +326,31 @@ async fn nothing_is_lost_over_a_crash() {
 }
 
 #[tokio::test]
+async fn a_dead_event_for_which_there_is_no_room_is_refused_and_stays() {
+    let (_server, mut client, mut receiver) =
+        start("concurrency = 1\nanswer_within = \"10m\"").await;
+    client.put("notes", "dead", json!(1)).await;
+    receiver.next().await.answer(400);
+    let found = dead(&mut client, 1).await;
+    for round in 0..10 {
+        let op = |n: usize| json!({"put": {"key": format!("k{round}/{n:03}"), "value": n}});
+        let ops: Vec<Json> = (0..1_000).map(op).collect();
+        client.ok(json!({"batch": {"ns": "notes", "ops": ops}})).await;
+    }
+    let _hangs = receiver.next().await;
+    let until = Instant::now() + PATIENCE;
+    while client.ok(ask("targets", json!({}))).await["items"][0]["waiting"] != 10_000 {
+        assert!(Instant::now() < until, "the queue does not fill");
+        tokio::task::yield_now().await;
+    }
+    let error = client.error(ask("retry", json!({"id": found[0]["id"]}))).await;
+    assert_eq!(error["code"], "overloaded", "{error}");
+    assert_eq!(error["message"], "10,000 keys wait for the target crm, no more fit");
+    assert_eq!(client.ok(ask("retry", json!({}))).await, json!({"retried": 0}));
+    assert_eq!(dead(&mut client, 1).await, found);
+}
+
+#[tokio::test]
 async fn a_target_hears_only_of_the_keys_and_kinds_that_it_wants() {
     let (_server, mut client, mut receiver) =
         start("keys = [\"order/*\", \"bill/?\"]\nevents = [\"put\"]").await;

@@ -158,3 +158,46 @@ async fn a_purged_key_is_gone_everywhere_at_once() {
     at_a.ok(json!({"put": {"ns": "notes", "key": "k", "value": "anew", "wait": "all"}})).await;
     assert_eq!(at_b.get("notes", "k").await, "anew");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_are_configured_differently_say_in_which_parts() {
+    let audit = "[[namespaces.notes.plugins]]\nuse = \"audit\"\nto = \"alone\"\n[namespaces.alone]\nreplicate = false\n";
+    for (more, differs) in [
+        (NOTES.to_owned(), vec![]),
+        ("[namespaces.notes]\nobjects_max = 7\n".to_owned(), vec!["limits"]),
+        (format!("[namespaces.notes]\n{audit}"), vec!["hooks"]),
+        (
+            "[namespaces.notes]\ntrash = { keep = \"1d\", forget = \"2d\" }\n".to_owned(),
+            vec!["retention"],
+        ),
+        (
+            format!(
+                "[namespaces.notes]\nbytes_max = 9000\nhistory = {{ values = 1, records = 2 }}\n{audit}"
+            ),
+            vec!["hooks", "limits", "retention"],
+        ),
+    ] {
+        let (a, b, _wire) = pair(&more).await;
+        for server in [&a, &b] {
+            let peers = server.client().await.ok(json!({"peers": {}})).await;
+            let told = &peers["items"][0]["namespaces"][0]["policy_differs"];
+            let mut told: Vec<&str> =
+                told.as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+            told.sort_unstable();
+            assert_eq!(told, differs, "{more}: {peers}");
+            let log = server.log();
+            let words = "the two nodes are configured differently here: ";
+            let line = log.lines().find_map(|line| line.split_once(words));
+            let mut named: Vec<&str> =
+                line.map(|(_, rest)| rest.split([',', ' ']).collect()).unwrap_or_default();
+            named.retain(|word| ["hooks", "limits", "retention", "schema"].contains(word));
+            named.sort_unstable();
+            assert_eq!(named, differs, "{more}: {log}");
+            let (_, out, _) = run(&server.url(), &["peer", "ls"]).await;
+            for part in &differs {
+                assert!(out.contains(part), "{out} lacks {part}");
+            }
+            assert_eq!(out.contains(" differ"), !differs.is_empty(), "{out}");
+        }
+    }
+}

@@ -17,8 +17,8 @@ struct Joining {
 }
 
 /// `keepboth serve --join`, with its data in this folder.
-fn join_command(folder: &Path, join: &str, token: &str) -> Command {
-    std::fs::write(folder.join("config.toml"), strict()).expect("a config");
+fn join_command(folder: &Path, join: &str, token: &str, config: &str) -> Command {
+    std::fs::write(folder.join("config.toml"), config).expect("a config");
     std::fs::write(folder.join("invitation"), token).expect("an invitation");
     let mut command = Command::new(program());
     command
@@ -34,8 +34,13 @@ fn join_command(folder: &Path, join: &str, token: &str) -> Command {
 
 impl Joining {
     async fn start(folder: &Path, join: &str, token: &str) -> Joining {
+        Joining::start_with(folder, join, token, &strict()).await
+    }
+
+    async fn start_with(folder: &Path, join: &str, token: &str, config: &str) -> Joining {
         let log = std::fs::File::create(folder.join("log")).expect("a log");
-        let mut child = join_command(folder, join, token).stderr(log).spawn().expect("a server");
+        let mut command = join_command(folder, join, token, config);
+        let mut child = command.stderr(log).spawn().expect("a server");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
         let line = timeout(PATIENCE, lines.next_line()).await.expect("a start in time");
         let line = line.expect("a line").expect("a server that starts");
@@ -100,6 +105,51 @@ async fn an_invited_node_joins_and_both_list_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_invited_to_one_of_two_namespaces_sees_that_one() {
+    let spaces = format!("[namespaces.secret]\n{}", strict());
+    let a = Server::start(&spaces).await;
+    let (exit, token, talk) = run(&a.url(), &["peer", "invite", "--namespaces", "notes"]).await;
+    assert_eq!(exit, 0, "{talk}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let b = Joining::start_with(folder.path(), &a.url(), &token, &spaces).await;
+    let (mut at_a, mut at_b) = (a.client().await, b.client().await);
+    for namespace in ["secret", "notes"] {
+        at_a.put(namespace, "k", json!("from a")).await;
+        at_b.put(namespace, "own", json!("from b")).await;
+    }
+    let settled = |answer: &Json| answer["items"][0]["namespaces"][0]["agrees"] == true;
+    for client in [&mut at_a, &mut at_b] {
+        let peers = ask_until(client, json!({"peers": {}}), settled).await;
+        let shared = peers["items"][0]["namespaces"].as_array().expect("namespaces");
+        let names: Vec<&Json> = shared.iter().map(|shared| &shared["ns"]).collect();
+        assert_eq!(names, ["notes"], "{peers}");
+        assert_eq!(client.get("notes", "k").await, "from a");
+        assert_eq!(client.get("notes", "own").await, "from b");
+    }
+    let get = |key: &str| json!({"get": {"ns": "secret", "key": key}});
+    assert_eq!(code(&at_b.error(get("k")).await), "not_found");
+    assert_eq!(code(&at_a.error(get("own")).await), "not_found");
+    let granted = &at_a.ok(json!({"peers": {}})).await["items"][0]["granted"];
+    assert_eq!(granted, &json!(["notes"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn joining_without_an_invitation_or_nowhere_is_told() {
+    for (words, said) in [
+        (&["--join", "ws://127.0.0.1:9"][..], "--token-file <FILE>"),
+        (&["--token-file", "invitation"], "--join <URL>"),
+        (&["--join", "127.0.0.1:9", "--token-file", "x"], "for instance \"ws://10.0.0.2:7400\""),
+        (&["--join", "http://a:9", "--token-file", "x"], "is not the WebSocket URL of a node"),
+    ] {
+        let output = Command::new(program()).arg("serve").args(words).output();
+        let output = timeout(PATIENCE, output).await.expect("an end in time").expect("the program");
+        let told = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {told}");
+        assert!(told.contains(said), "{words:?}: {told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_with_a_used_invitation_is_refused_and_says_why() {
     let a = Server::start(&strict()).await;
     let token = invitation(&a, json!({})).await;
@@ -117,6 +167,31 @@ async fn a_node_with_a_used_invitation_is_refused_and_says_why() {
     assert!(out.starts_with("nobody has answered yet\n  link       down"), "{out}");
     let known = a.client().await.ok(json!({"peers": {}})).await;
     assert_eq!(known["items"].as_array().expect("members").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_joins_at_the_wrong_node_or_where_nobody_is_says_so_and_joins_nothing() {
+    let (a, other) = (Server::start(&strict()).await, Server::start(&strict()).await);
+    let token = invitation(&a, json!({})).await;
+    let nobody = "ws://127.0.0.1:1";
+    let elsewhere = "is meant for another node than the one that answers here";
+    for (url, said) in [(other.url(), elsewhere), (nobody.to_owned(), nobody)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let b = Joining::start(folder.path(), &url, &token).await;
+        let told = |answer: &Json| answer["items"][0]["error"].is_string();
+        let peers = ask_until(&mut b.client().await, json!({"peers": {}}), told).await;
+        let error = peers["items"][0]["error"].as_str().expect("an error");
+        assert!(error.contains(said), "{error}");
+        assert_ne!(peers["items"][0]["admitted"], true, "{peers}");
+    }
+    for server in [&a, &other] {
+        assert_eq!(server.client().await.ok(json!({"peers": {}})).await["items"], json!([]));
+    }
+    // The invitation was not used up by that.
+    let folder = tempfile::tempdir().expect("a folder");
+    let b = Joining::start(folder.path(), &a.url(), &token).await;
+    let connected = |answer: &Json| answer["items"][0]["connected"] == true;
+    ask_until(&mut b.client().await, json!({"peers": {}}), connected).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,13 +220,13 @@ async fn a_garbled_invitation_starts_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let whole = format!("keepboth-invite-{}", "A".repeat(86));
     for token in ["", "hello", &whole[..50], &whole.replace('A', "!")] {
-        let output = join_command(folder.path(), "ws://127.0.0.1:9", token).output();
+        let output = join_command(folder.path(), "ws://127.0.0.1:9", token, &strict()).output();
         let output = timeout(PATIENCE, output).await.expect("an end in time").expect("the program");
         let said = String::from_utf8(output.stderr).expect("text");
         assert_eq!(output.status.code(), Some(78), "{token}: {said}");
         assert!(said.contains("not an invitation"), "{token}: {said}");
     }
-    let mut command = join_command(folder.path(), "ws://127.0.0.1:9", &whole);
+    let mut command = join_command(folder.path(), "ws://127.0.0.1:9", &whole, &strict());
     std::fs::remove_file(folder.path().join("invitation")).expect("removed");
     let output = timeout(PATIENCE, command.output()).await.expect("an end in time");
     let output = output.expect("the program");

@@ -1,14 +1,13 @@
 //! A plugin that does a bit of everything and writes down what becomes of it, for tests to look at.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use keepboth_core::name::{Key, Name, Namespace};
 use keepboth_core::plugin::{
-    Built, Done, Effect, Factory, Failure, Host, Make, Now, Origin, Plugin, Points, Put,
-    Quarantined, Site, Source, Worker,
+    Built, Done, Effect, End, Factory, Failure, Host, Make, Now, Origin, Plugin, Points, Put,
+    Quarantined, Site, Source, Thread, Worker,
 };
 use keepboth_core::policy::Fingerprint;
 use keepboth_core::refusal::{Code, Refusal};
@@ -17,7 +16,8 @@ use serde_json::{Value as Json, json};
 
 /// `use = "probe"`. `word` tells one from another. With `fails` it cannot start. With `trail` each write
 /// leaves an entry in that namespace. With `mirror` a thread of its own follows the feed and copies each
-/// key to that namespace. With `refuses` no version of a peer is shown.
+/// key to that namespace, and panics once when it comes to the key `slip`. With `refuses` no version of a
+/// peer is shown. `panics` names a step of its life at which it panics.
 pub const FACTORY: Factory = Factory {
     name: "probe",
     about: "Does a bit of everything.",
@@ -29,6 +29,7 @@ pub const FACTORY: Factory = Factory {
                 "word": {"type": "string"},
                 "fails": {"type": "boolean"},
                 "refuses": {"type": "boolean"},
+                "panics": {"enum": ["make", "points", "fingerprint", "start"]},
                 "trail": {"type": "string"},
                 "mirror": {"type": "string"}
             },
@@ -41,16 +42,22 @@ pub const FACTORY: Factory = Factory {
 struct Probe {
     settings: Json,
     host: Arc<OnceLock<Arc<dyn Host>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Thread,
 }
 
 fn build(_: &Site, settings: Json) -> Built {
-    Ok(Arc::new(Probe { settings, host: Arc::default(), thread: Mutex::default() }))
+    let probe = Probe { settings, host: Arc::default(), thread: Thread::default() };
+    probe.may_panic("make");
+    Ok(Arc::new(probe))
 }
 
 impl Probe {
     fn namespace(&self, setting: &str) -> Option<Namespace> {
         self.settings[setting].as_str().and_then(|name| Namespace::new(name).ok())
+    }
+
+    fn may_panic(&self, step: &str) {
+        assert_ne!(self.settings["panics"], step, "it does so at this step");
     }
 
     fn note(&self, what: &str) {
@@ -69,6 +76,7 @@ fn note(host: &dyn Host, line: &str) {
 
 impl Plugin for Probe {
     fn points(&self) -> Points {
+        self.may_panic("points");
         let trail = self.namespace("trail").is_some();
         Points {
             before_put: true,
@@ -92,18 +100,21 @@ impl Plugin for Probe {
     }
 
     fn fingerprint(&self) -> [u8; 32] {
+        self.may_panic("fingerprint");
         Fingerprint::new().with(self.settings.to_string()).finish()
     }
 
     fn start(&self, host: Arc<dyn Host>) -> Result<(), String> {
+        self.may_panic("start");
         if self.settings["fails"] == true {
             return Err("it does not want to".into());
         }
         let _ = self.host.set(host.clone());
         self.note("start");
         if let Some(mirror) = self.namespace("mirror") {
-            let thread = std::thread::spawn(move || follow(host.as_ref(), &mirror));
-            *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+            let (own, mut slipped) = (host.clone(), false);
+            let follow = move |_: &End| follow(own.as_ref(), &mirror, &mut slipped);
+            self.thread.start("mirror", host, follow)?;
         }
         Ok(())
     }
@@ -119,18 +130,18 @@ impl Plugin for Probe {
     }
 
     fn drain(&self) {
+        self.thread.drain();
         self.note("drain");
     }
 
     fn stop(&self) {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        thread.into_iter().for_each(|thread| thread.join().expect("a thread without a panic"));
+        self.thread.stop();
         self.note("stop");
     }
 }
 
 /// Copies each key to the mirror, from where it was the last time, until the server says that it is over.
-fn follow(host: &dyn Host, mirror: &Namespace) {
+fn follow(host: &dyn Host, mirror: &Namespace, slipped: &mut bool) {
     let own = host.namespace().expect("a namespace").clone();
     let place = host.folder().expect("a folder").join("place");
     let kept = std::fs::read_to_string(&place).unwrap_or_default();
@@ -138,6 +149,9 @@ fn follow(host: &dyn Host, mirror: &Namespace) {
     while host.wait_changed(&own, after, Duration::from_secs(60)).is_ok() {
         let Ok(changes) = host.changes(&own, after, 10) else { return };
         for changed in changes.items {
+            if changed.key.as_str() == "slip" && !std::mem::replace(slipped, true) {
+                panic!("it slips");
+            }
             let value = match changed.now {
                 Now::Value { value, .. } => Some(value),
                 Now::Conflict(sides) => Some(Value::json(&json!({"sides": sides.len()}))),

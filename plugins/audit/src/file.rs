@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use keepboth_core::plugin::{Done, Effect, Failure, Host, Plugin, Points, Site, Worker};
+use keepboth_core::plugin::{Claim, Done, Effect, Failure, Host, Plugin, Points, Site, Worker};
 use keepboth_core::policy::Fingerprint;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::entry;
-use crate::trail::{Bounds, Trail};
+use crate::trail::{Bounds, Trail, whole};
 
 /// The file and its bounds.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -73,6 +73,12 @@ impl Plugin for AuditFile {
 
     fn fingerprint(&self) -> [u8; 32] {
         self.fingerprint
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        // A folder that is not there is told of at the start.
+        let path = whole(&self.path).unwrap_or_else(|_| self.path.clone());
+        vec![Claim { what: format!("the file {}", path.display()), pointer: "/file/path".into() }]
     }
 
     fn start(&self, host: Arc<dyn Host>) -> Result<(), String> {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use keepboth_core::ids::hex;
 use keepboth_core::name::{Key, Name, Namespace};
 use keepboth_core::plugin::{
-    Done, Effect, Factory, Failure, Make, Plugin, Points, SettingsError, Site, Worker,
+    Claim, Done, Effect, Factory, Failure, Make, Plugin, Points, SettingsError, Site, Worker,
 };
 use keepboth_core::policy::Fingerprint;
 use keepboth_core::refusal::Refusal;
@@ -60,6 +60,7 @@ fn build(site: &Site, settings: Json) -> Result<Arc<dyn Plugin>, Vec<SettingsErr
     let fault = |at: &str, message: String| vec![SettingsError { pointer: at.into(), message }];
     let settings: Settings =
         serde_json::from_value(settings).map_err(|e| fault("", e.to_string()))?;
+    let named = settings.to.is_some();
     let to = match (settings.to, settings.file) {
         (Some(_), Some(_)) => {
             return Err(fault("/file", "either to or file; use it twice to have both".into()));
@@ -73,12 +74,14 @@ fn build(site: &Site, settings: Json) -> Result<Arc<dyn Plugin>, Vec<SettingsErr
         let words = format!("\"{to}\" is the namespace that is watched; name another one");
         return Err(fault("/to", words));
     }
-    Ok(Arc::new(Audit { to }))
+    Ok(Arc::new(Audit { to, named }))
 }
 
 /// The plugin bound to one namespace. All threads share it, so it holds only what never changes.
 struct Audit {
     to: Namespace,
+    /// Whether the settings name it.
+    named: bool,
 }
 
 impl Plugin for Audit {
@@ -89,6 +92,12 @@ impl Plugin for Audit {
 
     fn worker(&self) -> Result<Box<dyn Worker>, String> {
         Ok(Box::new(Clerk { to: self.to.clone() }))
+    }
+
+    /// Two of them with the same trail would leave every entry twice, which the server refuses.
+    fn claims(&self) -> Vec<Claim> {
+        let pointer = if self.named { "/to" } else { "/use" };
+        vec![Claim { what: format!("the namespace {}", self.to), pointer: pointer.into() }]
     }
 
     /// Two nodes with the same fingerprint do the same. A plugin that reads files takes their contents too.

@@ -37,12 +37,17 @@ struct Open {
 /// old one is stopped, so both have the file for a while.
 static TRAILS: Mutex<BTreeMap<PathBuf, Weak<Trail>>> = Mutex::new(BTreeMap::new());
 
+/// The path without links and detours. Fails if its folder is not there.
+pub fn whole(path: &Path) -> io::Result<PathBuf> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+    Ok(folder.unwrap_or(Path::new(".")).canonicalize()?.join(name))
+}
+
 impl Trail {
     /// The trail in this file, which is made if it is not there. Fails if it cannot be written to.
     pub fn at(path: &Path) -> io::Result<Arc<Trail>> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
-        let path = folder.unwrap_or(Path::new(".")).canonicalize()?.join(name);
+        let path = whole(path)?;
         let mut trails = TRAILS.lock().unwrap_or_else(PoisonError::into_inner);
         trails.retain(|_, trail| trail.strong_count() > 0);
         if let Some(trail) = trails.get(&path).and_then(Weak::upgrade) {

@@ -3,16 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use keepboth_core::ids::NodeId;
 use keepboth_core::limits::figure;
 use keepboth_core::period;
 use keepboth_core::plugin::{
-    BuiltGate, Credentials, Gate, Grants, Host, Identity, Pass, ServerSite, SettingsError,
+    BuiltGate, Credentials, Gate, Grants, Host, Identity, Pass, ServerSite, SettingsError, Thread,
 };
 use keepboth_core::policy::Fingerprint;
 use keepboth_core::refusal::{Code, Refusal};
@@ -132,8 +130,7 @@ pub fn build(site: &ServerSite, settings: Json) -> BuiltGate {
         bench: Bench::new(HASHES, HASHES_WAITING),
         running: OnceLock::new(),
         fingerprint,
-        thread: Mutex::default(),
-        over: AtomicBool::new(false),
+        thread: Thread::default(),
     }))))
 }
 
@@ -148,9 +145,7 @@ struct Porter {
     bench: Bench,
     running: OnceLock<Running>,
     fingerprint: [u8; 32],
-    thread: Mutex<Option<JoinHandle<()>>>,
-    /// Set when the thread has to end.
-    over: AtomicBool,
+    thread: Thread,
 }
 
 /// What is there once it was started.
@@ -183,29 +178,21 @@ impl Gate for Auth {
         };
         let table = Mutex::new(Table::open(file)?);
         let dummy = Secret::random()?.hash()?;
-        let _ = porter.running.set(Running { host, table, dummy });
+        let _ = porter.running.set(Running { host: host.clone(), table, dummy });
         let sharer = Arc::downgrade(porter);
-        let thread = std::thread::Builder::new().name("auth".into()).spawn(move || {
+        porter.thread.start("auth", host, move |end| {
             while let Some(porter) = sharer.upgrade() {
-                if porter.over.load(Ordering::Acquire) {
-                    return;
-                }
                 porter.look();
                 drop(porter);
-                std::thread::park_timeout(LOOK_EVERY);
+                if end.wait(LOOK_EVERY) {
+                    return;
+                }
             }
-        });
-        *lock(&porter.thread) = Some(thread.map_err(|e| format!("cannot start a thread: {e}"))?);
-        Ok(())
+        })
     }
 
     fn stop(&self) {
-        self.0.over.store(true, Ordering::Release);
-        if let Some(thread) = lock(&self.0.thread).take() {
-            thread.thread().unpark();
-            // A panic of it was told when it came.
-            let _ = thread.join();
-        }
+        self.0.thread.stop();
     }
 }
 

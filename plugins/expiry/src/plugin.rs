@@ -1,21 +1,22 @@
 //! The plugin: settings, the check before a put, and the thread.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::Duration;
 
 use keepboth_core::name::Namespace;
 use keepboth_core::pattern::Pattern;
 use keepboth_core::period;
-use keepboth_core::plugin::{Built, Host, Plugin, Points, Put, SettingsError, Site, Worker};
+use keepboth_core::plugin::{
+    Built, Host, Plugin, Points, Put, SettingsError, Site, Thread, Worker,
+};
 use keepboth_core::policy::Fingerprint;
 use keepboth_core::refusal::{Code, Refusal};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use crate::round::{End, Round};
+use crate::round::Round;
 use crate::rules::Rules;
 
 /// What a key's period says if its objects do not end.
@@ -93,8 +94,7 @@ pub fn build(site: &Site, settings: Json) -> Built {
         rules: Arc::new(Rules { field, ttl_field, keys, after }),
         per_second: settings.per_second,
         fingerprint,
-        end: Arc::default(),
-        thread: Mutex::default(),
+        thread: Thread::default(),
     }))
 }
 
@@ -103,8 +103,7 @@ struct Expiry {
     rules: Arc<Rules>,
     per_second: u32,
     fingerprint: [u8; 32],
-    end: Arc<End>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Thread,
 }
 
 impl Plugin for Expiry {
@@ -121,24 +120,19 @@ impl Plugin for Expiry {
     }
 
     fn start(&self, host: Arc<dyn Host>) -> Result<(), String> {
-        let round = Round::new(host, self.namespace.clone(), self.rules.clone(), self.per_second);
-        let end = self.end.clone();
-        let name = format!("expiry {}", self.namespace);
-        let thread = std::thread::Builder::new().name(name).spawn(move || round.run(&end));
-        let thread = thread.map_err(|e| format!("cannot start a thread: {e}"))?;
-        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
-        Ok(())
+        let (namespace, rules) = (self.namespace.clone(), self.rules.clone());
+        let (per_second, own) = (self.per_second, host.clone());
+        self.thread.start(&format!("expiry {namespace}"), host, move |end| {
+            Round::new(own.clone(), namespace.clone(), rules.clone(), per_second).run(end);
+        })
     }
 
     fn drain(&self) {
-        self.end.set();
+        self.thread.drain();
     }
 
     fn stop(&self) {
-        self.end.set();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // A panic of it was told when it came.
-        thread.into_iter().for_each(|thread| drop(thread.join()));
+        self.thread.stop();
     }
 }
 

@@ -1,11 +1,11 @@
 //! What a thread of its own does: looks through the namespace once, follows the feed, and deletes what
 //! is due, one object after another and no more than so many in a second.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keepboth_core::name::{Key, Namespace};
-use keepboth_core::plugin::{Effect, Host, Listed, Now, Origin, Source};
+use keepboth_core::plugin::{Effect, End, Host, Listed, Now, Origin, Source};
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
 use keepboth_core::write::Condition;
@@ -24,25 +24,6 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// After so many milliseconds a delete that a hook refused is tried again; the log has no more than one
 /// of them in that time, the metrics count all.
 const AGAIN_MS: u64 = 60_000;
-
-/// Set when the thread has to end.
-#[derive(Debug, Default)]
-pub struct End(Mutex<bool>, Condvar);
-
-impl End {
-    /// Ends it.
-    pub fn set(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.1.notify_all();
-    }
-
-    /// Waits for so long, or until the end. True at the end.
-    fn wait(&self, time: Duration) -> bool {
-        let over = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.1.wait_timeout_while(over, time, |over| !*over);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-}
 
 /// The work of one namespace.
 pub struct Round {

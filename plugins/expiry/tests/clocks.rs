@@ -102,6 +102,11 @@ impl Host for Fake {
         let _ = self.told.send(Told::Waits);
         Ok(after)
     }
+    fn spawn(&self, _: &str, run: Box<dyn FnOnce() + Send>) -> Result<(), String> {
+        std::thread::spawn(run);
+        Ok(())
+    }
+
     fn count(&self, _: &'static str, _: u64) {}
     fn gauge(&self, _: &'static str, _: i64) {}
 }

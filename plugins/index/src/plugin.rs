@@ -1,10 +1,9 @@
 //! The plugin bound to one namespace: its thread, and who asks it.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use keepboth_core::plugin::{Built, Host, Plugin, Points, Site, Worker};
+use keepboth_core::plugin::{Built, Host, Plugin, Points, Site, Thread, Worker};
 use keepboth_core::policy::Fingerprint;
 use keepboth_core::refusal::{Code, Refusal};
 use serde_json::Value as Json;
@@ -17,22 +16,51 @@ use crate::settings::{self, Index};
 /// Makes the plugin, or tells all that is wrong with the declarations.
 pub fn build(_: &Site, settings: Json) -> Built {
     let indexes: Arc<[Index]> = settings::read(settings)?.into();
-    Ok(Arc::new(Indexes { indexes, progress: Arc::default(), running: Arc::default() }))
+    let (progress, running, thread) = Default::default();
+    Ok(Arc::new(Indexes { indexes, progress, running, thread }))
 }
 
 struct Indexes {
     indexes: Arc<[Index]>,
     progress: Arc<Progress>,
     running: Arc<Running>,
+    thread: Thread,
 }
 
-/// What there is from start to stop.
+/// The longest that a question waits, whatever it says.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// What those who ask see from start to stop.
 #[derive(Default)]
 struct Running {
     /// None until the table is open, and again when it must be given back.
     follower: Mutex<Option<Arc<Follower>>>,
     opened: Condvar,
-    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Running {
+    /// Has those who wait for the table look again. What they wait for was changed before: under the lock,
+    /// so that nobody has looked already and does not wait yet.
+    fn tell(&self) {
+        let _looking = lock(&self.follower);
+        self.opened.notify_all();
+    }
+}
+
+/// Gives the table back if the thread panics, and tells those who ask.
+struct Fallen<'a> {
+    progress: &'a Progress,
+    running: &'a Running,
+}
+
+impl Drop for Fallen<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.progress.stuck("its thread panicked and is started again");
+            lock(&self.running.follower).take();
+            self.running.tell();
+        }
+    }
 }
 
 struct Nothing;
@@ -56,58 +84,64 @@ impl Plugin for Indexes {
     fn start(&self, host: Arc<dyn Host>) -> Result<(), String> {
         let namespace = host.namespace().ok_or("it is for a namespace")?.clone();
         let (indexes, progress) = (self.indexes.clone(), self.progress.clone());
-        let running = self.running.clone();
-        let thread = std::thread::Builder::new().name(format!("index {namespace}"));
-        let thread = thread.spawn(move || {
-            let table = match host.table() {
+        let (running, own) = (self.running.clone(), host.clone());
+        self.thread.start(&format!("index {namespace}"), host, move |_| {
+            let _fallen = Fallen { progress: &progress, running: &running };
+            let table = match own.table() {
                 Ok(table) => table,
                 Err(refusal) => {
                     if refusal.code != Code::ShuttingDown {
                         tracing::error!(%namespace, "there are no indexes: {refusal}");
                     }
                     progress.stuck(&refusal.message);
-                    return running.opened.notify_all();
+                    return running.tell();
                 }
             };
-            let follower = Arc::new(Follower { host, namespace, indexes, table, progress });
+            let follower = Arc::new(Follower {
+                host: own.clone(),
+                namespace: namespace.clone(),
+                indexes: indexes.clone(),
+                table,
+                progress: progress.clone(),
+            });
             *lock(&running.follower) = Some(follower.clone());
-            running.opened.notify_all();
+            running.tell();
             follower.run();
-        });
-        *lock(&self.running.thread) = Some(thread.map_err(|e| format!("no thread: {e}"))?);
-        Ok(())
+        })
     }
 
     fn answer(&self, op: &str, arguments: &Json) -> Option<Result<Json, Refusal>> {
         let answer = match op {
             "query" => query::query,
-            "indexes" => |follower: &Follower, _: &Json| query::indexes(follower),
+            "indexes" => |follower: &Follower, _: &Json, _| query::indexes(follower),
             _ => return None,
         };
-        Some(match self.follower(arguments) {
-            Some(follower) => answer(&follower, arguments),
+        let within = Duration::from_millis(arguments["wait_ms"].as_u64().unwrap_or_default());
+        // The table and the index are waited for together.
+        let until = Instant::now() + within.min(WAIT_MAX);
+        Some(match self.follower(until) {
+            Some(follower) => answer(&follower, arguments, until),
             None => Err(self.not_there(arguments)),
         })
     }
 
     fn drain(&self) {
+        self.thread.drain();
         self.progress.end();
-        self.running.opened.notify_all();
+        self.running.tell();
     }
 
     fn stop(&self) {
-        let thread = lock(&self.running.thread).take();
-        // A panic of the thread was told where it was.
-        let _ = thread.map(JoinHandle::join);
+        self.thread.stop();
         lock(&self.running.follower).take();
     }
 }
 
 impl Indexes {
     /// What knows the answers, when the table is open: one that takes the place of another waits for it.
-    fn follower(&self, asked: &Json) -> Option<Arc<Follower>> {
-        let within = Duration::from_millis(asked["wait_ms"].as_u64().unwrap_or_default());
+    fn follower(&self, until: Instant) -> Option<Arc<Follower>> {
         let follower = lock(&self.running.follower);
+        let within = until.saturating_duration_since(Instant::now());
         let hopeless = || self.progress.is_over() || self.progress.why_stuck().is_some();
         let waited = self
             .running

@@ -1,7 +1,7 @@
 //! How far each index has followed the feed, for those who wait for it.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use keepboth_core::refusal::{Code, Refusal};
 
@@ -64,9 +64,8 @@ impl Progress {
         self.state().stuck.clone()
     }
 
-    /// Waits until an index has followed to a sequence.
-    pub fn wait(&self, at: usize, sequence: u64, within: Duration) -> Result<(), Late> {
-        let until = Instant::now() + within;
+    /// Waits until an index has followed to a sequence, but not longer than `until`.
+    pub fn wait(&self, at: usize, sequence: u64, until: Instant) -> Result<(), Late> {
         let mut state = self.state();
         loop {
             let place = state.places.get(at).copied().flatten();
@@ -124,7 +123,7 @@ mod tests {
     #[test]
     fn who_waits_goes_on_when_the_index_is_there_and_hears_where_it_is_if_not() {
         let progress = Progress::default();
-        let none = Duration::ZERO;
+        let none = Instant::now();
         let late = progress.wait(0, 0, none).expect_err("nothing is there");
         assert_eq!(late, Late::Behind { reached: 0, why: None });
         progress.moved(&[at(4_000), at(9_000)]);
@@ -133,7 +132,7 @@ mod tests {
         let refusal = progress.wait(0, 9_000, none).expect_err("late").refusal("by", 9_000);
         let words = "the index by is at change 4,000 of 9,000, and does not go on: the disk failed";
         assert_eq!((refusal.code, refusal.message.as_str()), (Code::IndexBehind, words));
-        let long = Duration::from_secs(600);
+        let long = Instant::now() + std::time::Duration::from_secs(600);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| progress.wait(0, 9_000, long));
             progress.moved(&[at(9_000), at(9_000)]);

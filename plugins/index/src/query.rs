@@ -1,7 +1,7 @@
 //! The answers: objects by an index, and how far the indexes are.
 
 use std::ops::Bound;
-use std::time::Duration;
+use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -22,8 +22,8 @@ const ITEMS_MAX: usize = 1_000;
 /// Bytes of items after which an answer ends; one item more fits in a frame with them.
 const ITEMS_BYTES: usize = 256 << 10;
 
-/// Answers a query.
-pub fn query(follower: &Follower, asked: &Json) -> Result<Json, Refusal> {
+/// Answers a query, at the latest somewhat after `until`.
+pub fn query(follower: &Follower, asked: &Json, until: Instant) -> Result<Json, Refusal> {
     let indexes = &follower.indexes;
     let name = asked["index"].as_str().unwrap_or_default();
     let at = indexes.iter().position(|index| index.name == name);
@@ -36,8 +36,7 @@ pub fn query(follower: &Follower, asked: &Json) -> Result<Json, Refusal> {
     };
     // What was committed before the query came is in the answer.
     let needed = follower.host.feed(&follower.namespace)?.last;
-    let within = Duration::from_millis(asked["wait_ms"].as_u64().unwrap_or_default());
-    let reached = follower.progress.wait(at, needed, within);
+    let reached = follower.progress.wait(at, needed, until);
     reached.map_err(|late| late.refusal(&index.name, needed))?;
     let limit = asked["limit"].as_u64().and_then(|limit| usize::try_from(limit).ok());
     let limit = limit.unwrap_or(ITEMS_MAX).clamp(1, ITEMS_MAX);

@@ -37,6 +37,13 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Reads and loads the script at this place of the settings.
+    fn read(site: &Site, at: usize, name: &str, ground: &Ground) -> Result<Loaded, SettingsError> {
+        let script = Script::read(&site.scripts, name);
+        let loaded = script.and_then(|script| Loaded::new(script, ground));
+        loaded.map_err(|words| mistake(format!("/scripts/{at}"), words))
+    }
+
     /// Loads a script once. An error names its place.
     pub fn new(script: Script, ground: &Ground) -> Result<Loaded, String> {
         let told = |fault: Fault| {
@@ -91,14 +98,38 @@ impl Bound {
         let (namespace, host) = (site.namespace.clone(), HostSlot::default());
         let ground = Ground { namespace, settings, host, kept };
         let (mut scripts, mut mistakes) = (Vec::new(), Vec::new());
-        for (i, name) in ground.settings.scripts.iter().enumerate() {
-            let script = Script::read(&site.scripts, name);
-            match script.and_then(|script| Loaded::new(script, &ground)) {
+        for (at, name) in ground.settings.scripts.iter().enumerate() {
+            match Loaded::read(site, at, name, &ground) {
                 Ok(loaded) => scripts.push(loaded),
-                Err(words) => mistakes.push(mistake(format!("/scripts/{i}"), words)),
+                Err(mistake) => mistakes.push(mistake),
             }
         }
         if mistakes.is_empty() { Ok(Bound { ground, scripts }) } else { Err(mistakes) }
+    }
+
+    /// Loads the same scripts anew. One that is faulty, or does not stand a test, stays as it is here, and
+    /// is told. None if one cannot even be loaded as it was.
+    pub fn renewed(
+        &self,
+        site: &Site,
+        test: impl Fn(usize, &str) -> Result<(), SettingsError>,
+    ) -> Option<(Bound, Vec<SettingsError>)> {
+        let Ground { namespace, settings, .. } = &self.ground;
+        let (namespace, settings) = (namespace.clone(), settings.clone());
+        let ground = Ground { namespace, settings, host: HostSlot::default(), kept: None };
+        let (mut scripts, mut faulty) = (Vec::new(), Vec::new());
+        for (at, name) in ground.settings.scripts.iter().enumerate() {
+            let read = Loaded::read(site, at, name, &ground);
+            let read = read.and_then(|loaded| test(at, name).map(|()| loaded));
+            scripts.push(match read {
+                Ok(loaded) => loaded,
+                Err(mistake) => {
+                    faulty.push(mistake);
+                    Loaded::new(self.scripts[at].script.clone(), &ground).ok()?
+                }
+            });
+        }
+        Some((Bound { ground, scripts }, faulty))
     }
 
     /// The script at this place did its work.

@@ -193,6 +193,11 @@ impl Host for Memory {
         none_here("feed")
     }
 
+    fn spawn(&self, _: &str, run: Box<dyn FnOnce() + Send>) -> Result<(), String> {
+        std::thread::spawn(run);
+        Ok(())
+    }
+
     fn count(&self, name: &'static str, by: u64) {
         *self.inner().counts.entry(name).or_default() += by;
     }

@@ -1,9 +1,12 @@
 //! The plugin as the server sees it: built from its settings, with all mistakes told at once.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use keepboth_core::json;
-use keepboth_core::plugin::{Built, Factory, Host, Make, Plugin, Points, Site, Worker};
+use keepboth_core::plugin::{
+    Built, Claim, Factory, Host, Make, Plugin, Points, Renewed, SettingsError, Site, Worker,
+};
 use keepboth_core::policy::Fingerprint;
 use serde_json::Value as Json;
 
@@ -30,18 +33,24 @@ struct LuaPlugin {
 
 fn build(site: &Site, settings: Json) -> Built {
     let bound = Bound::load(site, Settings::read(settings)?, None)?;
-    let tested = bound.ground.settings.scripts.iter().enumerate().filter_map(|(i, name)| {
-        let failed = match run_tests(site, name) {
-            Ok(tests) => failures(name, &tests)?,
-            Err(words) => words,
-        };
-        Some(mistake(format!("/scripts/{i}"), failed))
-    });
-    let failed: Vec<_> = tested.collect();
-    if !failed.is_empty() {
-        return Err(failed);
+    let tested = bound.ground.settings.scripts.iter().enumerate();
+    let failed: Vec<_> = tested.filter_map(|(at, name)| test(site, at, name).err()).collect();
+    if failed.is_empty() { Ok(LuaPlugin::of(bound)) } else { Err(failed) }
+}
+
+/// Runs the tests of the script at this place of the settings.
+fn test(site: &Site, at: usize, name: &str) -> Result<(), SettingsError> {
+    let failed = match run_tests(site, name) {
+        Ok(tests) => failures(name, &tests),
+        Err(words) => Some(words),
+    };
+    failed.map_or(Ok(()), |words| Err(mistake(format!("/scripts/{at}"), words)))
+}
+
+impl LuaPlugin {
+    fn of(bound: Bound) -> Arc<LuaPlugin> {
+        Arc::new(LuaPlugin { bound: Arc::new(bound), timers: OnceLock::new() })
     }
-    Ok(Arc::new(LuaPlugin { bound: Arc::new(bound), timers: OnceLock::new() }))
 }
 
 impl Plugin for LuaPlugin {
@@ -75,6 +84,21 @@ impl Plugin for LuaPlugin {
             .with(json::canonical(&Json::Object(settings.options.clone())));
         let scripts = self.bound.scripts.iter().map(|loaded| &loaded.script);
         scripts.fold(print, |print, s| print.with(&*s.chunk).with(&*s.source)).finish()
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        let scripts = self.bound.ground.settings.scripts.iter().enumerate();
+        let claim = |(at, name): (usize, &String)| {
+            let name: PathBuf = Path::new(name).components().collect();
+            let what = format!("the script {}", name.display());
+            Claim { what, pointer: format!("/scripts/{at}") }
+        };
+        scripts.map(claim).collect()
+    }
+
+    fn renewed(&self, site: &Site) -> Option<Renewed> {
+        let (bound, faulty) = self.bound.renewed(site, |at, name| test(site, at, name))?;
+        Some((LuaPlugin::of(bound), faulty))
     }
 
     fn start(&self, host: Arc<dyn Host>) -> Result<(), String> {

@@ -1,7 +1,7 @@
 //! What is asked of targets, and what they say.
 
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keepboth_core::refusal::{Code, Refusal};
 use serde_json::{Map, Value as Json, json};
@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 /// Questions that wait for a target.
 pub const ORDERS_MAX: usize = 16;
-/// How long a target may take to answer one; it does nothing that lasts.
+/// How long the targets may take together to answer one; they do nothing that lasts.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Most dead events in one answer.
 const LISTED_MAX: usize = 1_000;
@@ -133,13 +133,14 @@ impl Question {
             let words = "the webhooks are not at work: their table is not open yet, or was closed";
             return Err(overloaded(words.into()));
         }
-        let mut all = Told::default();
+        let (mut all, until) = (Told::default(), Instant::now() + ANSWER_WITHIN);
         for (name, way) in meant {
             let (reply, answer) = sync_channel(1);
             let full = format!("{ORDERS_MAX} questions wait for the target {name}");
             way.try_send((self.ask.clone(), reply)).map_err(|_| overloaded(full))?;
             let late = format!("the target {name} does not answer; see the log of the server");
-            let told = answer.recv_timeout(ANSWER_WITHIN).map_err(|_| overloaded(late))??;
+            let left = until.saturating_duration_since(Instant::now());
+            let told = answer.recv_timeout(left).map_err(|_| overloaded(late))??;
             all.items.extend(told.items);
             all.count += told.count;
         }

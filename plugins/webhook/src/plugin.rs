@@ -1,12 +1,13 @@
 //! The plugin bound to one namespace: a thread for all its targets, one that watches the feed, and who asks.
 
 use std::ops::Bound;
+use std::panic::resume_unwind;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use keepboth_core::plugin::{Built, Host, Plugin, Points, RowChange, Site, Table, Worker};
+use keepboth_core::name::Namespace;
+use keepboth_core::plugin::{Built, Host, Plugin, Points, RowChange, Site, Table, Thread, Worker};
 use keepboth_core::refusal::{Code, Refusal};
 use serde_json::Value as Json;
 use tokio::runtime::Builder;
@@ -33,7 +34,7 @@ pub fn build(site: &Site, settings: Json) -> Built {
         fingerprint,
         stop: CancellationToken::new(),
         lanes: Arc::default(),
-        thread: Mutex::default(),
+        thread: Thread::default(),
     }))
 }
 
@@ -45,7 +46,7 @@ struct Webhooks {
     fingerprint: [u8; 32],
     stop: CancellationToken,
     lanes: Lanes,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Thread,
 }
 
 struct Nothing;
@@ -68,72 +69,83 @@ impl Plugin for Webhooks {
     fn start(&self, host: Arc<dyn Host>) -> Result<(), String> {
         let namespace = host.namespace().ok_or("it is for a namespace")?.clone();
         let (targets, stop, lanes) = (self.targets.clone(), self.stop.clone(), self.lanes.clone());
-        let thread = std::thread::Builder::new().name(format!("webhook {namespace}"));
-        let thread = thread.spawn(move || {
-            let outcome = host.table().and_then(|table| {
+        let own = host.clone();
+        self.thread.start(&format!("webhook {namespace}"), host, move |_| {
+            let outcome = own.table().and_then(|table| {
+                let (host, namespace, stop) = (own.clone(), namespace.clone(), stop.clone());
                 let waiting = AtomicI64::new(0);
-                let shared = Shared { host, namespace: namespace.clone(), table, stop, waiting };
-                run(Arc::new(shared), targets, &lanes)
+                run(Arc::new(Shared { host, namespace, table, stop, waiting }), &targets, &lanes)
             });
             if let Err(refusal) = outcome
                 && refusal.code != Code::ShuttingDown
             {
                 tracing::error!(%namespace, "there are no webhooks: {refusal}");
             }
-        });
-        *lock(&self.thread) = Some(thread.map_err(|e| format!("no thread: {e}"))?);
-        Ok(())
+        })
     }
 
     fn answer(&self, op: &str, arguments: &Json) -> Option<Result<Json, Refusal>> {
         let names: Vec<&str> = self.targets.iter().map(|target| target.name.as_str()).collect();
         let question = Question::read(op, arguments, &names)?;
-        Some(question.and_then(|question| question.put(&lock(&self.lanes).clone())))
+        // The lock is not held while the targets are waited for.
+        let ways = lock(&self.lanes).clone();
+        Some(question.and_then(|question| question.put(&ways)))
     }
 
     fn drain(&self) {
+        self.thread.drain();
         self.stop.cancel();
     }
 
     fn stop(&self) {
         self.stop.cancel();
-        let thread = lock(&self.thread).take();
-        // A panic of the thread was told where it was.
-        let _ = thread.map(JoinHandle::join);
+        self.thread.stop();
     }
 }
 
-/// Serves all targets until it is over.
-fn run(shared: Arc<Shared>, targets: Vec<Arc<Target>>, lanes: &Lanes) -> Result<(), Refusal> {
-    forget_others(shared.table.as_ref(), &targets)?;
+/// Serves all targets until it is over. A panic of one ends the others too, and goes on here: all are taken
+/// up again from their rows.
+fn run(shared: Arc<Shared>, targets: &[Arc<Target>], lanes: &Lanes) -> Result<(), Refusal> {
+    forget_others(shared.table.as_ref(), targets)?;
     let failed = |e| Refusal::new(Code::StoreFailed, format!("no runtime for requests: {e}"));
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let (news, changed) = watch::channel(0);
-    let watcher = {
-        let shared = shared.clone();
-        std::thread::spawn(move || watch_feed(&shared, &news))
-    };
-    runtime.block_on(async {
+    let panic = runtime.block_on(async {
         let mut tasks = JoinSet::new();
+        let (news, changed) = watch::channel(0);
         for target in targets {
             let (sender, orders) = mpsc::channel(ORDERS_MAX);
             lock(lanes).push((target.name.clone(), sender));
-            tasks.spawn(lane::run(shared.clone(), target, changed.clone(), orders));
+            tasks.spawn(lane::run(shared.clone(), target.clone(), changed.clone(), orders));
         }
-        while tasks.join_next().await.is_some() {}
+        // It has no part in the table, which must be given back although it still waits.
+        let (host, namespace) = (shared.host.clone(), shared.namespace.clone());
+        let stop = shared.stop.clone();
+        tasks.spawn_blocking(move || watch_feed(host.as_ref(), &namespace, &stop, &news));
+        drop(changed);
+        while let Some(joined) = tasks.join_next().await {
+            if let Err(panic) = lane::joined(joined) {
+                return Some(panic);
+            }
+        }
+        None
     });
     lock(lanes).clear();
     // A name that is still being looked up must not hold up the stop.
     runtime.shutdown_background();
-    let _ = watcher.join();
-    Ok(())
+    drop(shared);
+    panic.map_or(Ok(()), |panic| resume_unwind(panic))
 }
 
 /// Says when there is something new in the feed, until there is nobody who listens, or it is over.
-fn watch_feed(shared: &Shared, news: &watch::Sender<u64>) {
+fn watch_feed(
+    host: &dyn Host,
+    namespace: &Namespace,
+    stop: &CancellationToken,
+    news: &watch::Sender<u64>,
+) {
     let mut last = 0;
-    while !shared.stop.is_cancelled()
-        && let Ok(now) = shared.host.wait_changed(&shared.namespace, last, WAIT)
+    while !stop.is_cancelled()
+        && let Ok(now) = host.wait_changed(namespace, last, WAIT)
     {
         last = now;
         if news.send(now).is_err() {

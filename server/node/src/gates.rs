@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::hooks::life::{self, Bound};
+use crate::made::Made;
 use crate::meters::Point;
 use crate::metrics::Metrics;
 use crate::namespace::host::PluginHost;
@@ -90,15 +91,11 @@ impl Access {
 
 impl Gates {
     /// Gates of these plugins, which are not started. `stop` ends all clients.
-    pub fn new(
-        plugins: Vec<(String, Arc<dyn Gate>)>,
-        metrics: &Metrics,
-        stop: &CancellationToken,
-    ) -> Gates {
-        let authenticate = plugins.iter().any(|(_, gate)| gate.authenticates());
-        let plugins = plugins.into_iter().map(|(name, gate)| {
-            let meters = Arc::new(metrics.plugins.of(None, &name));
-            Arc::new(Bound::new(&name, gate, meters))
+    pub fn new(plugins: Vec<Made<dyn Gate>>, metrics: &Metrics, stop: &CancellationToken) -> Gates {
+        let authenticate = plugins.iter().any(|made| made.says.authenticates);
+        let plugins = plugins.into_iter().map(|made| {
+            let meters = Arc::new(metrics.plugins.of(None, &made.name));
+            Arc::new(Bound::new(made, meters))
         });
         Gates { plugins: plugins.collect(), authenticate, replaced: stop.child_token() }
     }
@@ -133,7 +130,7 @@ impl Gates {
             return Ok(Access::All);
         }
         self.ask(move |gates| {
-            for bound in gates.plugins.iter().filter(|bound| bound.plugin.authenticates()) {
+            for bound in gates.plugins.iter().filter(|bound| bound.says.authenticates) {
                 let known = bound.meters.time(Point::Authenticate, || {
                     let asked = life::ask(&bound.name, || bound.plugin.authenticate(&credentials));
                     asked.unwrap_or_else(|words| Err(failed(words)))

@@ -6,6 +6,8 @@ pub mod clock;
 pub mod atomic;
 /// TLS on the port and towards other servers.
 pub mod tls;
+/// Plugins that were made from their settings.
+pub mod made;
 /// The configuration file: its form, its checks, and errors with file, line and column.
 pub mod config;
 /// What clients and server say to each other, in JSON and MessagePack.

@@ -179,6 +179,11 @@ impl Meters {
         Arc::new(PluginMetrics::default().of(None, plugin))
     }
 
+    /// The plugin's name.
+    pub fn plugin(&self) -> &str {
+        &self.plugin
+    }
+
     /// Calls the plugin and counts it.
     pub fn time<T, E>(&self, point: Point, call: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let (seconds, errors) = self.meters[point as usize].get_or_init(|| {

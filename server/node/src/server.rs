@@ -38,6 +38,7 @@ use crate::config::{self, Config, NamespaceConfig};
 use crate::gates::Gates;
 use crate::hooks::{Bound, Chain};
 use crate::identity;
+use crate::made::Made;
 use crate::metrics::Metrics;
 use crate::namespace::{Bounds, MadeBy, Namespaces, NotStarted, OpenSpaceError, Setup};
 use crate::peers::link::{self, Opening};
@@ -248,14 +249,14 @@ impl Running {
 /// What the namespaces of the configuration get, and what those that are made by command get.
 pub fn setups(
     config: &Config,
-    plugins: Vec<(Namespace, Vec<Arc<dyn Plugin>>)>,
+    plugins: Vec<(Namespace, Vec<Made<dyn Plugin>>)>,
     metrics: &Metrics,
 ) -> (Vec<(Namespace, Setup)>, Setup) {
     let wanted = plugins.into_iter().map(|(name, plugins)| {
         let own = config.namespaces.get(name.as_str()).cloned().unwrap_or_default();
-        let bound = own.plugins.iter().zip(plugins).map(|(settings, plugin)| {
-            let meters = Arc::new(metrics.plugins.of(Some(&name), &settings.use_));
-            Arc::new(Bound::new(&settings.use_, plugin, meters))
+        let bound = plugins.into_iter().map(|made| {
+            let meters = Arc::new(metrics.plugins.of(Some(&name), &made.name));
+            Arc::new(Bound::new(made, meters))
         });
         let (bounds, chain) = (Bounds::of(config, &own), Chain::new(bound.collect()));
         (name, Setup { bounds, chain, made_by: MadeBy::Config })
@@ -333,7 +334,10 @@ async fn attend(mesh: Arc<Mesh>) {
     let mut changed = mesh.namespaces.changed();
     let (mut keepers, mut kept) = (JoinSet::new(), BTreeMap::<Namespace, StoreId>::new());
     loop {
-        for (name, space) in mesh.namespaces.all().iter() {
+        let spaces = mesh.namespaces.all();
+        kept.retain(|name, _| spaces.contains_key(name));
+        while keepers.try_join_next().is_some() {}
+        for (name, space) in spaces.iter() {
             // One that was removed and made anew has another store.
             if kept.insert(name.clone(), space.id()) != Some(space.id()) {
                 keepers.spawn(keep::run(mesh.clone(), space.clone()));
@@ -390,15 +394,16 @@ async fn no_second_request(mut response: Response) -> Response {
 }
 
 async fn ready(State(door): State<Door>) -> Response {
-    let failed = door.clients.namespaces.all();
-    let failed = failed.values().find(|space| !space.store.is_healthy());
-    match (failed, door.clients.stop.is_cancelled()) {
-        (_, true) => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response(),
-        (Some(space), _) => {
-            let words = format!("the store of namespace {} has failed\n", space.name);
+    if door.clients.stop.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
+    }
+    match door.clients.namespaces.all().values().all(|space| space.store.is_healthy()) {
+        true => "ready\n".into_response(),
+        // Everybody may ask here: which one it is says `status`, to those who may know it.
+        false => {
+            let words = "the store of a namespace has failed; see `keepboth status`\n";
             (StatusCode::SERVICE_UNAVAILABLE, words).into_response()
         }
-        (None, false) => "ready\n".into_response(),
     }
 }
 

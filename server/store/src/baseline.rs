@@ -108,10 +108,10 @@ mod tests {
         let snapshot = store.snapshot();
         let tables = &snapshot.tables;
         let stored =
-            |row: Option<redb::AccessGuard<'_, &'static [u8]>>| row.expect("a row").value().len();
-        assert_eq!(stored(tables.keys.get(key.as_str()).expect("read")), KEY_ROW_BYTES);
-        assert_eq!(stored(tables.records.get(1).expect("read")), put.record.len());
-        assert_eq!(stored(tables.values.get(1).expect("read")), put.value.len());
+            |row: Option<crate::view::Cell<&'static [u8]>>| row.expect("a row").value().len();
+        assert_eq!(stored(tables.keys().get(key.as_str()).expect("read")), KEY_ROW_BYTES);
+        assert_eq!(stored(tables.records().get(1).expect("read")), put.record.len());
+        assert_eq!(stored(tables.values().get(1).expect("read")), put.value.len());
     }
 
     #[test]

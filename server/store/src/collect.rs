@@ -55,7 +55,7 @@ impl Step<'_> {
     /// Forgotten keys of which every peer knows go for good, and notes that say nothing any more.
     fn notes(&mut self) -> Result<(), Refusal> {
         let base = self.draft.base().clone();
-        for entry in base.tables.notes.range::<u64>(..=self.horizon).map_err(failed)? {
+        for entry in base.tables.notes().range::<u64>(..=self.horizon).map_err(failed)? {
             let (at, row) = entry.map_err(failed)?;
             if !self.spend(1) {
                 break;
@@ -73,7 +73,7 @@ impl Step<'_> {
                     if removed > 0 {
                         let before = match self.draft.removal.state.get(STATE_REMOVED) {
                             Some(before) => *before,
-                            None => base.tables.state(STATE_REMOVED)?,
+                            None => base.tables.number(STATE_REMOVED)?,
                         };
                         let high = before.max(row.last);
                         self.draft.removal.state.insert(STATE_REMOVED, high);
@@ -95,7 +95,8 @@ impl Step<'_> {
         let base = self.draft.base().clone();
         for (stage, age) in ages {
             let Some(until) = self.now.checked_sub(age) else { continue };
-            let due = base.tables.aging.range((stage, 0, "")..(stage, until.saturating_add(1), ""));
+            let due =
+                base.tables.aging().range((stage, 0, "")..(stage, until.saturating_add(1), ""));
             for entry in due.map_err(failed)? {
                 let (at, ()) = {
                     let (at, _) = entry.map_err(failed)?;
@@ -135,14 +136,14 @@ impl Step<'_> {
         let base = self.draft.base().clone();
         let short = |n: u64| n.min(u64::from(u32::MAX));
         let rules = short(self.rules.values) << 32 | short(self.rules.records);
-        let same = base.tables.state(STATE_RULES)? == rules;
+        let same = base.tables.number(STATE_RULES)? == rules;
         // Stricter rules take more of what was walked already.
-        let walked = if same { base.tables.state(STATE_WALKED)? } else { 0 };
+        let walked = if same { base.tables.number(STATE_WALKED)? } else { 0 };
         if walked >= self.horizon && same {
             return Ok(());
         }
         let (mut seen, mut reached) = (HashSet::new(), self.horizon);
-        for entry in base.tables.records.range(walked + 1..=self.horizon).map_err(failed)? {
+        for entry in base.tables.records().range(walked + 1..=self.horizon).map_err(failed)? {
             let (at, row) = entry.map_err(failed)?;
             let at = at.value();
             if !self.spend(1) {

@@ -1,5 +1,7 @@
 //! A draft as the rows that it writes.
 
+use bytes::Bytes;
+
 use keepboth_core::name::Key;
 use keepboth_core::refusal::Refusal;
 
@@ -30,7 +32,8 @@ pub struct Besides {
 
 /// What a draft writes.
 pub struct Redo {
-    pub rows: Rows,
+    /// As [`Rows`] makes them.
+    pub rows: Bytes,
     /// True if it may get lost when the power goes. What peers have may: an older mark is true as well,
     /// and the next commit keeps it.
     pub lazy: bool,
@@ -57,7 +60,7 @@ pub fn redo(draft: &Draft, changed: &[Changed<'_>], besides: &Besides) -> Result
     // The mark tells of the state before this draft.
     besides.buckets.1.redo(&mut rows, besides.buckets.0);
     removal(&mut rows, draft)?;
-    Ok(Redo { rows, lazy })
+    Ok(Redo { rows: rows.into_bytes(), lazy })
 }
 
 /// A key, what is known of it, and its row from now on; none if it goes.
@@ -170,7 +173,7 @@ fn to_trash(rows: &mut Rows, key: &Key, row: TrashRow) {
 
 /// Takes a key out of the trash and gives the row that it had there.
 fn from_trash(rows: &mut Rows, key: &Key, draft: &Draft) -> Result<Option<TrashRow>, Refusal> {
-    let row = draft.base().tables.trash.get(key.as_str()).map_err(failed)?;
+    let row = draft.base().tables.trash().get(key.as_str()).map_err(failed)?;
     let row = row.and_then(|row| TrashRow::decode(row.value()).ok());
     let Some(row) = row else { return Ok(None) };
     rows.of(TRASH).remove(key.as_str());
@@ -203,7 +206,7 @@ fn marks(rows: &mut Rows, draft: &Draft) -> Result<bool, Refusal> {
         let mut row = Writer::default();
         row.u64(*sequence).u64(*at);
         peers.put(&node.0, &row.0[..]);
-        let before = draft.base().tables.peers.get(&node.0).map_err(failed)?;
+        let before = draft.base().tables.peers().get(&node.0).map_err(failed)?;
         let before = before.and_then(|row| row.value().last_chunk().copied());
         let before = before.map(u64::from_be_bytes);
         stale |= before.is_some_and(|before| at.saturating_sub(before) > MARK_STALE);
@@ -233,6 +236,6 @@ fn removal(rows: &mut Rows, draft: &Draft) -> Result<(), Refusal> {
     }
     // The last record may be gone, and its sequence must not be given again.
     let given = draft.next_sequence() - 1;
-    state.put(STATE_SEQUENCE, given.max(draft.base().tables.state(STATE_SEQUENCE)?));
+    state.put(STATE_SEQUENCE, given.max(draft.base().tables.number(STATE_SEQUENCE)?));
     Ok(())
 }

@@ -18,14 +18,13 @@ use crate::draft::Draft;
 use crate::failure::unknown;
 use crate::format::STATE_REMOVED;
 use crate::journal::When;
-use crate::ledger::{Failure, Ledger};
+use crate::ledger::{Failure, Ledger, Wake};
 use crate::opened::{self, Opened};
 use crate::options::{Durability, Options};
 use crate::plan::{Answer, Planner};
 use crate::rows::Rows;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
-use crate::tables::Tables;
 use crate::task::{Commit, Task};
 
 /// Where peers send much, one group of theirs waits so long for more before it is committed, since each
@@ -33,11 +32,14 @@ use crate::task::{Commit, Task};
 /// written here meanwhile waits no longer than that.
 const GATHER: Duration = Duration::from_millis(1);
 
+/// After a database could not be opened again, it is not tried for so long.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
 /// What comes through the queue.
 pub enum Job {
     Task(Task),
-    /// Wakes the thread so that it sees that it should stop.
-    Stop,
+    /// Wakes the thread so that it sees that it should stop, or that the database can be given more.
+    Wake,
 }
 
 /// The state of the thread.
@@ -53,6 +55,10 @@ pub struct Committer<F> {
     held: Option<Task>,
     /// None after a failure from which it could not be opened again.
     ledger: Option<Ledger>,
+    /// When opening it again failed last, if it may yet be done, since the disk was full, for example; with
+    /// the draft of which nobody knows whether it is there.
+    closed: Option<(Instant, Option<Draft>)>,
+    wake: Wake,
     /// When the last group ended, if it came from peers alone.
     of_peers_at: Option<Instant>,
     shared: Arc<Shared>,
@@ -66,12 +72,14 @@ impl<F: FnMut(Commit)> Committer<F> {
         namespace: Namespace,
         options: Options,
         opened: Opened,
-        jobs: mpsc::Receiver<Job>,
+        (sender, jobs): (mpsc::Sender<Job>, mpsc::Receiver<Job>),
         on_commit: F,
     ) -> Committer<F> {
+        // A full queue wakes the thread as well.
+        let wake: Wake = Arc::new(move || drop(sender.try_send(Job::Wake)));
         let (counts, root) = (opened.totals.counts, opened.totals.tree.root());
         let totals = Arc::new(Mutex::new(opened.totals));
-        let snapshot = Snapshot::new(opened.tables, counts, root, totals.clone());
+        let snapshot = Snapshot::new(opened.tables.clone(), counts, root, totals.clone());
         let node = options.node;
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -94,7 +102,14 @@ impl<F: FnMut(Commit)> Committer<F> {
             put_back: false,
             held: None,
             of_peers_at: None,
-            ledger: Some(Ledger::new(opened.database, opened.identity.store)),
+            closed: None,
+            ledger: Some(Ledger::new(
+                opened.database,
+                opened.identity.store,
+                opened.tables,
+                wake.clone(),
+            )),
+            wake,
             shared,
             jobs,
             on_commit,
@@ -113,6 +128,8 @@ impl<F: FnMut(Commit)> Committer<F> {
                 while let Some(task) = self.held.take() {
                     self.group(task);
                 }
+            } else {
+                self.go_on();
             }
             if self.shared.stopping.load(Ordering::SeqCst) {
                 // Nobody can send any more; what is in the queue still comes.
@@ -124,6 +141,11 @@ impl<F: FnMut(Commit)> Committer<F> {
 
     /// Plans a task and all that waits behind it, commits them together, answers, and tells.
     fn group(&mut self, task: Task) {
+        // Should the database have failed meanwhile, it is opened again before anything is read from it.
+        self.go_on();
+        if let Some((_, draft)) = self.closed.take_if(|(at, _)| at.elapsed() >= TRY_AGAIN) {
+            self.reopen(draft);
+        }
         let mut draft = Draft::new(self.shared.snapshot.load_full());
         let mut answers: Vec<Answer> = Vec::new();
         let options = self.shared.options.load_full();
@@ -162,17 +184,19 @@ impl<F: FnMut(Commit)> Committer<F> {
             Some(Failure::Disk(error)) => self.recover(Some(draft), &error),
         }
         self.of_peers_at = of_peers.then(Instant::now);
-        self.checkpoint(options.journal_bytes_max);
+        self.go_on();
     }
 
-    /// Makes the database durable if the journal has become long: after the answers, so that they need not
-    /// wait for it.
-    fn checkpoint(&mut self, journal_bytes_max: usize) {
+    /// Gives the database what it lacks, if it is time: after the answers, which need not wait for it.
+    fn go_on(&mut self) {
         let Some(ledger) = &mut self.ledger else { return };
-        if ledger.journal_bytes() >= journal_bytes_max
-            && let Err(error) = ledger.checkpoint()
-        {
-            self.recover(None, &error);
+        match ledger.go_on(self.shared.options.load().journal_bytes_max) {
+            Ok(false) => {}
+            Ok(true) => {
+                let (tables, shown) = (ledger.tables(), self.shared.snapshot.load());
+                self.shared.publish(tables, shown.counts(), shown.root());
+            }
+            Err(error) => self.recover(None, &error),
         }
         let bytes = self.ledger.as_ref().map_or(0, Ledger::journal_bytes);
         self.shared.journal_bytes.store(bytes as u64, Ordering::Relaxed);
@@ -181,7 +205,7 @@ impl<F: FnMut(Commit)> Committer<F> {
     fn waiting(&mut self) -> Option<Task> {
         match self.jobs.try_recv() {
             Ok(Job::Task(task)) => Some(task),
-            Ok(Job::Stop) | Err(_) => None,
+            Ok(Job::Wake) | Err(_) => None,
         }
     }
 
@@ -201,7 +225,7 @@ impl<F: FnMut(Commit)> Committer<F> {
         };
         let redo = commit::redo(draft, &changed, &besides).map_err(Failure::Refused)?;
         ledger.write(&mut self.disk, &redo, when)?;
-        let tables = Tables::open(ledger.database())?;
+        let tables = ledger.tables();
         if let Some(epoch) = epoch {
             self.came_back(epoch);
         }
@@ -246,7 +270,7 @@ impl<F: FnMut(Commit)> Committer<F> {
             totals.mark().redo(&mut last);
         }
         drop(totals);
-        if let Err(e) = ledger.close(&mut self.disk, &last) {
+        if let Err(e) = ledger.close(&mut self.disk, last.into_bytes()) {
             tracing::error!(namespace = %self.namespace, "closing the database failed: {e}");
         }
     }
@@ -262,15 +286,27 @@ impl<F: FnMut(Commit)> Committer<F> {
         guarded("what follows a commit", || (self.on_commit)(commit));
     }
 
-    /// redb refuses everything after an error of the disk, so the database is opened anew, once.
+    /// redb refuses everything after an error of the disk, so the database is opened anew.
     fn recover(&mut self, draft: Option<Draft>, error: &redb::Error) {
         let namespace = self.namespace.clone();
         tracing::error!(%namespace, "a commit failed, opening the database again: {error}");
         drop(self.ledger.take());
         self.shared.failed.store(true, Ordering::SeqCst);
+        self.reopen(draft);
+    }
+
+    /// Opens the database again. The draft is one of which nobody knows whether it is there.
+    fn reopen(&mut self, draft: Option<Draft>) {
+        let namespace = self.namespace.clone();
         let opened = match opened::open(&mut self.disk, &self.namespace, &self.node) {
             Ok(opened) => opened,
-            Err(e) => return tracing::error!(%namespace, "the store takes no more writes: {e}"),
+            Err(e) => {
+                self.closed = Some((Instant::now(), draft));
+                return tracing::error!(
+                    %namespace,
+                    "the store is closed, and is tried to be opened again with later writes: {e}"
+                );
+            }
         };
         let answered = self.shared.snapshot.load().counts().last_sequence;
         let other =
@@ -282,7 +318,8 @@ impl<F: FnMut(Commit)> Committer<F> {
         self.put_back |= there.as_ref().is_some_and(|draft| draft.own_came_back);
         self.set_epoch(opened.identity.epoch);
         self.shared.removed.store(opened.removed, Ordering::SeqCst);
-        self.ledger = Some(Ledger::new(opened.database, self.identity.store));
+        let (store, tables) = (self.identity.store, opened.tables.clone());
+        self.ledger = Some(Ledger::new(opened.database, store, tables, self.wake.clone()));
         self.shared.failed.store(false, Ordering::SeqCst);
         let (counts, root) = (opened.totals.counts, opened.totals.tree.root());
         *self.shared.totals() = opened.totals;
@@ -301,7 +338,7 @@ impl Failure {
             Failure::Disk(error) => unknown(error),
             Failure::Stopped => Refusal::new(
                 Code::StoreFailed,
-                "the store takes no more writes since its disk failed; see the log of the server",
+                "the store takes no writes since its disk failed; see the log of the server",
             ),
         }
     }

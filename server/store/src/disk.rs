@@ -5,21 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::backends::InMemoryBackend;
-use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTableMetadata, StorageBackend, StorageError,
-    TableHandle,
-};
+use redb::{Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError, TableHandle};
 
 use keepboth_core::ids::{NodeId, StoreId};
 use keepboth_core::name::Namespace;
 
 use crate::error::OpenError;
 use crate::format::{
-    AGING, CHANGES, CONFLICTS, DIGESTS, FORMAT, FORMAT_MIN, KEYS, META, META_EPOCH, META_FORMAT,
-    META_JOURNAL, META_NAMESPACE, META_NODE, META_STORE, NAMES, NOTES, PEERS, QUARANTINE, RAISED,
-    RECORDS, STATE, TRASH, VALUES,
+    FORMAT, FORMAT_MIN, META, META_EPOCH, META_FORMAT, META_JOURNAL, META_NAMESPACE, META_NODE,
+    META_STORE, PEERS,
 };
 use crate::journal::place::{BackendPlace, FilePlace, Place, journal_of};
+use crate::tables;
 use crate::word::Word;
 
 type Opener = Box<dyn FnMut() -> Result<Database, DatabaseError> + Send>;
@@ -28,8 +25,8 @@ type Opener = Box<dyn FnMut() -> Result<Database, DatabaseError> + Send>;
 pub struct Disk {
     path: PathBuf,
     open: Opener,
-    /// Where the journal stands; none for a database that has none.
-    place: Option<Box<dyn Place>>,
+    /// Where the two files of the journal stand; none for a database that has none.
+    places: Option<[Box<dyn Place>; 2]>,
 }
 
 /// What a store's file says of itself.
@@ -45,8 +42,9 @@ impl Disk {
     pub fn file(path: &Path, cache_bytes: usize) -> Disk {
         let file = path.to_owned();
         let open = move || Database::builder().set_cache_size(cache_bytes).create(&file);
-        let place = Some(Box::new(FilePlace(journal_of(path))) as Box<dyn Place>);
-        Disk { path: path.to_owned(), open: Box::new(open), place }
+        let place = |file| Box::new(FilePlace(file)) as Box<dyn Place>;
+        let places = Some(journal_of(path).map(place));
+        Disk { path: path.to_owned(), open: Box::new(open), places }
     }
 
     /// Memory, which stays when the database is opened again.
@@ -62,17 +60,26 @@ impl Disk {
     ) -> Disk {
         let open =
             move || Database::builder().set_cache_size(cache_bytes).create_with_backend(make());
-        Disk { path: PathBuf::from("(memory)"), open: Box::new(open), place: None }
+        Disk { path: PathBuf::from("(memory)"), open: Box::new(open), places: None }
     }
 
-    /// With the journal on whatever the caller makes.
-    pub fn with_journal<B: StorageBackend>(self, make: impl FnMut() -> B + Send + 'static) -> Disk {
-        Disk { place: Some(Box::new(BackendPlace(make))), ..self }
+    /// With the two files of the journal on whatever the caller makes.
+    pub fn with_journal<B: StorageBackend>(
+        self,
+        make: [impl FnMut() -> B + Send + 'static; 2],
+    ) -> Disk {
+        let place = |make| Box::new(BackendPlace(make)) as Box<dyn Place>;
+        Disk { places: Some(make.map(place)), ..self }
     }
 
-    /// Where the journal stands, if there can be one.
-    pub fn place(&mut self) -> Option<&mut (dyn Place + 'static)> {
-        self.place.as_deref_mut()
+    /// Where the two files of the journal stand, if there can be one.
+    pub fn places(&mut self) -> Option<&mut [Box<dyn Place>; 2]> {
+        self.places.as_mut()
+    }
+
+    /// Takes the journal away.
+    pub fn remove_journal(&mut self) -> std::io::Result<()> {
+        self.places.iter_mut().flatten().try_for_each(|place| place.remove())
     }
 
     /// Opens the database as it is.
@@ -129,9 +136,10 @@ impl Disk {
         OpenError::Failed { path: self.path.clone(), what: what.to_string() }
     }
 
-    /// The error of a journal that is needed and is not the right one.
-    pub fn no_journal(&self, what: impl ToString) -> OpenError {
-        let journal = self.place.as_ref().map(|place| place.path()).unwrap_or_default();
+    /// The error of a journal that is needed and of which this file is not the right one.
+    pub fn no_journal(&self, file: usize, what: impl ToString) -> OpenError {
+        let place = self.places.as_ref().and_then(|places| places.get(file));
+        let journal = place.map(|place| place.path()).unwrap_or_default();
         OpenError::Journal { path: self.path.clone(), journal, what: what.to_string() }
     }
 
@@ -229,6 +237,7 @@ fn create(
 ) -> Result<Identity, redb::Error> {
     let identity = Identity { store: new_id(), epoch: 1, node: *node };
     let transaction = database.begin_write()?;
+    tables::create(&transaction)?;
     {
         let mut meta = transaction.open_table(META)?;
         meta.insert(META_FORMAT, &FORMAT.to_be_bytes()[..])?;
@@ -236,20 +245,6 @@ fn create(
         meta.insert(META_STORE, &identity.store.0[..])?;
         meta.insert(META_EPOCH, &identity.epoch.to_be_bytes()[..])?;
         meta.insert(META_NODE, &node.0[..])?;
-        transaction.open_table(KEYS)?.len()?;
-        transaction.open_table(NAMES)?.len()?;
-        transaction.open_table(RECORDS)?.len()?;
-        transaction.open_table(VALUES)?.len()?;
-        transaction.open_table(CONFLICTS)?.len()?;
-        transaction.open_table(TRASH)?.len()?;
-        transaction.open_table(AGING)?.len()?;
-        transaction.open_table(RAISED)?.len()?;
-        transaction.open_table(QUARANTINE)?.len()?;
-        transaction.open_table(NOTES)?.len()?;
-        transaction.open_table(PEERS)?.len()?;
-        transaction.open_table(DIGESTS)?.len()?;
-        transaction.open_table(CHANGES)?.len()?;
-        transaction.open_table(STATE)?.len()?;
     }
     transaction.commit()?;
     Ok(identity)

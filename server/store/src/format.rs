@@ -27,7 +27,7 @@
 //! Words in `meta`: `format` (4 bytes), `namespace` (text), `store` (16 bytes, a version 4 UUID: the
 //! origin of what is written here), `epoch` (8 bytes, 1 in a new store), `node` (32 bytes: the node
 //! that has the store), `journal` (the run of the journal (16), the generation of its records that goes on
-//! from this file (8), how many of them are in the file (8), 1 if answers do not wait for the disk (1); see
+//! from this file (8), how many records of the run are in the file (8), 1 if answers do not wait for the disk (1); see
 //! below).
 //!
 //! Words in `state`: `sequence` (the newest that was ever given when something was removed), `digests`
@@ -46,11 +46,12 @@
 //! A forgotten key keeps its row and records, without values, until every peer knows; it counts
 //! nowhere. Then both go, and its note.
 //!
-//! The journal of `notes.redb` is `notes.journal`; its form stands in [`crate::journal::record`]. Each
-//! group of writes is appended to it and synced, which makes it durable, and then written to the
-//! tables without a sync. After some megabytes the database is made durable with the number of the next
-//! generation in `journal`, and the records begin at the start of the journal again. So the file of the
-//! database is that of the last such moment, and with the records of the generation that it names it is
+//! The journal of `notes.redb` is `notes.journal-a` and `notes.journal-b`; its form stands in
+//! [`crate::journal::record`]. Each group of writes is appended to it and synced, which makes it durable;
+//! a little later several groups are written to the tables together, without a sync. After some megabytes
+//! the next generation of records begins in the other of the two files, and the database is made durable with
+//! all of the generation before and the number of the new one in `journal`. So the file of the database is
+//! that of the last such moment, and with the records of the generation that it names, and of the next, it is
 //! whole. A store that is closed makes the database durable with the generation [`GENERATION_NONE`] and
 //! removes the journal: then the file is whole alone. A store that only reads makes no journal.
 //!

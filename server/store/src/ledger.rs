@@ -1,19 +1,29 @@
-//! The database with the journal before it: a group is durable in the journal, then readers see it in
-//! the database, and the database is made durable after many groups.
+//! The database with the journal before it: a group is durable in the journal, then readers see it above
+//! the database, which gets it a little later with others, and is made durable after many groups.
 //!
 //! A store in memory has no journal: then each group is made durable in the database.
 
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
 use redb::Database;
 
 use keepboth_core::ids::StoreId;
 use keepboth_core::refusal::{Code, Refusal};
 
+use crate::behind::{Batch, Behind, GATHER};
 use crate::commit::Redo;
 use crate::disk::Disk;
-use crate::format::{GENERATION_NONE, META, META_JOURNAL};
+use crate::format::GENERATION_NONE;
 use crate::journal::{Journal, NotAppended, When};
-use crate::rows::{self, Rows};
+use crate::tables::{Layer, Tables};
 use crate::word::{Word, settle};
+
+/// Bytes of rows above the database after which they are given to it at once.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of rows above the database with which writing waits for it: it is slower than the journal.
+const ABOVE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Why a group was not written.
 #[derive(Debug)]
@@ -32,112 +42,169 @@ impl<E: Into<redb::Error>> From<E> for Failure {
     }
 }
 
+/// Calls the commit thread, which then calls [`Ledger::go_on`].
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
 /// An open database and its journal.
 pub struct Ledger {
-    database: Database,
+    // First, so that it ends before the database is closed.
+    open: Option<Open>,
+    database: Arc<Database>,
     store: StoreId,
-    journal: Option<Journal>,
+    tables: Tables,
+    wake: Wake,
     /// True if some of the journal may have been answered before it was durable.
     lossy: bool,
 }
 
+/// What there is from the first write on.
+struct Open {
+    journal: Journal,
+    behind: Behind,
+    /// The generation that goes on from what is durable in the database.
+    settled: u64,
+    /// When the database was given something last.
+    given_at: Option<Instant>,
+}
+
 impl Ledger {
-    pub fn new(database: Database, store: StoreId) -> Ledger {
-        Ledger { database, store, journal: None, lossy: false }
+    pub fn new(database: Database, store: StoreId, tables: Tables, wake: Wake) -> Ledger {
+        Ledger { open: None, database: Arc::new(database), store, tables, wake, lossy: false }
     }
 
-    pub fn database(&self) -> &Database {
-        &self.database
+    /// What readers are to see.
+    pub fn tables(&self) -> Tables {
+        self.tables.clone()
     }
 
     /// Bytes of the journal that the database does not have for good.
     pub fn journal_bytes(&self) -> usize {
-        self.journal.as_ref().map_or(0, Journal::bytes)
+        self.open.as_ref().map_or(0, |open| open.journal.bytes())
     }
 
-    /// Makes a group durable, and shows it to whoever reads the database from now on.
+    /// Makes a group durable, and adds it to what readers are to see.
     pub fn write(&mut self, disk: &mut Disk, redo: &Redo, when: When) -> Result<(), Failure> {
-        let lossy = matches!(when, When::Within(_));
-        self.begin(disk, lossy)?;
-        let Some(journal) = &mut self.journal else {
-            return self.write_alone(redo);
+        self.begin(disk, matches!(when, When::Within(_)))?;
+        let mut newer = self.tables.newer.clone();
+        let Some(Open { journal, .. }) = &mut self.open else {
+            newer.add(&redo.rows).map_err(of_no_form)?;
+            return Ok(self.write_alone(&newer, redo.lazy)?);
         };
         let when = if redo.lazy { When::Whenever } else { when };
-        journal.append(redo.rows.as_bytes(), when).map_err(|e| match e {
+        journal.append(&redo.rows, when).map_err(|e| match e {
             NotAppended::NoRoom(e) => no_room(e),
             NotAppended::Failed(e) => e.into(),
         })?;
         // While it is synced.
-        let applied = apply(&self.database, redo, &journal.word(self.lossy));
+        let added = newer.add(&redo.rows);
         journal.wait()?;
-        Ok(applied?)
+        added.map_err(of_no_form)?;
+        self.tables.newer = newer;
+        Ok(())
+    }
+
+    fn write_alone(&mut self, rows: &Layer, lazy: bool) -> Result<(), redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        if lazy {
+            transaction.set_durability(redb::Durability::None)?;
+        }
+        rows.write(&transaction)?;
+        transaction.commit()?;
+        self.tables = Tables::open(&self.database)?;
+        Ok(())
     }
 
     /// The first write begins the journal: the database says that it needs it.
     fn begin(&mut self, disk: &mut Disk, lossy: bool) -> Result<(), Failure> {
-        match &self.journal {
-            None => {
-                let Some(place) = disk.place() else { return Ok(()) };
-                let run = *uuid::Uuid::new_v4().as_bytes();
-                let made = place.make().and_then(|file| Journal::begin(file, &self.store, run));
-                self.journal = Some(made.map_err(not_begun)?);
+        if let Some(open) = &mut self.open {
+            if lossy && !self.lossy {
+                // Before the first answer that may get lost.
+                self.lossy = true;
+                open.behind.wait()?;
+                let word = Word { generation: open.settled, ..open.journal.word(true) };
+                self.settle(word)?;
             }
-            Some(_) if lossy && !self.lossy => {}
-            Some(_) => return Ok(()),
+            return Ok(());
         }
+        let Some([a, b]) = disk.places() else { return Ok(()) };
+        let run = *uuid::Uuid::new_v4().as_bytes();
+        let files = a.make().and_then(|a| Ok([a, b.make()?]));
+        let journal = files.and_then(|files| Journal::begin(files, &self.store, run));
+        let journal = journal.map_err(not_begun)?;
+        let wake = self.wake.clone();
+        let behind = Behind::start(self.database.clone(), move || wake()).map_err(not_begun)?;
         self.lossy = lossy;
-        Ok(self.mark()?)
-    }
-
-    fn write_alone(&self, redo: &Redo) -> Result<(), Failure> {
-        let mut transaction = self.database.begin_write()?;
-        if redo.lazy {
-            transaction.set_durability(redb::Durability::None)?;
-        }
-        rows::write(redo.rows.as_bytes(), &transaction)?;
-        Ok(transaction.commit()?)
-    }
-
-    /// Makes the database durable with all that is in the journal, which begins anew.
-    pub fn checkpoint(&mut self) -> Result<(), redb::Error> {
-        if let Some(journal) = &mut self.journal {
-            journal.restart();
-            self.mark()?;
-        }
+        settle(&self.database, &journal.word(lossy), |_| Ok(()))?;
+        self.open = Some(Open { journal, behind, settled: 0, given_at: None });
         Ok(())
     }
 
-    /// Makes the database durable with what it needs of the journal from now on.
-    fn mark(&self) -> Result<(), redb::Error> {
-        let Some(journal) = &self.journal else { return Ok(()) };
-        settle(&self.database, &journal.word(self.lossy), |_| Ok(()))
+    /// Makes the database durable with all that readers see.
+    fn settle(&mut self, word: Word) -> Result<(), redb::Error> {
+        let Tables { older, newer, .. } = &self.tables;
+        settle(&self.database, &word, |to| older.write(to).and_then(|()| newer.write(to)))?;
+        self.tables = Tables::open(&self.database)?;
+        Ok(())
+    }
+
+    /// Gives the database what it does not have, if it is time; true if readers are to see other tables than
+    /// before. After so many bytes of the journal the database is made durable with them.
+    pub fn go_on(&mut self, journal_bytes_max: usize) -> Result<bool, redb::Error> {
+        let Some(open) = &mut self.open else { return Ok(false) };
+        let much = self.tables.newer.bytes >= ABOVE_BYTES_MAX;
+        let stored = if much { open.behind.wait()? } else { open.behind.take()? };
+        let moved = stored.is_some();
+        if let Some(stored) = stored {
+            self.tables.stored = Arc::new(stored);
+            self.tables.older = Layer::default();
+        }
+        let long = open.journal.bytes() >= journal_bytes_max;
+        let due = long
+            || self.tables.newer.bytes >= BATCH_BYTES
+            || open.given_at.is_none_or(|at| at.elapsed() >= GATHER);
+        if open.behind.is_busy() || self.tables.newer.is_empty() && !long || !due {
+            return Ok(moved);
+        }
+        if long {
+            // The other file holds what the database has had for good since the last time.
+            open.journal.switch()?;
+            open.settled = open.journal.word(self.lossy).generation;
+        }
+        let word = Word { generation: open.settled, ..open.journal.word(self.lossy) };
+        self.tables.older = std::mem::take(&mut self.tables.newer);
+        let rows = self.tables.older.clone();
+        open.behind.give(Batch { rows, word, durable: long })?;
+        open.given_at = Some(Instant::now());
+        Ok(moved)
     }
 
     /// Makes the database whole without a journal, with these last rows, and closes it.
-    pub fn close(self, disk: &mut Disk, last: &Rows) -> Result<(), redb::Error> {
-        if let Some(journal) = &self.journal {
-            let word = Word { generation: GENERATION_NONE, ..journal.word(false) };
-            settle(&self.database, &word, |to| rows::write(last.as_bytes(), to))?;
-            if let Some(place) = disk.place() {
-                place.remove()?;
-            }
-        } else if !last.as_bytes().is_empty() {
+    pub fn close(mut self, disk: &mut Disk, last: Bytes) -> Result<(), redb::Error> {
+        let mut rows = Layer::default();
+        rows.add(&last).map_err(|e| redb::Error::Corrupted(e.to_string()))?;
+        if let Some(mut open) = self.open.take() {
+            open.behind.wait()?;
+            let word = Word { generation: GENERATION_NONE, ..open.journal.word(false) };
+            let Tables { older, newer, .. } = &self.tables;
+            settle(&self.database, &word, |to| {
+                [older, newer, &rows].iter().try_for_each(|rows| rows.write(to))
+            })?;
+            disk.remove_journal()?;
+        } else if !rows.is_empty() {
             let transaction = self.database.begin_write()?;
-            rows::write(last.as_bytes(), &transaction)?;
+            rows.write(&transaction)?;
             transaction.commit()?;
         }
-        Ok(self.database.close()?)
+        match Arc::try_unwrap(self.database) {
+            Ok(database) => Ok(database.close()?),
+            // Its thread has ended, so nobody else holds it.
+            Err(_) => Ok(()),
+        }
     }
 }
 
-/// Shows a group to whoever reads the database from now on. Should it be closed before it is made durable,
-/// it also says that it has the group.
-fn apply(database: &Database, redo: &Redo, word: &Word) -> Result<(), redb::Error> {
-    let mut transaction = database.begin_write()?;
-    transaction.set_durability(redb::Durability::None)?;
-    rows::write(redo.rows.as_bytes(), &transaction)?;
-    transaction.open_table(META)?.insert(META_JOURNAL, &word.encode()[..])?;
-    Ok(transaction.commit()?)
+fn of_no_form(error: crate::layout::BadRow) -> Failure {
+    Failure::Disk(redb::Error::Corrupted(format!("rows for the journal: {error}")))
 }
 
 fn not_begun(error: std::io::Error) -> Failure {

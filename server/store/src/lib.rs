@@ -29,8 +29,12 @@ mod record;
 pub mod told;
 /// What is asked of the commit thread.
 pub mod task;
+/// Rows that are durable in the journal and that the database does not have yet.
+mod pending;
 /// Rows that are to be written, as bytes.
 mod rows;
+/// One table as readers see it.
+mod view;
 /// How storage errors become refusals.
 mod failure;
 /// A history built from its records.
@@ -43,10 +47,12 @@ mod word;
 mod journal;
 /// Where the database stands, how it is opened, and what it is.
 mod disk;
-/// What stands in the journal comes into the database.
-mod replay;
 /// The tables as one commit left them.
 mod tables;
+/// What stands in the journal comes into the database.
+mod replay;
+/// The thread that brings the database up to the journal.
+mod behind;
 /// Counters and the digest, kept up with every commit.
 mod totals;
 /// The newest durable state, read without locks.

@@ -39,7 +39,7 @@ pub fn open(disk: &mut Disk, namespace: &Namespace, node: &NodeId) -> Result<Ope
             _ => disk.failed(e),
         };
         let totals = Totals::read(&tables).map_err(refused)?;
-        let removed = tables.state(STATE_REMOVED).map_err(refused)?;
+        let removed = tables.number(STATE_REMOVED).map_err(refused)?;
         Ok(Opened { database, identity, tables, totals, removed })
     }));
     outcome.unwrap_or_else(|_| Err(disk.corrupt("its pages contradict each other")))

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use bytes::Bytes;
 use redb::{Database, ReadableTable, StorageBackend, WriteTransaction};
 
 use keepboth_core::ids::StoreId;
@@ -9,9 +10,10 @@ use keepboth_core::ids::StoreId;
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::format::{GENERATION_NONE, META, META_EPOCH};
-use crate::journal::place::Place;
-use crate::journal::record::{read_first, tail};
-use crate::rows;
+use crate::journal::half;
+use crate::journal::place::journal_of;
+use crate::journal::record::{BadTail, read_first, tail};
+use crate::tables::Layer;
 use crate::word::{Run, Word, settle};
 
 /// Brings the database up to its journal, which is then taken away.
@@ -22,32 +24,34 @@ pub fn replay(
     word: Option<Word>,
 ) -> Result<(), OpenError> {
     let needed = word.filter(|word| word.generation != GENERATION_NONE);
-    let Some(place) = disk.place() else {
+    let Some(places) = disk.places() else {
         return match needed {
-            Some(_) => Err(disk.no_journal("it is kept without one")),
+            Some(_) => Err(disk.no_journal(0, "it is kept without one")),
             None => Ok(()),
         };
     };
-    let bytes = place.find().and_then(|file| file.map(|file| read(&*file)).transpose());
-    let bytes = bytes.map_err(|e| disk.failed(format_args!("its journal: {e}")))?;
+    let [a, b] = places
+        .each_mut()
+        .map(|place| place.find().and_then(|file| file.map(|file| read(&*file)).transpose()));
+    let files = a.and_then(|a| Ok([a, b?]));
+    let files = files.map_err(|e| disk.failed(format_args!("its journal: {e}")))?;
     let Some(word) = needed else {
         let last = word.map(|word| word.run);
-        let cleared = put_away(disk, bytes.as_deref(), last);
+        let cleared = put_away(disk, &files, last);
         return cleared.map_err(|e| disk.failed(format_args!("its journal: {e}")));
     };
-    let bytes = bytes.ok_or_else(|| disk.no_journal("it is missing"))?;
-    let found = records(disk, &bytes, store, &word)?;
-    let lost = bytes.is_empty() || word.lossy;
+    let (rows, records) = rows(disk, &files, store, &word)?;
+    let lost = files.iter().flatten().any(Bytes::is_empty) || word.lossy;
     let settled = Word { generation: GENERATION_NONE, lossy: false, ..word };
     let written = settle(database, &settled, |to| {
-        found.iter().try_for_each(|rows| rows::write(rows, to))?;
+        rows.write(to)?;
         if lost { next_epoch(to) } else { Ok(()) }
     });
     written.map_err(|e| match e {
         redb::Error::Corrupted(what) => disk.corrupt(what),
         e => disk.failed(e),
     })?;
-    let (file, records) = (disk.path().display(), found.len());
+    let file = disk.path().display();
     match lost {
         true => tracing::warn!(
             %file, records,
@@ -58,59 +62,83 @@ pub fn replay(
             tracing::info!(%file, records, "the store was not closed: its journal is written to it")
         }
     }
-    let removed = disk.place().map_or(Ok(()), Place::remove);
+    let removed = disk.remove_journal();
     removed.map_err(|e| disk.failed(format_args!("its journal: {e}")))
 }
 
-fn read(file: &dyn StorageBackend) -> io::Result<Vec<u8>> {
+fn read(file: &dyn StorageBackend) -> io::Result<Bytes> {
     let length = usize::try_from(file.len()?).map_err(io::Error::other)?;
     let mut bytes = vec![0; length];
     file.read(0, &mut bytes)?;
-    Ok(bytes)
+    Ok(bytes.into())
 }
 
-/// The rows of the records that the database has not.
-fn records<'j>(
+/// The rows that the database has not, and of how many records they are.
+fn rows(
     disk: &Disk,
-    bytes: &'j [u8],
+    files: &[Option<Bytes>; 2],
     store: &StoreId,
     word: &Word,
-) -> Result<Vec<&'j [u8]>, OpenError> {
-    if bytes.is_empty() {
-        // So somebody says that it is lost.
-        return Ok(Vec::new());
+) -> Result<(Layer, usize), OpenError> {
+    let mut rows = Layer::default();
+    for (at, file) in files.iter().enumerate() {
+        let bytes = file.as_ref().ok_or_else(|| disk.no_journal(at, "it is missing"))?;
+        if bytes.is_empty() {
+            // So somebody says that it is lost.
+            continue;
+        }
+        let (of, run) =
+            read_first(bytes).map_err(|e| disk.no_journal(at, format_args!("it is {}", e.0)))?;
+        if of != *store {
+            let words = format_args!("it is that of store {of}, this is {store}");
+            return Err(disk.no_journal(at, words));
+        }
+        if run != word.run {
+            return Err(disk.no_journal(at, "it is the store's journal of another time"));
+        }
     }
-    let (of, run) =
-        read_first(bytes).map_err(|e| disk.no_journal(format_args!("it is {}", e.0)))?;
-    if of != *store {
-        return Err(disk.no_journal(format_args!("it is that of store {of}, this is {store}")));
+    let [Some(a), Some(b)] = files else { return Ok((rows, 0)) };
+    if [a, b][half(word.generation)].is_empty() {
+        // What comes after what is lost is of no use.
+        return Ok((rows, 0));
     }
-    if run != word.run {
-        return Err(disk.no_journal("it is the store's journal of another time"));
+    let found = tail([a, b], word).map_err(|e| match e {
+        BadTail::Damaged { file, .. } => disk.no_journal(file, e),
+        BadTail::Later => disk.no_journal(0, e),
+    })?;
+    let records = found.len();
+    for (file, range) in found {
+        let added = rows.add(&[a, b][file].slice(range));
+        added.map_err(|e| disk.corrupt(format_args!("rows in its journal: {e}")))?;
     }
-    let found = tail(bytes, &run, word.generation).map_err(|e| disk.no_journal(e))?;
-    // The database has some, if it was closed and opened after an error.
-    let new = found.into_iter().skip(usize::try_from(word.number).unwrap_or(usize::MAX));
-    Ok(new.map(|rows| &bytes[rows]).collect())
+    Ok((rows, records))
 }
 
 /// A journal that the database does not need.
-fn put_away(disk: &mut Disk, bytes: Option<&[u8]>, last: Option<Run>) -> io::Result<()> {
-    let file = disk.path().to_owned();
-    let (Some(bytes), Some(place)) = (bytes, disk.place()) else { return Ok(()) };
-    let needless = match read_first(bytes) {
-        // The power went while it was removed, or before anything was written to it.
-        Ok((_, run)) => Some(run) == last || tail(bytes, &run, 0).is_ok_and(|all| all.is_empty()),
+fn put_away(disk: &mut Disk, files: &[Option<Bytes>; 2], last: Option<Run>) -> io::Result<()> {
+    // The power went while it was removed, or before anything was written to it.
+    let all: Vec<&[u8]> = files.iter().flatten().map(|bytes| &bytes[..]).collect();
+    let needless = all.iter().all(|bytes| match read_first(bytes) {
+        Ok((_, run)) => Some(run) == last || is_unused(&all, run),
         Err(_) => bytes.iter().all(|byte| *byte == 0),
-    };
+    });
     if needless {
-        return place.remove();
+        return disk.remove_journal();
     }
+    let (file, journal) = (disk.path().to_owned(), journal_of(disk.path()));
     tracing::warn!(
-        file = %file.display(), journal = %place.path().display(),
+        file = %file.display(), journal = ?journal,
         "the store was closed, and a journal of another time lies beside it: it is put aside"
     );
-    place.set_aside()
+    let places = disk.places();
+    places.into_iter().flatten().try_for_each(|place| place.set_aside())
+}
+
+/// True if no group was ever written to this journal.
+fn is_unused(files: &[&[u8]], run: Run) -> bool {
+    let word = Word { run, generation: 0, number: 0, lossy: false };
+    let [a, b] = [0, 1].map(|at| files.get(at).copied().unwrap_or_default());
+    tail([a, b], &word).is_ok_and(|all| all.is_empty())
 }
 
 /// Sequences may be given a second time, so those of before mean nothing any more.

@@ -9,13 +9,11 @@ use std::borrow::Borrow;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use redb::{Key, Table, TableDefinition, TableHandle, Value, WriteTransaction};
+use bytes::Bytes;
+use redb::{Key, TableDefinition, TableHandle, Value, WriteTransaction};
 
-use crate::format::{
-    AGING, CHANGES, CONFLICTS, DIGESTS, KEYS, META, NAMES, NOTES, PEERS, QUARANTINE, RAISED,
-    RECORDS, STATE, TRASH, VALUES,
-};
 use crate::layout::{BadRow, Reader};
+use crate::pending::Pending;
 
 const TABLE: u8 = 0;
 const PUT: u8 = 1;
@@ -38,8 +36,9 @@ pub struct Of<'r, K, V> {
 
 impl Rows {
     /// In bytes.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.used()]
+    pub fn into_bytes(mut self) -> Bytes {
+        self.bytes.truncate(self.used());
+        self.bytes.into()
     }
 
     /// A table without rows is left out.
@@ -100,84 +99,70 @@ fn length(bytes: &mut Vec<u8>, length: usize) {
     bytes.extend_from_slice(&(length as u32).to_be_bytes());
 }
 
-/// Writes rows that stand in bytes as [`Rows`] makes them.
-pub fn write(bytes: &[u8], transaction: &WriteTransaction) -> Result<(), redb::Error> {
-    let mut rows = Reader(bytes);
-    while !rows.0.is_empty() {
-        let name = table(&mut rows).map_err(bad)?;
-        let (_, write) = TABLES
-            .iter()
-            .find(|(table, _)| table.as_bytes() == name)
-            .ok_or_else(|| bad(BadRow("of no known table")))?;
-        write(transaction, &mut rows)?;
-    }
-    Ok(())
+/// Reads rows that stand in bytes as [`Rows`] makes them.
+pub struct Parts<'b> {
+    bytes: &'b Bytes,
+    rest: Reader<'b>,
 }
 
-fn table<'r>(rows: &mut Reader<'r>) -> Result<&'r [u8], BadRow> {
-    match (rows.u8()?, rows.u8()?) {
-        (TABLE, length) => rows.take(length.into()),
-        _ => Err(BadRow("of no table")),
+impl<'b> Parts<'b> {
+    pub fn new(bytes: &'b Bytes) -> Parts<'b> {
+        Parts { bytes, rest: Reader(bytes) }
+    }
+
+    /// The name of the next table; none at the end.
+    pub fn table(&mut self) -> Result<Option<&'b [u8]>, BadRow> {
+        if self.rest.0.is_empty() {
+            return Ok(None);
+        }
+        match (self.rest.u8()?, self.rest.u8()?) {
+            (TABLE, length) => self.rest.take(length.into()).map(Some),
+            _ => Err(BadRow("of no table")),
+        }
+    }
+
+    /// Adds the rows up to those of the next table.
+    pub fn run<K: Key + 'static>(&mut self, to: &mut Pending<K>) -> Result<(), BadRow> {
+        while self.rest.0.first().is_some_and(|what| *what != TABLE) {
+            match self.rest.u8()? {
+                PUT => {
+                    let key = self.sized()?;
+                    to.set(key, Some(self.sized()?));
+                }
+                REMOVE => to.set(self.sized()?, None),
+                CLEAR => to.clear(),
+                _ => return Err(BadRow("of no known kind")),
+            }
+        }
+        Ok(())
+    }
+
+    fn sized(&mut self) -> Result<Bytes, BadRow> {
+        Ok(self.bytes.slice_ref(self.rest.sized()?))
     }
 }
 
-type Write = fn(&WriteTransaction, &mut Reader<'_>) -> Result<(), redb::Error>;
-
-static TABLES: [(&str, Write); 15] = [
-    ("meta", |to, rows| run(to, META, rows)),
-    ("keys", |to, rows| run(to, KEYS, rows)),
-    ("names", |to, rows| run(to, NAMES, rows)),
-    ("records", |to, rows| run(to, RECORDS, rows)),
-    ("values", |to, rows| run(to, VALUES, rows)),
-    ("conflicts", |to, rows| run(to, CONFLICTS, rows)),
-    ("trash", |to, rows| run(to, TRASH, rows)),
-    ("aging", |to, rows| run(to, AGING, rows)),
-    ("raised", |to, rows| run(to, RAISED, rows)),
-    ("quarantine", |to, rows| run(to, QUARANTINE, rows)),
-    ("notes", |to, rows| run(to, NOTES, rows)),
-    ("peers", |to, rows| run(to, PEERS, rows)),
-    ("digests", |to, rows| run(to, DIGESTS, rows)),
-    ("changes", |to, rows| run(to, CHANGES, rows)),
-    ("state", |to, rows| run(to, STATE, rows)),
-];
-
-/// Writes rows of this table up to those of the next.
-fn run<K: Key + 'static, V: Value + 'static>(
+/// Writes what is said of one table.
+pub fn write<K: Key + 'static, V: Value + 'static>(
+    pending: &Pending<K>,
     transaction: &WriteTransaction,
     definition: TableDefinition<'static, K, V>,
-    rows: &mut Reader<'_>,
 ) -> Result<(), redb::Error> {
+    if pending.is_empty() {
+        return Ok(());
+    }
+    if pending.cleared {
+        transaction.delete_table(definition)?;
+    }
     let mut table = transaction.open_table(definition)?;
-    while let Some(what) = rows.0.first().filter(|what| **what != TABLE).copied() {
-        rows.u8().map_err(bad)?;
-        if what == CLEAR {
-            drop(table);
-            transaction.delete_table(definition)?;
-            table = transaction.open_table(definition)?;
-            continue;
+    for (key, row) in pending.iter() {
+        let key = K::from_bytes(&key.0);
+        match row {
+            Some(row) => table.insert(key, V::from_bytes(row)).map(drop)?,
+            None => table.remove(key).map(drop)?,
         }
-        row(&mut table, what, rows)?;
     }
     Ok(())
-}
-
-fn row<K: Key + 'static, V: Value + 'static>(
-    table: &mut Table<'_, K, V>,
-    what: u8,
-    rows: &mut Reader<'_>,
-) -> Result<(), redb::Error> {
-    let key = K::from_bytes(rows.sized().map_err(bad)?);
-    match what {
-        PUT => table.insert(key, V::from_bytes(rows.sized().map_err(bad)?)).map(drop)?,
-        REMOVE => table.remove(key).map(drop)?,
-        _ => return Err(bad(BadRow("of no known kind"))),
-    }
-    Ok(())
-}
-
-/// Rows that were checked against their hash and are yet wrong.
-fn bad(e: BadRow) -> redb::Error {
-    redb::Error::Corrupted(format!("rows in the journal: {e}"))
 }
 
 #[cfg(test)]
@@ -186,32 +171,19 @@ mod tests {
     use redb::{Database, ReadableDatabase, ReadableTableMetadata};
 
     use super::*;
+    use crate::format::{AGING, STATE, VALUES};
+    use crate::tables::{Layer, create};
 
-    fn database() -> Database {
-        Database::builder().create_with_backend(InMemoryBackend::new()).expect("a database")
-    }
-
-    fn written(database: &Database, rows: &Rows) {
-        let transaction = database.begin_write().expect("a transaction");
-        write(rows.as_bytes(), &transaction).expect("written");
-        transaction.commit().expect("a commit");
-    }
-
-    #[test]
-    fn every_table_takes_rows_under_its_own_name() {
-        for (name, write) in &TABLES {
-            let database = database();
-            let transaction = database.begin_write().expect("a transaction");
-            write(&transaction, &mut Reader(&[])).expect("a table");
-            let names: Vec<String> =
-                transaction.list_tables().expect("tables").map(|t| t.name().to_owned()).collect();
-            assert_eq!(names, [*name]);
-        }
+    fn layer(rows: Rows) -> Layer {
+        let mut layer = Layer::default();
+        layer.add(&rows.into_bytes()).expect("rows");
+        layer
     }
 
     #[test]
     fn rows_are_there_once_however_often_they_are_written() {
-        let (database, mut rows) = (database(), Rows::default());
+        let database = Database::builder().create_with_backend(InMemoryBackend::new());
+        let (database, mut rows) = (database.expect("a database"), Rows::default());
         rows.of(STATE).put("old", 1);
         rows.of(VALUES).put_parts(7, &[b"a", b"bc"]);
         let mut aging = rows.of(AGING);
@@ -221,8 +193,12 @@ mod tests {
         let mut state = rows.of(STATE);
         state.clear();
         state.put("new", 2);
+        let layer = layer(rows);
         for _ in 0..2 {
-            written(&database, &rows);
+            let transaction = database.begin_write().expect("a transaction");
+            create(&transaction).expect("tables");
+            layer.write(&transaction).expect("written");
+            transaction.commit().expect("a commit");
             let read = database.begin_read().expect("a transaction");
             let values = read.open_table(VALUES).expect("values");
             assert_eq!(values.get(7).expect("read").expect("a row").value(), b"abc");
@@ -239,16 +215,11 @@ mod tests {
     fn rows_cut_short_are_an_error_wherever_they_end() {
         let mut rows = Rows::default();
         rows.of(VALUES).put(7, &b"abc"[..]);
-        let whole = rows.as_bytes();
+        let whole = rows.into_bytes();
         for length in 1..whole.len() {
             // After the name of the table there may be no rows.
-            if length == 2 + "values".len() {
-                continue;
-            }
-            let database = database();
-            let transaction = database.begin_write().expect("a transaction");
-            let error = write(&whole[..length], &transaction).expect_err("cut short");
-            assert!(matches!(error, redb::Error::Corrupted(_)), "{length}: {error}");
+            let outcome = Layer::default().add(&whole.slice(..length));
+            assert_eq!(outcome.is_ok(), length == 2 + "values".len(), "{length}: {outcome:?}");
         }
     }
 }

@@ -39,8 +39,8 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens the file, or makes it, and starts the commit thread. While it is written to, its journal
-    /// stands beside it ([`journal_of`](crate::journal_of)). `on_commit` is called on that thread after
+    /// Opens the file, or makes it, and starts the commit thread. While it is written to, the two files
+    /// of its journal stand beside it ([`journal_of`](crate::journal_of)). `on_commit` is called on that thread after
     /// each commit is durable and its tasks are answered; it must not block for long.
     pub fn open(
         path: &Path,
@@ -71,10 +71,10 @@ impl Store {
         Store::start(Disk::backend(make, options.cache_bytes), namespace, options, on_commit)
     }
 
-    /// As [`Store::on_backend`], with a journal on another disk of the caller's.
+    /// As [`Store::on_backend`], with the two files of the journal on other disks of the caller's.
     pub fn on_backends<B: StorageBackend, J: StorageBackend>(
         make: impl FnMut() -> B + Send + 'static,
-        journal: impl FnMut() -> J + Send + 'static,
+        journal: [impl FnMut() -> J + Send + 'static; 2],
         namespace: &Namespace,
         options: Options,
         on_commit: impl FnMut(Commit) + Send + 'static,
@@ -93,8 +93,8 @@ impl Store {
         let identity = opened.identity;
         let no_thread = disk.failed("the commit thread could not be started");
         let (jobs, receiver) = mpsc::channel(options.queue_tasks_max.max(1));
-        let committer =
-            Committer::new(disk, namespace.clone(), options, opened, receiver, on_commit);
+        let queue = (jobs.clone(), receiver);
+        let committer = Committer::new(disk, namespace.clone(), options, opened, queue, on_commit);
         let shared = committer.shared();
         let name = format!("commit {namespace}");
         let (watched, space) = (shared.clone(), namespace.clone());
@@ -210,7 +210,7 @@ impl Inner {
     fn close(&self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
         // A full queue wakes the thread as well.
-        let _ = self.jobs.try_send(Job::Stop);
+        let _ = self.jobs.try_send(Job::Wake);
         if thread::current().id() == self.thread_id {
             return;
         }
@@ -231,6 +231,6 @@ fn returned(job: Job) -> Task {
     match job {
         Job::Task(task) => task,
         // Only `close` sends it, and not through these methods.
-        Job::Stop => Task::Agreed { marks: Vec::new() },
+        Job::Wake => Task::Agreed { marks: Vec::new() },
     }
 }

@@ -1,7 +1,9 @@
 //! The tables as one commit left them, and single rows read from them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable};
+use redb::{Database, ReadOnlyTable, ReadableDatabase, WriteTransaction};
 
 use keepboth_core::ids::{ConflictId, DataHash, VersionId};
 use keepboth_core::name::Key;
@@ -10,53 +12,136 @@ use keepboth_core::value::{Kind, Value};
 
 use crate::failure::{corrupt, corrupt_key, failed};
 use crate::format::{
-    AGING, CHANGES, CONFLICTS, DIGESTS, KEYS, NAMES, NOTES, PEERS, QUARANTINE, RAISED, RECORDS,
-    STATE, STATE_SEQUENCE, TRASH, VALUES,
+    AGING, CHANGES, CONFLICTS, DIGESTS, KEYS, META, NAMES, NOTES, PEERS, QUARANTINE, RAISED,
+    RECORDS, STATE, STATE_SEQUENCE, TRASH, VALUES,
 };
+use crate::layout::BadRow;
 use crate::loaded::Loaded;
 use crate::note::Note;
+use crate::pending::Pending;
 use crate::quarantine::Quarantined;
 use crate::record::Record;
 use crate::row::KeyRow;
+use crate::rows::{self, Parts};
+use crate::view::View;
 
-/// All tables in one read transaction, which lives as long as this.
+/// All tables of a store: how each is called, and what its keys and rows are. The first are not read by
+/// snapshots.
+macro_rules! tables {
+    (
+        written { $($more:ident = $also:ident: $word:ty,)* }
+        read { $($name:ident = $definition:ident: $key:ty => $row:ty,)* }
+    ) => {
+        /// redb's tables in one read transaction, which lives as long as this.
+        pub struct Stored {
+            $($name: ReadOnlyTable<$key, $row>,)*
+        }
+
+        impl Stored {
+            /// The newest commit's tables.
+            pub fn open(database: &Database) -> Result<Stored, redb::Error> {
+                let transaction = database.begin_read()?;
+                Ok(Stored { $($name: transaction.open_table($definition)?,)* })
+            }
+        }
+
+        /// Makes all tables.
+        pub fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+            $(transaction.open_table($also)?;)*
+            $(transaction.open_table($definition)?;)*
+            Ok(())
+        }
+
+        /// Rows of all tables that stand above those of the database.
+        #[derive(Clone, Default)]
+        pub struct Layer {
+            $($more: Pending<$word>,)*
+            $($name: Pending<$key>,)*
+            /// Bytes of keys and rows that were added.
+            pub bytes: usize,
+        }
+
+        impl Layer {
+            pub fn is_empty(&self) -> bool {
+                $(self.$more.is_empty() &&)* $(self.$name.is_empty() &&)* true
+            }
+
+            /// Adds the rows of one table, up to those of the next.
+            fn run(&mut self, name: &[u8], from: &mut Parts<'_>) -> Result<(), BadRow> {
+                $(if name == stringify!($more).as_bytes() {
+                    return from.run(&mut self.$more);
+                })*
+                $(if name == stringify!($name).as_bytes() {
+                    return from.run(&mut self.$name);
+                })*
+                Err(BadRow("of no known table"))
+            }
+
+            /// Writes all to the database: of each table in the order of its keys, where neighbours share
+            /// pages.
+            pub fn write(&self, to: &WriteTransaction) -> Result<(), redb::Error> {
+                $(rows::write(&self.$more, to, $also)?;)*
+                $(rows::write(&self.$name, to, $definition)?;)*
+                Ok(())
+            }
+        }
+
+        impl Tables {
+            $(pub fn $name(&self) -> View<'_, $key, $row> {
+                let above = [&self.newer.$name, &self.older.$name];
+                View { stored: &self.stored.$name, above }
+            })*
+        }
+    };
+}
+
+tables! {
+    written {
+        meta = META: &'static str,
+    }
+    read {
+        keys = KEYS: &'static str => &'static [u8],
+        names = NAMES: &'static [u8; 16] => &'static str,
+        records = RECORDS: u64 => &'static [u8],
+        values = VALUES: u64 => &'static [u8],
+        conflicts = CONFLICTS: &'static str => (),
+        trash = TRASH: &'static str => &'static [u8],
+        aging = AGING: (u8, u64, &'static str) => (),
+        raised = RAISED: &'static [u8; 32] => u64,
+        quarantine = QUARANTINE: (&'static str, &'static [u8; 32]) => &'static [u8],
+        notes = NOTES: u64 => &'static [u8],
+        peers = PEERS: &'static [u8; 32] => &'static [u8],
+        digests = DIGESTS: u8 => &'static [u8],
+        changes = CHANGES: u64 => &'static [u8],
+        state = STATE: &'static str => u64,
+    }
+}
+
+impl Layer {
+    /// Adds rows that stand in bytes as [`rows::Rows`] makes them. The layer shares these bytes.
+    pub fn add(&mut self, rows: &Bytes) -> Result<(), BadRow> {
+        let mut parts = Parts::new(rows);
+        while let Some(name) = parts.table()? {
+            self.run(name, &mut parts)?;
+        }
+        self.bytes += rows.len();
+        Ok(())
+    }
+}
+
+/// All tables as one commit left them: those of the database, and above them what it does not have yet.
+#[derive(Clone)]
 pub struct Tables {
-    pub keys: ReadOnlyTable<&'static str, &'static [u8]>,
-    pub names: ReadOnlyTable<&'static [u8; 16], &'static str>,
-    pub records: ReadOnlyTable<u64, &'static [u8]>,
-    pub values: ReadOnlyTable<u64, &'static [u8]>,
-    pub conflicts: ReadOnlyTable<&'static str, ()>,
-    pub trash: ReadOnlyTable<&'static str, &'static [u8]>,
-    pub aging: ReadOnlyTable<(u8, u64, &'static str), ()>,
-    pub raised: ReadOnlyTable<&'static [u8; 32], u64>,
-    pub quarantine: ReadOnlyTable<(&'static str, &'static [u8; 32]), &'static [u8]>,
-    pub notes: ReadOnlyTable<u64, &'static [u8]>,
-    pub peers: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
-    pub digests: ReadOnlyTable<u8, &'static [u8]>,
-    pub changes: ReadOnlyTable<u64, &'static [u8]>,
-    pub state: ReadOnlyTable<&'static str, u64>,
+    pub stored: Arc<Stored>,
+    pub older: Layer,
+    pub newer: Layer,
 }
 
 impl Tables {
     /// The newest commit's tables.
     pub fn open(database: &Database) -> Result<Tables, redb::Error> {
-        let transaction = database.begin_read()?;
-        Ok(Tables {
-            keys: transaction.open_table(KEYS)?,
-            names: transaction.open_table(NAMES)?,
-            records: transaction.open_table(RECORDS)?,
-            values: transaction.open_table(VALUES)?,
-            conflicts: transaction.open_table(CONFLICTS)?,
-            trash: transaction.open_table(TRASH)?,
-            aging: transaction.open_table(AGING)?,
-            raised: transaction.open_table(RAISED)?,
-            quarantine: transaction.open_table(QUARANTINE)?,
-            notes: transaction.open_table(NOTES)?,
-            peers: transaction.open_table(PEERS)?,
-            digests: transaction.open_table(DIGESTS)?,
-            changes: transaction.open_table(CHANGES)?,
-            state: transaction.open_table(STATE)?,
-        })
+        let stored = Arc::new(Stored::open(database)?);
+        Ok(Tables { stored, older: Layer::default(), newer: Layer::default() })
     }
 
     /// The row of a key that is there for readers.
@@ -66,19 +151,19 @@ impl Tables {
 
     /// The row of a key, also of a forgotten one; None if it has no history here.
     pub fn row(&self, key: &Key) -> Result<Option<KeyRow>, Refusal> {
-        let row = self.keys.get(key.as_str()).map_err(failed)?;
+        let row = self.keys().get(key.as_str()).map_err(failed)?;
         row.map(|row| KeyRow::decode(row.value()).map_err(|e| corrupt_key(key, e))).transpose()
     }
 
     /// The key of which this is half of the hash.
     pub fn key_of(&self, hash: &[u8; 16]) -> Result<Option<Key>, Refusal> {
-        let row = self.names.get(hash).map_err(failed)?;
+        let row = self.names().get(hash).map_err(failed)?;
         row.map(|row| stored_key(row.value())).transpose()
     }
 
     /// The version with this sequence.
     pub fn record(&self, sequence: u64) -> Result<Record, Refusal> {
-        match self.records.get(sequence).map_err(failed)? {
+        match self.records().get(sequence).map_err(failed)? {
             Some(row) => Record::decode(row.value())
                 .map_err(|e| corrupt(format_args!("record {sequence}: {e}"))),
             None => Err(corrupt(format_args!("record {sequence} is missing"))),
@@ -95,7 +180,7 @@ impl Tables {
     ) -> Result<Value, Refusal> {
         let bad =
             |what: &str| corrupt_key(key, format_args!("the value of version {version} {what}"));
-        let Some(row) = self.values.get(sequence).map_err(failed)? else {
+        let Some(row) = self.values().get(sequence).map_err(failed)? else {
             let words = format!("the value of version {version} of {:?} is not kept", key.as_str());
             return Err(Refusal::new(Code::ValueForgotten, words));
         };
@@ -111,7 +196,7 @@ impl Tables {
 
     /// Bytes of a stored value; None if it is not kept.
     pub fn value_size(&self, sequence: u64) -> Result<Option<u64>, Refusal> {
-        let row = self.values.get(sequence).map_err(failed)?;
+        let row = self.values().get(sequence).map_err(failed)?;
         Ok(row.map(|row| row.value().len().saturating_sub(1) as u64))
     }
 
@@ -123,7 +208,7 @@ impl Tables {
 
     /// True if the event of this conflict was raised.
     pub fn is_raised(&self, id: &ConflictId) -> Result<bool, Refusal> {
-        self.raised.get(&id.0).map(|row| row.is_some()).map_err(failed)
+        self.raised().get(&id.0).map(|row| row.is_some()).map_err(failed)
     }
 
     /// Why a version is in quarantine, if it is.
@@ -132,31 +217,28 @@ impl Tables {
         key: &Key,
         version: &VersionId,
     ) -> Result<Option<Quarantined>, Refusal> {
-        let row = self.quarantine.get((key.as_str(), &version.0)).map_err(failed)?;
+        let row = self.quarantine().get((key.as_str(), &version.0)).map_err(failed)?;
         let decode = |row: &[u8]| Quarantined::decode(key.clone(), *version, row);
         row.map(|row| decode(row.value()).map_err(|e| corrupt_key(key, e))).transpose()
     }
 
     /// What happened at this sequence without a version, and to which key.
     pub fn note(&self, sequence: u64) -> Result<Option<(Note, Key)>, Refusal> {
-        let row = self.notes.get(sequence).map_err(failed)?;
+        let row = self.notes().get(sequence).map_err(failed)?;
         let bad = |e| corrupt(format_args!("note {sequence}: {e}"));
         row.map(|row| Note::decode(row.value()).map_err(bad)).transpose()
     }
 
     /// A number that the store keeps of its own work; 0 if there is none.
-    pub fn state(&self, word: &str) -> Result<u64, Refusal> {
-        self.state.get(word).map(|row| row.map_or(0, |row| row.value())).map_err(failed)
+    pub fn number(&self, word: &str) -> Result<u64, Refusal> {
+        self.state().get(word).map(|row| row.map_or(0, |row| row.value())).map_err(failed)
     }
 
     /// The newest sequence that was given; 0 if there is none.
     pub fn last_sequence(&self) -> Result<u64, Refusal> {
-        let last = |row: Option<(redb::AccessGuard<'_, u64>, redb::AccessGuard<'_, &[u8]>)>| {
-            row.map_or(0, |(at, _)| at.value())
-        };
-        let records = last(self.records.last().map_err(failed)?);
-        let notes = last(self.notes.last().map_err(failed)?);
-        Ok(records.max(notes).max(self.state(STATE_SEQUENCE)?))
+        let records = self.records().last().map_err(failed)?.map_or(0, |at| at.value());
+        let notes = self.notes().last().map_err(failed)?.map_or(0, |at| at.value());
+        Ok(records.max(notes).max(self.number(STATE_SEQUENCE)?))
     }
 }
 

@@ -8,8 +8,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use redb::ReadableTable;
-
 use keepboth_core::digest::{Digest, DigestTree, bucket};
 use keepboth_core::name::Key;
 use keepboth_core::refusal::Refusal;
@@ -59,15 +57,15 @@ pub struct Mark {
 impl Totals {
     /// Reads what was written at the last mark, and what changed since.
     pub fn read(tables: &Tables) -> Result<Totals, Refusal> {
-        let mut totals = Totals { marked: tables.state(STATE_DIGESTS)?, ..Totals::default() };
-        for entry in tables.digests.iter().map_err(failed)? {
+        let mut totals = Totals { marked: tables.number(STATE_DIGESTS)?, ..Totals::default() };
+        for entry in tables.digests().all().map_err(failed)? {
             let (first, row) = entry.map_err(failed)?;
             let first = first.value();
             totals
                 .read_row(first, row.value())
                 .map_err(|e| corrupt(format_args!("digests {first}: {e}")))?;
         }
-        for entry in tables.changes.iter().map_err(failed)? {
+        for entry in tables.changes().all().map_err(failed)? {
             let (at, row) = entry.map_err(failed)?;
             let at = at.value();
             let mut row = Reader(row.value());
@@ -83,7 +81,7 @@ impl Totals {
             totals.next = at + 1;
         }
         totals.changes_read = totals.changes;
-        for entry in tables.quarantine.iter().map_err(failed)? {
+        for entry in tables.quarantine().all().map_err(failed)? {
             let (at, row) = entry.map_err(failed)?;
             let (key, version) = at.value();
             let (key, version) = (stored_key(key)?, keepboth_core::ids::VersionId(*version));

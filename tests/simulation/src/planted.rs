@@ -28,11 +28,13 @@ pub enum Planted {
     TombstoneForgottenEarly,
     /// A removed member stays connected.
     RemovedStaysConnected,
+    /// Nobody is told that it was away, or put back to an old copy.
+    AwayUnnoticed,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 10] = [
+    pub const ALL: [Planted; 11] = [
         Planted::NoRepairOnReconnect,
         Planted::AnswerBeforeSync,
         Planted::DeleteBeatsUpdate,
@@ -43,7 +45,13 @@ impl Planted {
         Planted::EndlessForwarding,
         Planted::TombstoneForgottenEarly,
         Planted::RemovedStaysConnected,
+        Planted::AwayUnnoticed,
     ];
+
+    /// The one with this name.
+    pub fn named(name: &str) -> Option<Planted> {
+        Planted::ALL.into_iter().find(|planted| format!("{planted:?}") == name)
+    }
 
     /// True if it makes readers see something else.
     pub fn bends_views(self) -> bool {

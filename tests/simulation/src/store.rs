@@ -171,7 +171,7 @@ impl Store {
     }
 
     /// True if it is deleted for everybody: what is hidden here may be an object elsewhere.
-    fn is_deleted(&self, key: &Key) -> bool {
+    pub fn is_deleted(&self, key: &Key) -> bool {
         self.replica.keys.get(key).is_some_and(|entry| entry.whole().is_trash())
     }
 

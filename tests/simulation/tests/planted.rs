@@ -58,3 +58,19 @@ fn a_tombstone_that_is_forgotten_early_is_found() {
 fn a_removed_member_that_stays_connected_is_found() {
     is_found(Planted::RemovedStaysConnected, 100, "are linked, the members are");
 }
+
+#[test]
+fn a_node_that_is_not_told_that_it_was_away_is_found() {
+    is_found(Planted::AwayUnnoticed, 200, "came back without it");
+}
+
+#[test]
+fn a_failure_has_the_same_words_and_trace_every_time() {
+    let planted = Some(Planted::DeleteBeatsUpdate);
+    let seed = (0..50).find(|seed| run(*seed, planted, false).is_err()).expect("a run that fails");
+    let again = || *run(seed, planted, true).expect_err("it fails again");
+    let (one, other) = (again(), again());
+    assert_eq!(one.to_string(), other.to_string(), "seed {seed}");
+    assert!(!one.trace.is_empty(), "seed {seed}");
+    assert_eq!(one.trace, other.trace, "seed {seed}");
+}

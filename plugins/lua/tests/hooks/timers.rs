@@ -83,6 +83,11 @@ impl Host for Rushing {
     fn wait_changed(&self, ns: &Namespace, after: u64, d: Duration) -> Result<u64, Refusal> {
         self.memory.wait_changed(ns, after, d)
     }
+    fn spawn(&self, _: &str, run: Box<dyn FnOnce() + Send>) -> Result<(), String> {
+        std::thread::spawn(run);
+        Ok(())
+    }
+
     fn count(&self, name: &'static str, by: u64) {
         self.memory.count(name, by);
     }

@@ -1,6 +1,8 @@
 //! One target: what it reads from the feed, and sends.
 
+use std::any::Any;
 use std::ops::Bound;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,7 +10,7 @@ use std::time::Duration;
 use keepboth_core::plugin::{Feed, RowChange, behind};
 use keepboth_core::refusal::{Code, Refusal};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::dead::{Graveyard, ROWS_MAX, corrupt, rows_between};
@@ -81,6 +83,11 @@ pub async fn run(
     }
 }
 
+/// What a task has ended with: None if it was cut off, or its panic.
+pub fn joined<T>(outcome: Result<T, JoinError>) -> Result<Option<T>, Box<dyn Any + Send>> {
+    outcome.map(Some).or_else(|error| error.try_into_panic().map_or(Ok(None), Err))
+}
+
 impl Lane {
     fn open(shared: Arc<Shared>, target: Arc<Target>) -> Result<Lane, Refusal> {
         let (table, name) = (shared.table.as_ref(), target.name.as_str());
@@ -143,9 +150,10 @@ impl Lane {
                     let _ = reply.send(self.obey(&order));
                 }
                 Some(sent) = self.under_way.join_next(), if !self.under_way.is_empty() => {
-                    // A task of ours does not panic; one that did is taken up at the next start.
-                    if let Ok(sent) = sent {
-                        self.settle(sent)?;
+                    match joined(sent) {
+                        Ok(Some(sent)) => self.settle(sent)?,
+                        Ok(None) => {}
+                        Err(panic) => resume_unwind(panic),
                     }
                 }
                 Ok(()) = news.changed(), if self.has_room() => {}

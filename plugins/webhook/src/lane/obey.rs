@@ -1,12 +1,14 @@
 //! What somebody asks of a target, carried out.
 
+use keepboth_core::limits::figure;
 use keepboth_core::name::Key;
-use keepboth_core::refusal::Refusal;
+use keepboth_core::refusal::{Code, Refusal};
 use serde_json::json;
 
 use super::Lane;
 use crate::dead::ROWS_MAX;
 use crate::orders::{Ask, Told};
+use crate::queue::WAITING_MAX;
 
 impl Lane {
     /// Carries it out.
@@ -39,11 +41,12 @@ impl Lane {
         }
     }
 
-    /// Takes one dead event or all out, and has them delivered if there is room for them.
-    fn lift(&mut self, id: Option<u64>, retry: bool) -> Result<Told, Refusal> {
+    /// Takes one dead event or all out, and has them delivered if there is room for them: of all, as many as
+    /// there is room for; one is refused if there is none.
+    fn lift(&mut self, only: Option<u64>, retry: bool) -> Result<Told, Refusal> {
         let (table, mut count) = (self.shared.table.clone(), 0);
         loop {
-            let found = match id {
+            let found = match only {
                 Some(id) => {
                     self.dead.get(table.as_ref(), id)?.map(|dead| (id, dead)).into_iter().collect()
                 }
@@ -53,6 +56,9 @@ impl Lane {
             for (id, dead) in found {
                 if retry {
                     if !self.has_room() {
+                        if only.is_some() {
+                            return Err(self.no_room());
+                        }
                         break;
                     }
                     let key = Key::new(&dead.key)?;
@@ -71,5 +77,11 @@ impl Lane {
         }
         self.flush()?;
         Ok(Told { items: Vec::new(), count })
+    }
+
+    fn no_room(&self) -> Refusal {
+        let (name, most) = (&self.target.name, figure(WAITING_MAX));
+        let words = format!("{most} keys wait for the target {name}, no more fit");
+        Refusal::new(Code::Overloaded, words).hint("the event stays dead; retry it later")
     }
 }

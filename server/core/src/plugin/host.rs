@@ -108,6 +108,10 @@ pub trait Host: Send + Sync {
         within: Duration,
     ) -> Result<u64, Refusal>;
 
+    /// Runs this on a new thread of this name. [`super::Thread`] is the way to have one that can be ended
+    /// and that a panic does not end.
+    fn spawn(&self, name: &str, run: Box<dyn FnOnce() + Send>) -> Result<(), String>;
+
     /// Adds to a counter, which stands in the metrics as `keepboth_plugin_count_total` with the labels
     /// `namespace`, `plugin` and `name`.
     fn count(&self, name: &'static str, by: u64);
@@ -125,6 +129,9 @@ pub trait Host: Send + Sync {
     /// Keeps a line in the log of the namespace's scripts, which `keepboth hook log` shows: the last 1,000,
     /// each cut to 1 KiB. It does not go to the server's log.
     fn log(&self, _line: &LogLine) {}
+
+    /// Says in the server's log that something of the plugin has failed.
+    fn error(&self, _words: &str) {}
 
     /// Has the status of the namespace warn of something that lasts, until None is said of the same
     /// matter, or the plugin is gone.

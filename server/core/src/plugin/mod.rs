@@ -12,7 +12,7 @@
 //! | configure | [`Factory::schema`], then the function in [`Make`] | at the start, at a reload, and by `keepboth check`, which does this and nothing else. All mistakes are told at once, each with file, line and column; files that a plugin reads are looked at once its settings fit their schema. Opens no port, starts no thread, writes nothing. |
 //! | start | [`Plugin::start`] | once, when its namespace is open and before anybody can write to it. An error ends the start of the server with exit code 78 and the place in the config. |
 //! | run | the points below | |
-//! | reload | [`Plugin::fingerprint`] | one whose fingerprint is what it was stays, with what it remembers. Otherwise the new one is started, then writes go to it, and then the old one is drained and stopped. If a start fails, all old ones stay and the reload says why. |
+//! | reload | [`Plugin::fingerprint`] | one whose fingerprint is what it was stays, with what it remembers. Otherwise the new one is started, then writes go to it, and then the old one is drained and stopped. If a start fails, all old ones stay and the reload says why. When only files were saved that a plugin reads, one that is faulty stays as it was, or what is faulty of it ([`Plugin::renewed`]). |
 //! | drain | [`Plugin::drain`] | it begins no new work. Writes that it saw before still come to their end with it. |
 //! | stop | [`Plugin::stop`] | it ends its threads and waits for them. Nothing is called afterwards; workers may be dropped later. |
 //!
@@ -48,7 +48,8 @@
 //! # Running
 //!
 //! [`Plugin::start`] gets a [`Host`]: what a plugin may use while it runs. Its methods block, so they
-//! are for threads of the plugin's own.
+//! are for threads of the plugin's own. A [`Thread`] is one that a panic does not end: its work is begun
+//! again, after pauses that double, and log, status and metrics tell of it.
 //!
 //! [`Factory::schema`]: crate::plugin::Factory::schema
 //! [`Gate`]: crate::plugin::Gate
@@ -66,10 +67,12 @@
 //! [`Plugin::answer`]: crate::plugin::Plugin::answer
 //! [`Plugin::drain`]: crate::plugin::Plugin::drain
 //! [`Plugin::fingerprint`]: crate::plugin::Plugin::fingerprint
+//! [`Plugin::renewed`]: crate::plugin::Plugin::renewed
 //! [`Plugin::start`]: crate::plugin::Plugin::start
 //! [`Plugin::stop`]: crate::plugin::Plugin::stop
 //! [`Points::after`]: crate::plugin::Points::after
 //! [`Points::after_replicated`]: crate::plugin::Points::after_replicated
+//! [`Thread`]: crate::plugin::Thread
 //! [`Worker::after`]: crate::plugin::Worker::after
 //! [`Worker::before_delete`]: crate::plugin::Worker::before_delete
 //! [`Worker::before_put`]: crate::plugin::Worker::before_put
@@ -96,11 +99,16 @@ mod table;
 mod host;
 /// What a plugin lets operators see.
 mod watched;
+/// Panics of plugins, caught.
+mod caught;
+/// A thread of a plugin's own.
+mod thread;
 /// Who may do what.
 mod grants;
 /// Who may connect, and who that is.
 mod gate;
 
+pub use caught::caught;
 pub use draft::Draft;
 pub use event::{
     Before, Conflict, Delete, Done, Earlier, Effect, Level, Origin, Put, Quarantined, Side, Source,
@@ -110,6 +118,7 @@ pub use gate::{Arrival, BuiltGate, Credentials, Gate, Identity, Pass, ServerSite
 pub use grants::{Grant, Grants, Right, Rights};
 pub use host::{Changed, Changes, Feed, Host, Listed, Now, Page};
 pub use table::{Row, RowChange, Table, behind};
+pub use thread::{End, Thread};
 pub use watched::{LogLevel, LogLine, Meter};
 
 /// How a plugin is made from its settings. The server has a const list of these.
@@ -140,7 +149,7 @@ impl Factory {
     /// Makes a plugin for a namespace.
     pub fn build(&self, site: &Site, settings: Json) -> Built {
         match self.make {
-            Make::Plugin(make) => make(site, settings),
+            Make::Plugin(make) => self.guarded(|| make(site, settings)),
             Make::Gate(_) => {
                 let words =
                     format!("{:?} is for the server as a whole: use it in [[plugins]]", self.name);
@@ -152,7 +161,7 @@ impl Factory {
     /// Makes a plugin for the server as a whole.
     pub fn build_gate(&self, site: &ServerSite, settings: Json) -> BuiltGate {
         match self.make {
-            Make::Gate(make) => make(site, settings),
+            Make::Gate(make) => self.guarded(|| make(site, settings)),
             Make::Plugin(_) => {
                 let words = format!(
                     "{:?} is for a namespace: use it in [[namespaces.NAME.plugins]]",
@@ -162,10 +171,24 @@ impl Factory {
             }
         }
     }
+
+    /// Makes a plugin. A panic becomes a mistake in the settings, which it was made from.
+    fn guarded<T>(
+        &self,
+        make: impl FnOnce() -> Result<T, Vec<SettingsError>>,
+    ) -> Result<T, Vec<SettingsError>> {
+        caught(make).unwrap_or_else(|words| {
+            let message = format!("the plugin {} panicked when it was made: {words}", self.name);
+            Err(vec![SettingsError { pointer: "/use".into(), message }])
+        })
+    }
 }
 
 /// A plugin, or all mistakes in its settings.
 pub type Built = Result<Arc<dyn Plugin>, Vec<SettingsError>>;
+
+/// A plugin that was made anew, and what it did not take up.
+pub type Renewed = (Arc<dyn Plugin>, Vec<SettingsError>);
 
 /// Where a plugin is bound.
 #[derive(Debug, Clone)]
@@ -190,6 +213,15 @@ pub struct SettingsError {
     pub pointer: String,
     /// What is wrong and what would be right; names file and line if the fault is in another file.
     pub message: String,
+}
+
+/// What a plugin must have to itself in its namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// What it is, in words that are the same for the same thing: `the file /var/log/a.jsonl`.
+    pub what: String,
+    /// JSON pointer into the settings of what names it; `/use` if nothing does.
+    pub pointer: String,
 }
 
 /// The hook points that a plugin has. Points that nobody has cost nothing.
@@ -244,6 +276,18 @@ pub trait Plugin: Send + Sync {
     /// A hash of the settings and of the contents of all files that they name: two nodes at which it is
     /// the same treat writes alike. [`crate::policy::Fingerprint`] makes it.
     fn fingerprint(&self) -> [u8; 32];
+
+    /// What it must have to itself: two plugins of one name that claim the same are a mistake in the
+    /// configuration of their namespace.
+    fn claims(&self) -> Vec<Claim> {
+        Vec::new()
+    }
+
+    /// Makes it anew by the same settings after files that they name were saved: what is faulty stays as it
+    /// is here, and is told. None if it takes up all or nothing; then the factory makes it.
+    fn renewed(&self, _site: &Site) -> Option<Renewed> {
+        None
+    }
 
     /// Begins what it does on its own accord, for instance a thread that follows the feed. What the
     /// host is asked for here must not wait for long. See the life of a plugin above.

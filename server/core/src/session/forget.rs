@@ -3,8 +3,9 @@
 //! A node that was away for longer than the others wait holds keys that they have deleted and forgotten
 //! since. It is told so in the peer's hello. What it holds and did not change since it last agreed with
 //! the peer, the peer had too; so where the peer has nothing left of it, it was deleted: it is buried
-//! here. Where the peer has something else, that came after: it takes the place of what is here. What
-//! was changed here meanwhile is given like any other change, and an update beats a delete.
+//! here, or forgotten if it was deleted here too. Where the peer has something else, that came after: it
+//! takes the place of what is here. What was changed here meanwhile is given like any other change, and
+//! an update beats a delete.
 
 use super::bulk::{Bulk, Missing};
 use super::live::{EVENTS_BYTES, TIPS_MAX};

@@ -108,7 +108,9 @@ impl Session {
             Role::Answerer => Role::Dialler,
         };
         if !proof.holds(&transcript, theirs, &me) {
-            let words = "the proof of identity does not hold on this connection";
+            // The same words whatever is wrong: a stranger does not learn whom it has reached.
+            let words = "the proof of identity does not hold on this connection, or is meant for \
+                         another node than the one that answers here";
             return Err(Refusal::new(Code::NotAMember, words));
         }
         let node = proof.who.node;

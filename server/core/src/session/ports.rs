@@ -223,8 +223,8 @@ pub enum Output {
         /// The keys.
         keys: Vec<KeyTips>,
     },
-    /// The key was deleted and forgotten while this node was away: delete it here, unless it changed
-    /// after this sequence.
+    /// The key was deleted and forgotten while this node was away: delete it here, or forget it if it
+    /// is in the trash, unless it changed after this sequence.
     Bury {
         /// The namespace.
         namespace: Namespace,

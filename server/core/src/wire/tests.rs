@@ -29,14 +29,19 @@ fn a_message_comes_back_from_its_bytes() {
 }
 
 #[test]
-fn the_bytes_of_an_ack_are_as_documented() {
+fn the_bytes_of_an_ack_are_as_the_page_says() {
+    let page = include_str!("../../../../PROTOCOL.md");
+    let example = "For instance, the acknowledgement of sequence 300 of namespace `n` with a digest \
+                   of zeros begins with\nthe bytes `";
+    let begins = page.split_once(example).and_then(|(_, rest)| rest.split_once('`'));
+    let begins = begins.expect("the example").0.replace(' ', "");
     let message = Message::Ack {
         namespace: Namespace::new("n").expect("a name"),
         sequence: 300,
         root: Digest::default(),
         whole: true,
     };
-    assert_eq!(hex(&message.encode()), format!("820684616e19012c5820{}f5", "00".repeat(32)));
+    assert_eq!(hex(&message.encode()), format!("{begins}{}f5", "00".repeat(32)));
 }
 
 #[test]

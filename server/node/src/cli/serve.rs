@@ -85,8 +85,8 @@ pub fn run(args: &Args, factories: &[Factory], json: bool) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime {
         Ok(runtime) => {
-            let plan = Plan { args, factories: factories.into(), loaded, token };
-            runtime.block_on(serve(plan, config, plugins, json))
+            let plan = Plan { args, factories: factories.into(), loaded, plugins, token };
+            runtime.block_on(serve(plan, config, json))
         }
         Err(error) => {
             let _ = writeln!(anstream::stderr(), "cannot start: {error}");
@@ -149,15 +149,17 @@ struct Plan<'a> {
     factories: Arc<[Factory]>,
     /// The configuration as it was read.
     loaded: Loaded,
+    /// The plugins that were made from it.
+    plugins: config::Bound,
     token: Option<Token>,
 }
 
-async fn serve(plan: Plan<'_>, config: Config, plugins: config::Bound, json: bool) -> ExitCode {
+async fn serve(plan: Plan<'_>, config: Config, json: bool) -> ExitCode {
     let Ok(mut signals) = Signals::listen() else {
         let _ = writeln!(anstream::stderr(), "cannot listen for signals");
         return ExitCode::FAILURE;
     };
-    let mut running = match server::start(&config, plugins).await {
+    let mut running = match server::start(&config, plan.plugins.clone()).await {
         Ok(running) => running,
         Err(StartError::Plugin(error)) => {
             let _ = writeln!(anstream::stderr(), "{}", placed(&plan.loaded, error));
@@ -235,12 +237,12 @@ async fn look(config: &Config, saved: &mut Saved) -> bool {
 enum Again {
     /// The configuration file, certificates, and all files that it names.
     All,
-    /// Scripts and schemas, by the configuration that is in force.
+    /// Scripts and schemas, by the configuration that is in force. Those that are faulty stay as they are.
     Files,
 }
 
-/// Reads the configuration again, or only the files that it names, checks all of it, and puts it in
-/// force: all or nothing. The words of a refusal are those of `keepboth check`.
+/// Reads the configuration again, or only the files that it names, checks it, and puts it in force. The words
+/// of a refusal are those of `keepboth check`.
 async fn reload(
     plan: &mut Plan<'_>,
     again: Again,
@@ -248,13 +250,20 @@ async fn reload(
     running: &Running,
 ) -> Result<Reloaded, Refusal> {
     let (file, factories) = (plan.args.config.clone(), plan.factories.clone());
-    let before = plan.loaded.clone();
-    let loaded = tokio::task::spawn_blocking(move || {
-        let loaded = match again {
-            Again::All => Config::load_and_check(file.as_deref(), &factories),
-            Again::Files => config::check(&before, &factories).map(|bound| (before, bound)),
-        };
-        loaded.map_err(|errors| errors.to_string())
+    let (before, in_force_now) = (plan.loaded.clone(), plan.plugins.clone());
+    let loaded = tokio::task::spawn_blocking(move || match again {
+        Again::All => {
+            Config::load_and_check(file.as_deref(), &factories).map_err(|errors| errors.to_string())
+        }
+        Again::Files => {
+            let (bound, faulty) = config::renew(&before, &in_force_now, &factories);
+            if let Some(faulty) = faulty {
+                tracing::error!(
+                    "what is faulty of what was saved was not taken, its old version stays:\n{faulty}"
+                );
+            }
+            Ok((before, bound))
+        }
     });
     let loaded = loaded.await.unwrap_or_else(|e| Err(format!("reading it ended early: {e}")));
     let certificates = |_: &_| match again {
@@ -264,7 +273,7 @@ async fn reload(
     let outcome = match loaded.and_then(|loaded| certificates(&loaded).map(|()| loaded)) {
         Ok((loaded, plugins)) => {
             let config = plan.args.over(loaded.config.clone());
-            let applied = in_force.apply(running, config, plugins).await;
+            let applied = in_force.apply(running, config, plugins.clone()).await;
             let applied = applied.map_err(|error| {
                 let words = match error {
                     OpenSpaceError::Plugin(error) => placed(&loaded, error),
@@ -273,7 +282,7 @@ async fn reload(
                 Refusal::new(Code::BadConfig, words)
             });
             if applied.is_ok() {
-                plan.loaded = loaded;
+                (plan.loaded, plan.plugins) = (loaded, plugins);
             }
             applied
         }

@@ -12,13 +12,13 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::Clients;
-use super::connection::{Connection, Out, Slot, Unread};
+use super::connection::{Connection, Slot};
 use crate::hooks::Chain;
 use crate::protocol::{Answer, Call, Estimate, ITEMS_BYTES_MAX};
 
 /// Questions to plugins that are under way.
 pub const QUESTIONS_MAX: usize = 64;
-/// How long a plugin may take to answer: somewhat more than it may wait for.
+/// How long a plugin may take to answer: somewhat more than a client may have it wait.
 const ANSWER_WITHIN: Duration = Duration::from_secs(65);
 
 impl Connection {
@@ -32,21 +32,10 @@ impl Connection {
                 clients.metrics.refused(refusal.code);
             }
             tokio::select! {
-                out = sized(id, outcome, &unread) => { slot.send(out); }
+                out = unread.sized(id, outcome.map(Answer::Plugin)) => { slot.send(out); }
                 () = left.cancelled() => {}
             }
         });
-    }
-}
-
-/// The answer, when there is room for its bytes.
-async fn sized(id: u64, outcome: Result<Json, Refusal>, unread: &Unread) -> Out {
-    match outcome {
-        Ok(answer) => match unread.room(answer.bytes_estimate()).await {
-            Some(room) => Out::Large(id, Answer::Plugin(answer), room),
-            None => Out::Answer(id, Ok(Answer::Plugin(answer))),
-        },
-        Err(refusal) => Out::Answer(id, Err(refusal)),
     }
 }
 

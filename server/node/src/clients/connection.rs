@@ -2,6 +2,7 @@
 //! carried out in their order, answers go out as they come, many to one flush.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +24,8 @@ use super::enter;
 use super::write::{Sorted, WriteRequest};
 use crate::gates::{Access, Gates};
 use crate::protocol::{
-    ANSWER_BYTES, Answer, Call, Estimate, Format, Hello, PROTOCOL, decode_request, encode_answer,
+    ANSWER_BYTES, Answer, Call, Estimate, Format, Hello, NoRequest, PROTOCOL, decode_request,
+    encode_answer,
 };
 
 /// Bytes of large answers and of events that may wait for a client that reads slowly.
@@ -34,6 +36,8 @@ const SMALL_BYTES: usize = 4 * 1024;
 const WRITE_WITHIN: Duration = Duration::from_secs(30);
 /// Frames that are written with one flush.
 const WRITE_TOGETHER: usize = 256;
+/// Pings without a sign of life from the client before it is given up.
+const PINGS_UNHEARD_MAX: u32 = 2;
 /// How long the other side has to answer a close.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -63,6 +67,18 @@ impl Unread {
     pub async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let bytes = u32::try_from(bytes.min(UNREAD_BYTES_MAX)).ok()?;
         self.0.clone().acquire_many_owned(bytes).await.ok()
+    }
+
+    /// An answer as it goes out, when there is room for its bytes.
+    pub async fn sized(&self, id: u64, outcome: Result<Answer, Refusal>) -> Out {
+        let bytes = outcome.as_ref().map_or(0, Estimate::bytes_estimate);
+        match outcome {
+            Ok(answer) if bytes > SMALL_BYTES => match self.room(bytes).await {
+                Some(room) => Out::Large(id, answer, room),
+                None => Out::Answer(id, Ok(answer)),
+            },
+            outcome => Out::Answer(id, outcome),
+        }
     }
 }
 
@@ -138,7 +154,7 @@ pub async fn run(clients: Arc<Clients>, socket: WebSocket, entered: Entered) {
         complained: false,
     };
     let mut stream = stream;
-    let why = connection.read(&mut stream).await;
+    let Err(why) = connection.read(&mut stream).await;
     tracing::debug!(lane = connection.lane, code = why.0, reason = why.1, "client left");
     *close.lock().unwrap_or_else(PoisonError::into_inner) = why;
     connection.watches.values().for_each(CancellationToken::cancel);
@@ -151,49 +167,47 @@ pub async fn run(clients: Arc<Clients>, socket: WebSocket, entered: Entered) {
 }
 
 impl Connection {
-    async fn read(&mut self, stream: &mut SplitStream<WebSocket>) -> Close {
+    /// Reads until the connection is to be closed.
+    async fn read(&mut self, stream: &mut SplitStream<WebSocket>) -> Result<Infallible, Close> {
         let limits = self.clients.limits.load_full();
-        let ping_every: Duration = limits.ping_every.into();
         let (opened, stop) = (Instant::now(), self.stop.clone());
-        let (mut heard, mut greeted) = (Instant::now(), false);
-        let mut pings = interval(ping_every);
+        // Pings since the client was heard of last, and whether it has asked for anything yet.
+        let (mut unheard, mut greeted) = (0, false);
+        let mut pings = interval(limits.ping_every.into());
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut greeting = Box::pin(tokio::time::sleep(limits.hello_within.into()));
         loop {
             let message = tokio::select! {
                 biased;
-                () = stop.cancelled() => return self.stopped(),
-                message = stream.next() => message,
-                () = &mut greeting, if !greeted => {
-                    let words = format!("no frame within {} s", opened.elapsed().as_secs());
-                    return (4501, words);
-                }
+                () = stop.cancelled() => return Err(self.stopped()),
+                // Before what the client sends: one that is never silent is looked at all the same.
                 _ = pings.tick() => {
-                    if heard.elapsed() > ping_every * 2 {
-                        return (4001, "two pings were not answered".into());
+                    if unheard >= PINGS_UNHEARD_MAX {
+                        return Err((4001, "two pings were not answered".into()));
                     }
-                    if let Err(refusal) = self.access().check() {
-                        return (4002, refusal.message);
-                    }
+                    // Requests are refused one by one; watches end with the connection.
+                    self.access().check().map_err(|refusal| (4002, refusal.message))?;
+                    unheard += 1;
                     // A full queue is a sign of life of its own.
                     let _ = self.out.try_send(Out::Ping);
                     continue;
                 }
+                message = stream.next() => message,
+                () = &mut greeting, if !greeted => {
+                    let words = format!("no frame within {} s", opened.elapsed().as_secs());
+                    return Err((4501, words));
+                }
             };
-            heard = Instant::now();
+            unheard = 0;
             let frame = match message {
                 Some(Ok(Message::Text(text))) => Bytes::from(text),
                 Some(Ok(Message::Binary(bytes))) => bytes,
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
-                Some(Ok(Message::Close(_))) | None => return (1000, String::new()),
-                Some(Err(error)) => return self.broken(&error.to_string()),
+                Some(Ok(Message::Close(_))) | None => return Err((1000, String::new())),
+                Some(Err(error)) => return Err(self.broken(&error.to_string())),
             };
             greeted = true;
-            if let Err(close) = self.on_frame(&frame).await {
-                return close;
-            }
-            // While a request waited for room, nothing was read and no ping sent.
-            heard = Instant::now();
+            self.on_frame(&frame).await?;
         }
     }
 
@@ -229,7 +243,8 @@ impl Connection {
         if frame.len() > limit {
             let (size, limit) = (figure(frame.len()), figure(limit));
             let words = format!("the frame is {size} bytes, the limit is {limit} bytes");
-            self.refuse(slot, None, Refusal::new(Code::FrameTooLarge, words));
+            let refusal = Refusal::new(Code::FrameTooLarge, words);
+            self.refuse(slot, NoRequest { id: None, method: None, refusal });
             return Ok(());
         }
         match decode_request(self.format, frame) {
@@ -237,17 +252,20 @@ impl Connection {
                 self.clients.metrics.request(request.call.method());
                 self.carry_out(request.id, request.call, slot).await;
             }
-            Err((id, refusal)) => self.refuse(slot, id, refusal),
+            Err(why) => self.refuse(slot, why),
         }
         Ok(())
     }
 
-    /// Refuses a frame that is no request. The log has the first of each connection, the metrics all.
-    fn refuse(&mut self, slot: Slot, id: Option<u64>, refusal: Refusal) {
+    /// Refuses a frame that is no request. The log has the first of each connection, the metrics all. What
+    /// the frame holds, and so the words of the refusal, may be secret: the log has neither, and of names
+    /// only one that was proven.
+    fn refuse(&mut self, slot: Slot, NoRequest { id, method, refusal }: NoRequest) {
         self.clients.metrics.refused(refusal.code);
         if !self.complained {
             self.complained = true;
-            tracing::warn!(client = self.lane, actor = ?self.actor, "bad frame: {refusal}");
+            let (actor, code) = (self.access().actor().map(|name| &**name), refusal.code);
+            tracing::warn!(client = self.lane, actor, method, "bad frame: {code}");
         }
         slot.send(match id {
             Some(id) => Out::Answer(id, Err(refusal)),
@@ -318,18 +336,14 @@ impl Connection {
 
     /// Gives an answer when there is room for its bytes; until then the client is not read from.
     pub async fn answer_read(&self, slot: Slot, id: u64, answer: Answer) {
-        let bytes = bytes(&answer);
-        if bytes <= SMALL_BYTES {
+        if answer.bytes_estimate() <= SMALL_BYTES {
             return self.answer(slot, id, Ok(answer));
         }
-        let room = tokio::select! {
+        tokio::select! {
             biased;
-            room = self.unread.room(bytes) => room,
+            out = self.unread.sized(id, Ok(answer)) => { slot.send(out); }
             // The writer has given up: nobody will read it.
-            () = self.out.closed() => return,
-        };
-        if let Some(room) = room {
-            slot.send(Out::Large(id, answer, room));
+            () = self.out.closed() => {}
         }
     }
 
@@ -372,22 +386,6 @@ impl Connection {
         let watch = self.watches.remove(&sub);
         watch.ok_or_else(|| Refusal::new(Code::NotFound, words()))?.cancel();
         Ok(Answer::Unwatch)
-    }
-}
-
-/// About how many bytes an answer takes that can be large.
-fn bytes(answer: &Answer) -> usize {
-    match answer {
-        Answer::Object(object) => object.value.as_bytes().len(),
-        Answer::List(page) => page.items.bytes_estimate(),
-        Answer::History(page) => page.items.bytes_estimate(),
-        Answer::Conflicts(page) => page.items.bytes_estimate(),
-        Answer::Conflict(conflict) => conflict.bytes_estimate(),
-        Answer::Trash(page) => page.items.bytes_estimate(),
-        Answer::Quarantine(page) => page.items.bytes_estimate(),
-        Answer::Peers(members) => members.page.items.bytes_estimate(),
-        Answer::HookLog(log) => log.lines.bytes_estimate(),
-        _ => 0,
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use keepboth_core::refusal::{Code, Refusal};
 use tokio::time::timeout;
 
-use super::connection::{Connection, Out, Slot};
+use super::connection::{Connection, Slot};
 use crate::namespace::removed;
 use crate::protocol::{Answer, Call, ITEMS_BYTES_MAX};
 
@@ -27,6 +27,7 @@ impl Connection {
             return self.answer_read(slot, id, Answer::HookLog(read)).await;
         }
         let (left, metrics) = (self.left.clone(), self.clients.metrics.clone());
+        let unread = self.unread.clone();
         self.clients.tasks.spawn(async move {
             let lines = space.script_log.wait(after, limit, ITEMS_BYTES_MAX);
             let outcome = tokio::select! {
@@ -38,7 +39,10 @@ impl Connection {
             if let Err(refusal) = &outcome {
                 metrics.refused(refusal.code);
             }
-            slot.send(Out::Answer(id, outcome.map(Answer::HookLog)));
+            tokio::select! {
+                out = unread.sized(id, outcome.map(Answer::HookLog)) => { slot.send(out); }
+                () = left.cancelled() => {}
+            }
         });
     }
 }

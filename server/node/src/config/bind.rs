@@ -1,28 +1,31 @@
 //! The plugins of the server and of each namespace, made from their settings.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use keepboth_core::name::Namespace;
-use keepboth_core::plugin::{Factory, Gate, Make, Plugin, ServerSite, SettingsError, Site};
+use keepboth_core::plugin::{Factory, Gate, Make, Plugin, ServerSite, SettingsError, Site, caught};
+use serde_json::Value as Json;
 
 use super::mistake::{Mistake, did_you_mean, find};
 use super::shape::{Config, NamespaceConfig, PluginConfig};
 use super::tree::join;
+use crate::made::{Made, Speaks};
 
 /// What the configuration binds, in the order of the file.
 #[derive(Clone, Default)]
 pub struct Bound {
     /// The namespaces of this node, each with its plugins.
-    pub namespaces: Vec<(Namespace, Vec<Arc<dyn Plugin>>)>,
-    /// The plugins of the server as a whole, each with its name.
-    pub gates: Vec<(String, Arc<dyn Gate>)>,
+    pub namespaces: Vec<(Namespace, Vec<Made<dyn Plugin>>)>,
+    /// The plugins of the server as a whole.
+    pub gates: Vec<Made<dyn Gate>>,
 }
 
 impl Bound {
     /// True if a plugin says who clients are.
     pub fn authenticates(&self) -> bool {
-        self.gates.iter().any(|(_, gate)| gate.authenticates())
+        self.gates.iter().any(|made| made.says.authenticates)
     }
 }
 
@@ -39,12 +42,14 @@ fn list(namespace: Option<&Namespace>) -> String {
     }
 }
 
-/// Makes all plugins, or finds all mistakes in their settings and in the files that these name.
+/// Makes all plugins, and finds all mistakes in their settings and in the files that these name. With those
+/// that are in force by the same configuration, what is faulty stays as it is there.
 pub(super) fn bind(
     config: &Config,
     folder: &Path,
     factories: &[Factory],
-) -> Result<Bound, Vec<Mistake>> {
+    in_force: Option<&Bound>,
+) -> (Bound, Vec<Mistake>) {
     let mut found = twins(factories);
     let server = ServerSite {
         folder: folder.to_owned(),
@@ -52,21 +57,35 @@ pub(super) fn bind(
         scripts: config.server.scripts.clone(),
     };
     let is_gate = |factory: &Factory| matches!(factory.make, Make::Gate(_));
-    let make_gate = |factory: &Factory, settings| {
-        Ok((factory.name.to_owned(), factory.build_gate(&server, settings)?))
+    let make_gate = |factory: &Factory, settings, _: Option<&Made<dyn Gate>>| {
+        Ok((factory.build_gate(&server, settings)?, Vec::new()))
     };
-    let gates = all(&config.plugins, &list(None), factories, &mut found, is_gate, make_gate);
+    let place = Place { pointer: list(None), factories };
+    let old = in_force.map(|bound| &bound.gates[..]).unwrap_or_default();
+    let gates = place.all(&config.plugins, old, &mut found, is_gate, make_gate);
     let mut namespaces = Vec::new();
     for (name, namespace) in &config.namespaces {
         // A name that is no namespace was told of when the file was read.
         let Ok(name) = Namespace::new(name) else { continue };
-        let (site, pointer) = (site(config, folder, namespace, name.clone()), list(Some(&name)));
+        let site = site(config, folder, namespace, name.clone());
         let is_plugin = |factory: &Factory| !is_gate(factory);
-        let make = |factory: &Factory, settings| factory.build(&site, settings);
-        let plugins = all(&namespace.plugins, &pointer, factories, &mut found, is_plugin, make);
+        let make = |factory: &Factory, settings, old: Option<&Made<dyn Plugin>>| {
+            let renewed = old.map(|old| caught(|| old.plugin.renewed(&site)));
+            match renewed {
+                Some(Ok(Some(renewed))) => Ok(renewed),
+                _ => Ok((factory.build(&site, settings)?, Vec::new())),
+            }
+        };
+        let place = Place { pointer: list(Some(&name)), factories };
+        let old = in_force.and_then(|bound| bound.namespaces.iter().find(|(n, _)| *n == name));
+        let old = old.map(|(_, plugins)| &plugins[..]).unwrap_or_default();
+        let plugins = place.all(&namespace.plugins, old, &mut found, is_plugin, make);
+        if plugins.len() == namespace.plugins.len() {
+            found.extend(place.claimed_twice(&plugins));
+        }
         namespaces.push((name, plugins));
     }
-    if found.is_empty() { Ok(Bound { namespaces, gates }) } else { Err(found) }
+    (Bound { namespaces, gates }, found)
 }
 
 /// Two factories of one name: nobody could say which is meant. No text shows it.
@@ -93,47 +112,82 @@ fn site(config: &Config, folder: &Path, namespace: &NamespaceConfig, name: Names
     }
 }
 
-/// Makes the plugins of a list, and collects the mistakes.
-fn all<T>(
-    list: &[PluginConfig],
-    pointer: &str,
-    factories: &[Factory],
-    found: &mut Vec<Mistake>,
-    belongs: impl Fn(&Factory) -> bool,
-    make: impl Fn(&Factory, serde_json::Value) -> Result<T, Vec<SettingsError>>,
-) -> Vec<T> {
-    let mut made = Vec::new();
-    for (at, plugin) in list.iter().enumerate() {
-        // One without a name stands for a plugin whose `use` is faulty, which was told of when the file
-        // was read.
-        if plugin.use_.is_empty() {
-            continue;
+/// A plugin with what it did not take up of its files, or all that is wrong.
+type Remade<P> = Result<(Arc<P>, Vec<SettingsError>), Vec<SettingsError>>;
+
+/// A list of plugins in the configuration.
+struct Place<'a> {
+    /// The JSON pointer of the list.
+    pointer: String,
+    factories: &'a [Factory],
+}
+
+impl Place<'_> {
+    /// Makes the plugins of the list, and collects the mistakes. For one that is faulty the one of `old`
+    /// is taken, which has the same place, if there is one.
+    fn all<P: Speaks + ?Sized>(
+        &self,
+        list: &[PluginConfig],
+        old: &[Made<P>],
+        found: &mut Vec<Mistake>,
+        belongs: impl Fn(&Factory) -> bool,
+        make: impl Fn(&Factory, Json, Option<&Made<P>>) -> Remade<P>,
+    ) -> Vec<Made<P>> {
+        let factories = self.factories;
+        let mut made = Vec::new();
+        for (at, plugin) in list.iter().enumerate() {
+            // One without a name stands for a plugin whose `use` is faulty, which was told of when the file
+            // was read.
+            if plugin.use_.is_empty() {
+                continue;
+            }
+            let pointer = format!("{}/{at}", self.pointer);
+            let Some(factory) = factories.iter().find(|factory| factory.name == plugin.use_) else {
+                found.push(unknown(plugin, &pointer, factories));
+                continue;
+            };
+            found.extend(again(list, at, factory, &pointer));
+            // One that stands in the wrong place is told of that when it is made, and of nothing else.
+            let mistakes = match belongs(factory) {
+                true => find(&(factory.schema)(), &plugin.settings, &pointer),
+                false => Vec::new(),
+            };
+            if !mistakes.is_empty() {
+                found.extend(mistakes);
+                continue;
+            }
+            let before = old.get(at);
+            let renewed = make(factory, plugin.settings.clone(), before);
+            let renewed = renewed.and_then(|(plugin, faulty)| {
+                let fault = |message| vec![SettingsError { pointer: "/use".into(), message }];
+                Ok((Made::of(factory.name, plugin).map_err(fault)?, faulty))
+            });
+            let (plugin, faulty) = match renewed {
+                Ok((plugin, faulty)) => (Some(plugin), faulty),
+                Err(faulty) => (before.cloned(), faulty),
+            };
+            made.extend(plugin);
+            let mistake =
+                |e: SettingsError| Mistake::new(format!("{pointer}{}", e.pointer), e.message);
+            found.extend(faulty.into_iter().map(mistake));
         }
-        let pointer = format!("{pointer}/{at}");
-        let Some(factory) = factories.iter().find(|factory| factory.name == plugin.use_) else {
-            found.push(unknown(plugin, &pointer, factories));
-            continue;
-        };
-        found.extend(again(list, at, factory, &pointer));
-        // One that stands in the wrong place is told of that when it is made, and of nothing else.
-        let mistakes = match belongs(factory) {
-            true => find(&(factory.schema)(), &plugin.settings, &pointer),
-            false => Vec::new(),
-        };
-        if !mistakes.is_empty() {
-            found.extend(mistakes);
-            continue;
-        }
-        match make(factory, plugin.settings.clone()) {
-            Ok(plugin) => made.push(plugin),
-            Err(errors) => found.extend(
-                errors
-                    .into_iter()
-                    .map(|e| Mistake::new(format!("{pointer}{}", e.pointer), e.message)),
-            ),
-        }
+        made
     }
-    made
+
+    /// What two plugins of one name must have to themselves. All of the list must have been made.
+    fn claimed_twice(&self, made: &[Made<dyn Plugin>]) -> Vec<Mistake> {
+        let (mut claims, mut found) = (BTreeSet::new(), Vec::new());
+        for (at, plugin) in made.iter().enumerate() {
+            for claim in &plugin.says.claims {
+                if !claims.insert((&plugin.name, &claim.what)) {
+                    let words = format!("{} is given to {:?} twice here", claim.what, plugin.name);
+                    let pointer = format!("{}/{at}{}", self.pointer, claim.pointer);
+                    found.push(Mistake::new(pointer, words).hint("leave out one of both"));
+                }
+            }
+        }
+        found
+    }
 }
 
 /// The same plugin stands there before, and a second one makes no sense.

@@ -88,18 +88,27 @@ impl Config {
 /// name, and certificates and keys; opens no port and no database.
 pub fn check(loaded: &Loaded, factories: &[Factory]) -> Result<Bound, ConfigErrors> {
     let mut found = certificates::find(&loaded.config);
-    match bind(&loaded.config, loaded.folder(), factories) {
-        Ok(bound) => {
-            if !bound.gates.is_empty() && !bound.authenticates() {
-                found.extend(rules::open_to_all(&loaded.config.server));
-            }
-            if found.is_empty() {
-                return Ok(bound);
-            }
-        }
-        Err(more) => found.extend(more),
+    let (bound, more) = bind(&loaded.config, loaded.folder(), factories, None);
+    if more.is_empty() && !bound.gates.is_empty() && !bound.authenticates() {
+        found.extend(rules::open_to_all(&loaded.config.server));
     }
-    Err(ConfigErrors::new(placed(&loaded.tree, found)))
+    found.extend(more);
+    match found.is_empty() {
+        true => Ok(bound),
+        false => Err(ConfigErrors::new(placed(&loaded.tree, found))),
+    }
+}
+
+/// Makes the plugins of the configuration that is in force anew, after files that they name were saved.
+/// What is faulty is told and stays as it is in force.
+pub fn renew(
+    loaded: &Loaded,
+    in_force: &Bound,
+    factories: &[Factory],
+) -> (Bound, Option<ConfigErrors>) {
+    let (bound, found) = bind(&loaded.config, loaded.folder(), factories, Some(in_force));
+    let faulty = !found.is_empty();
+    (bound, faulty.then(|| ConfigErrors::new(placed(&loaded.tree, found))))
 }
 
 /// The configuration as far as it is sound, and its mistakes. An error if there is nothing to check.

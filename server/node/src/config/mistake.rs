@@ -2,6 +2,7 @@
 
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use jsonschema::{ValidationError, Validator};
+use keepboth_core::ids::NodeId;
 use keepboth_core::period;
 use serde_json::Value as Json;
 
@@ -48,6 +49,7 @@ pub(super) fn validator(schema: &Json) -> Result<Validator, String> {
         .with_format("size", |text: &str| text.parse::<Bytes>().is_ok())
         .with_format("period", |text: &str| text.parse::<Period>().is_ok())
         .with_format("durability", |text: &str| text.parse::<Durability>().is_ok())
+        .with_format("node-id", |text: &str| text.parse::<NodeId>().is_ok())
         .with_format("socket-address", |text: &str| text.parse::<std::net::SocketAddr>().is_ok())
         .build(schema)
         .map_err(|e| e.to_string())
@@ -191,6 +193,7 @@ fn form_name(format: &str) -> String {
         "period" => "a period".to_owned(),
         "durability" => "a durability".to_owned(),
         "socket-address" => "an address with port".to_owned(),
+        "node-id" => "the id of a node".to_owned(),
         other => format!("of the form {other}"),
     }
 }
@@ -201,6 +204,7 @@ fn form(format: &str) -> &'static str {
         "period" => period::FORM,
         "durability" => DURABILITY_FORM,
         "socket-address" => "an address looks like \"127.0.0.1:7400\" or \"[::1]:7400\"",
+        "node-id" => "it has 64 hex digits, 0-9 and a-f; `keepboth peer ls` shows it",
         _ => "see the JSON Schema of these settings",
     }
 }

@@ -22,7 +22,7 @@ mod load;
 pub use bind::Bound;
 pub use durability::Durability;
 pub use error::{ConfigError, ConfigErrors, Place};
-pub use load::{Loaded, check};
+pub use load::{Loaded, check, renew};
 pub use rules::peer_url;
 pub use shape::{
     Config, History, Limits, LogFormat, MemberConfig, Mesh, NamespaceConfig, PluginConfig, Server,

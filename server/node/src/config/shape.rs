@@ -287,7 +287,7 @@ impl Default for Mesh {
 #[serde(deny_unknown_fields)]
 pub struct MemberConfig {
     /// Its id: 64 hex characters.
-    #[schemars(extend("pattern" = "^[0-9a-f]{64}$"))]
+    #[schemars(extend("format" = "node-id", "pattern" = "^[0-9a-f]{64}$"))]
     pub node: String,
     /// The namespaces that it may have; all if absent.
     #[schemars(with = "Vec<String>")]

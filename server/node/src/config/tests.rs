@@ -211,6 +211,24 @@ fn each_mistake_says_what_would_be_right() {
 }
 
 #[test]
+fn a_member_that_is_garbled_or_named_twice_is_told_with_its_place() {
+    let (one, other) = ("ab".repeat(32), "cd".repeat(32));
+    let member = |node: &str| format!("[[mesh.members]]\nnode = \"{node}\"\n");
+    let words = refused(&[member(&one), member(&other), member(&one)].concat());
+    let said = format!("config.toml:6:8: error: node {one} is named twice");
+    assert!(words.contains(&said), "{words}");
+    for garbled in ["", "ab", &one.to_uppercase(), &one[1..], &one.replace('b', "x")] {
+        let words = refused(&[member(&other), member(garbled)].concat());
+        assert!(words.contains("config.toml:4:8: error: "), "{garbled}: {words}");
+        assert!(words.contains("is not the id of a node"), "{words}");
+        assert!(words.contains("it has 64 hex digits, 0-9 and a-f"), "{words}");
+        assert!(words.ends_with("\n1 mistake in the configuration"), "{words}");
+    }
+    let words = refused("[[mesh.members]]\nnamespaces = [\"a\"]\n");
+    assert!(words.contains("[[mesh.members]] has no key \"node\""), "{words}");
+}
+
+#[test]
 fn syntax_errors_have_their_place_and_none_hides_another() {
     let words = refused("[server]\nlisten = \n[limits\nx = 1\n");
     assert!(words.contains("config.toml:2:10: error: "), "{words}");
@@ -469,8 +487,8 @@ fn note(value: Json) -> Result<Json, String> {
         before: Before::nothing(),
         draft: Draft::new(Value::json(&value), None),
     };
-    for plugin in plugins.iter().filter(|plugin| plugin.points().before_put) {
-        plugin.worker()?.before_put(&mut put).map_err(|refusal| refusal.message)?;
+    for made in plugins.iter().filter(|made| made.says.points.before_put) {
+        made.plugin.worker()?.before_put(&mut put).map_err(|refusal| refusal.message)?;
     }
     Ok(put.draft.tree().cloned().unwrap_or_default())
 }

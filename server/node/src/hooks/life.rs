@@ -1,13 +1,12 @@
 //! The life of a plugin: started, drained, stopped, and what it is called in between.
 
-use std::any::Any;
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use keepboth_core::plugin::{Gate, Host, Plugin};
 use tokio_util::sync::CancellationToken;
 
+use crate::made::{Made, Says, guarded};
 use crate::meters::Meters;
 
 /// A plugin of a namespace or of the server, with what the server knows of it.
@@ -16,6 +15,8 @@ pub struct Bound<P: ?Sized> {
     pub name: String,
     /// The plugin.
     pub plugin: Arc<P>,
+    /// What it says of itself.
+    pub says: Says,
     /// What it costs.
     pub meters: Arc<Meters>,
     /// Set when it is drained: it waits for nothing any more.
@@ -24,8 +25,6 @@ pub struct Bound<P: ?Sized> {
 
 /// What all plugins have in common.
 pub trait Life: Send + Sync {
-    /// See [`Plugin::fingerprint`].
-    fn fingerprint(&self) -> [u8; 32];
     /// See [`Plugin::start`].
     fn start(&self, host: Arc<dyn Host>) -> Result<(), String>;
     /// See [`Plugin::drain`].
@@ -37,9 +36,6 @@ pub trait Life: Send + Sync {
 macro_rules! alive {
     ($kind:ident) => {
         impl Life for dyn $kind {
-            fn fingerprint(&self) -> [u8; 32] {
-                $kind::fingerprint(self)
-            }
             fn start(&self, host: Arc<dyn Host>) -> Result<(), String> {
                 $kind::start(self, host)
             }
@@ -58,13 +54,14 @@ alive!(Gate);
 
 impl<P: Life + ?Sized> Bound<P> {
     /// A plugin that is not started.
-    pub fn new(name: &str, plugin: Arc<P>, meters: Arc<Meters>) -> Bound<P> {
-        Bound { name: name.to_owned(), plugin, meters, over: CancellationToken::new() }
+    pub fn new(made: Made<P>, meters: Arc<Meters>) -> Bound<P> {
+        let Made { name, plugin, says } = made;
+        Bound { name, plugin, says, meters, over: CancellationToken::new() }
     }
 
     /// True if this one would do what that one does.
     pub fn is_as(&self, other: &Bound<P>) -> bool {
-        self.name == other.name && self.plugin.fingerprint() == other.plugin.fingerprint()
+        self.name == other.name && self.says.fingerprint == other.says.fingerprint
     }
 
     /// Starts it. After an error nothing of it runs.
@@ -115,18 +112,4 @@ pub fn ask<T>(name: &str, call: impl FnOnce() -> T) -> Result<T, String> {
     let outcome = guarded(name, call);
     ASKED.set(before);
     outcome
-}
-
-/// Asks a plugin where nobody waits for the answer but who asked. A panic becomes its words.
-pub fn guarded<T>(name: &str, call: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panicked(name, panic.as_ref()))
-}
-
-fn panicked(name: &str, panic: &(dyn Any + Send)) -> String {
-    let words = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message");
-    format!("plugin {name} panicked: {words}")
 }

@@ -16,6 +16,7 @@ use serde_json::Value as Json;
 /// The life of a plugin.
 pub mod life;
 
+use crate::made::guarded;
 use crate::meters::Point;
 
 /// A plugin of a namespace.
@@ -31,7 +32,7 @@ pub struct Chain {
 impl Chain {
     /// A chain of these plugins.
     pub fn new(plugins: Vec<Arc<Bound>>) -> Chain {
-        let points = plugins.iter().map(|bound| bound.plugin.points());
+        let points = plugins.iter().map(|bound| bound.says.points);
         let points = points.fold(Points::default(), Points::or);
         Chain { plugins: plugins.into(), points }
     }
@@ -102,7 +103,7 @@ impl Chain {
             // An op that it does not know is no failure of the plugin.
             let answer = bound.meters.time(Point::Answer, || {
                 let call = || bound.plugin.answer(op, arguments);
-                match life::guarded(&bound.name, call) {
+                match guarded(&bound.name, call) {
                     Ok(None) => Ok(None),
                     Ok(Some(answer)) => answer.map(Some),
                     Err(words) => Err(failed(words)),
@@ -121,7 +122,7 @@ impl Chain {
     pub fn fingerprint_of(&self, wanted: impl Fn(&str) -> bool) -> Fingerprint {
         let bound = self.plugins.iter().filter(|bound| wanted(&bound.name));
         bound.fold(Fingerprint::new(), |print, bound| {
-            print.with(&bound.name).with(bound.plugin.fingerprint())
+            print.with(&bound.name).with(bound.says.fingerprint)
         })
     }
 }
@@ -233,7 +234,7 @@ impl Workers {
 
     fn having(&self, point: impl Fn(Points) -> bool) -> Vec<usize> {
         let plugins = self.chain.plugins.iter().enumerate();
-        plugins.filter(|(_, bound)| point(bound.plugin.points())).map(|(at, _)| at).collect()
+        plugins.filter(|(_, bound)| point(bound.says.points)).map(|(at, _)| at).collect()
     }
 
     /// Calls one worker. A panic ends that worker alone; a new one is made for the next call.

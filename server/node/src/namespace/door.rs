@@ -105,7 +105,7 @@ impl Door {
             write.room = self.passage.after.room(write.items.len()).await;
         }
         let Some(threads) = self.threads(&setup) else {
-            let ops = std::mem::take(&mut write.items).into_iter().map(|item| item.op).collect();
+            let ops = judged::ops_of(std::mem::take(&mut write.items));
             let task = self.passage.task(ops, write, setup, None);
             if let Err(task) = self.passage.store.submit(task).await {
                 self.passage.refuse(task);
@@ -222,9 +222,10 @@ impl Passage {
         value_bytes_max: usize,
         asked: &mut Asked,
     ) -> Result<(), Refusal> {
-        // Before-hooks were there once and are not any more: nothing is to be read for them.
+        // Before-hooks were there once and are not any more: nothing is to be read for them, and nobody
+        // judges anew.
         if !workers.look_at_writes() {
-            asked.ops = judged::ops_of(&write.items);
+            asked.ops = judged::ops_of(std::mem::take(&mut write.items));
             return Ok(());
         }
         let several = write.items.len() > 1;

@@ -280,6 +280,11 @@ impl Host for PluginHost {
         Ok(last())
     }
 
+    fn spawn(&self, name: &str, run: Box<dyn FnOnce() + Send>) -> Result<(), String> {
+        let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+        spawned.map(drop).map_err(|e| format!("cannot start the thread {name}: {e}"))
+    }
+
     fn count(&self, name: &'static str, by: u64) {
         self.meters.count(name, by);
     }
@@ -297,6 +302,11 @@ impl Host for PluginHost {
         if let Some(space) = space {
             space.script_log.push(line, clock::now());
         }
+    }
+
+    fn error(&self, words: &str) {
+        let namespace = self.own.as_ref().map(|(name, _)| name.as_str());
+        tracing::error!(namespace, "plugin {}: {words}", self.meters.plugin());
     }
 
     fn warn(&self, matter: &str, words: Option<String>) {

@@ -40,8 +40,8 @@ impl Asked {
 }
 
 /// The operations as they were asked for.
-pub fn ops_of(items: &[Item]) -> Vec<Op> {
-    items.iter().map(|item| item.op.clone()).collect()
+pub fn ops_of(items: Vec<Item>) -> Vec<Op> {
+    items.into_iter().map(|item| item.op).collect()
 }
 
 /// What an operation names.

@@ -75,11 +75,13 @@ pub fn set_aside(data: &Path, namespace: &Namespace, now: u64) -> io::Result<Opt
     }
     crate::atomic::folder(&folder)?;
     let to = free(&folder, &format!("{namespace}-{}", time(now)))?;
-    let (journal, beside) = (journal_of(&from), journal_of(&to));
-    match fs::rename(journal, beside) {
-        Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
-        _ => fs::rename(&from, &to)?,
+    for (journal, beside) in journal_of(&from).iter().zip(journal_of(&to)) {
+        match fs::rename(journal, beside) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
     }
+    fs::rename(&from, &to)?;
     sync_folder(&folder)?;
     sync_folder(data)?;
     Ok(Some(to))
@@ -139,11 +141,15 @@ mod tests {
         assert_eq!(set_aside(folder.path(), &name("a"), 0).expect("nothing to do"), None);
         for number in ["1", "2", "3"] {
             fs::write(database(folder.path(), &name("a")), number).expect("written");
-            fs::write(journal_of(&database(folder.path(), &name("a"))), number).expect("written");
+            for journal in journal_of(&database(folder.path(), &name("a"))) {
+                fs::write(journal, number).expect("written");
+            }
             let file = set_aside(folder.path(), &name("a"), 1_700_000_000_123).expect("moved");
             let file = file.expect("a file");
             assert_eq!(fs::read_to_string(&file).expect("read"), number);
-            assert_eq!(fs::read_to_string(journal_of(&file)).expect("read"), number);
+            for journal in journal_of(&file) {
+                assert_eq!(fs::read_to_string(journal).expect("read"), number);
+            }
             assert!(file.ends_with("removed/a-20231114T221320Z.redb") == (number == "1"));
         }
         assert!(!database(folder.path(), &name("a")).exists());

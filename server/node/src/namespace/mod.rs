@@ -46,6 +46,8 @@ mod plugins;
 pub mod quarantine;
 /// Objects that break the schemas that hold now.
 pub mod unfit;
+/// What was found of them.
+mod found;
 /// Whether the store is empty, not synced or synced, and why.
 pub mod state;
 /// The namespaces that were made by command, and the folder of removed ones.
@@ -147,8 +149,11 @@ impl Space {
                 if let Some(after) = after.upgrade() {
                     after.replicated(&commit);
                 }
-                // Nobody listens: nothing is told, and nothing is lost.
-                let _ = news.send(Arc::new(News::commit(commit)));
+                // Nobody listens: nothing is told, and nothing is lost. Who comes just now looks at the store,
+                // which has the commit already.
+                if news.receiver_count() > 0 {
+                    let _ = news.send(Arc::new(News::commit(commit)));
+                }
                 moved.notify_one();
             }
         };

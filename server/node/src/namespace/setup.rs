@@ -165,6 +165,7 @@ mod tests {
 
     use super::*;
     use crate::hooks::Bound;
+    use crate::made::Made;
     use crate::meters::Meters;
 
     /// Refuses a value of a single byte; panics at the key `panic`.
@@ -197,7 +198,8 @@ mod tests {
     fn chain(plugins: &[(&str, u8)]) -> Chain {
         let bound = |(name, byte): &(&str, u8)| {
             let plugin: Arc<dyn Plugin> = Arc::new(Picky(*byte));
-            Arc::new(Bound::new(name, plugin, Meters::unseen(name)))
+            let made = Made::of(name, plugin).expect("no panic");
+            Arc::new(Bound::new(made, Meters::unseen(name)))
         };
         Chain::new(plugins.iter().map(bound).collect())
     }

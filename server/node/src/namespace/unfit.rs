@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use keepboth_core::ids::VersionId;
 use keepboth_core::limits::figure;
 use keepboth_core::name::{Key, Name};
 use keepboth_core::refusal::Refusal;
@@ -13,46 +13,23 @@ use keepboth_store::{KeyState, Snapshot};
 use tokio::sync::Notify;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
 use super::Space;
+use super::found::Found;
+pub use super::found::{Finding, Summary};
 use super::news::News;
 
 /// Objects that are looked at together.
 const PAGE: usize = 256;
 /// Bytes of their values.
 const PAGE_BYTES: usize = 1 << 20;
-/// Most keys whose unfit objects are listed; those of further ones are only counted.
-const KEYS_MAX: usize = 1_000;
 /// Most characters of a reason.
 const REASON_CHARS_MAX: usize = 500;
+/// How long after a failure all objects are looked at again.
+const RETRY: Duration = Duration::from_secs(10);
 /// Objects that the log names.
 const LOGGED_MAX: usize = 3;
-
-/// An object that breaks a schema.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// The key of its history.
-    pub key: Key,
-    /// The key, or the address under which it stands.
-    pub name: Name,
-    /// The version that speaks for it.
-    pub version: VersionId,
-    /// What a write of its value would be answered.
-    pub refusal: Refusal,
-}
-
-/// How far the objects were looked at, and how many do not fit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Summary {
-    /// True if schemas are bound to keys here.
-    pub bound: bool,
-    /// True if all objects were looked at since the schemas changed.
-    pub done: bool,
-    /// How many were looked at.
-    pub checked: u64,
-    /// How many do not fit.
-    pub unfit: u64,
-}
 
 /// What was found so far.
 #[derive(Default)]
@@ -60,44 +37,6 @@ pub struct Unfit {
     found: Mutex<Found>,
     /// Told when the schemas are others.
     changed: Notify,
-}
-
-#[derive(Default)]
-struct Found {
-    /// The fingerprint of the schemas; None before the first look.
-    schemas: Option<[u8; 4]>,
-    /// How often it began anew: what was found in an earlier round does not count.
-    round: u64,
-    summary: Summary,
-    by_key: BTreeMap<Key, Vec<Finding>>,
-    /// Unfit objects of keys that are not listed.
-    more: u64,
-}
-
-impl Found {
-    /// Forgets what was found.
-    fn begin(&mut self, schemas: Option<[u8; 4]>, bound: bool) {
-        let summary = Summary { bound, done: !bound, ..Summary::default() };
-        *self = Found { schemas, round: self.round + 1, summary, ..Found::default() };
-    }
-
-    fn put(&mut self, key: Key, findings: Vec<Finding>) {
-        let n = findings.len() as u64;
-        if n == 0 {
-            return;
-        }
-        self.summary.unfit += n;
-        if self.by_key.len() < KEYS_MAX {
-            self.by_key.insert(key, findings);
-        } else {
-            self.more += n;
-        }
-    }
-
-    fn take(&mut self, key: &Key) {
-        let gone = self.by_key.remove(key).map_or(0, |findings| findings.len() as u64);
-        self.summary.unfit = self.summary.unfit.saturating_sub(gone);
-    }
 }
 
 impl Unfit {
@@ -145,26 +84,38 @@ impl Space {
     pub async fn tend_unfit(self: &Arc<Space>) {
         loop {
             // Who listens first and looks then misses nothing in between.
-            let news = self.listen();
+            let (news, mut failed) = (self.listen(), false);
             if !self.unfit.summary().done {
                 match self.look_at_all().await {
-                    Ok(()) => self.log_findings(),
+                    Ok(true) => self.log_findings(),
+                    // The schemas are others by now.
+                    Ok(false) => continue,
                     Err(refusal) => {
                         let namespace = self.name.as_str();
-                        tracing::warn!(namespace, "schemas: not all objects looked at: {refusal}");
+                        tracing::warn!(
+                            namespace,
+                            "schemas: not all objects looked at, in {} s once more: {refusal}",
+                            RETRY.as_secs()
+                        );
+                        failed = true;
                     }
                 }
             }
             tokio::select! {
                 () = self.unfit.changed.notified() => {}
                 () = self.follow(news) => {}
+                () = sleep(RETRY), if failed => {}
+            }
+            if failed {
+                // What was found so far would be found again.
+                self.unfit.found().begin_again();
             }
         }
     }
 
     /// Looks at all objects, page by page, and at the end at what was written meanwhile by whoever was
-    /// under way when the schemas changed.
-    async fn look_at_all(self: &Arc<Space>) -> Result<(), Refusal> {
+    /// under way when the schemas changed. False if they became others meanwhile.
+    async fn look_at_all(self: &Arc<Space>) -> Result<bool, Refusal> {
         let round = self.unfit.found().round;
         let mut sequence = self.store.counts().last_sequence;
         let mut after = None;
@@ -179,8 +130,9 @@ impl Space {
             sequence = blocking(move || space.look_at_changes(from, round)).await?;
         }
         let mut found = self.unfit.found();
-        found.summary.done |= found.round == round;
-        Ok(())
+        let finished = found.round == round;
+        found.summary.done |= finished;
+        Ok(finished)
     }
 
     fn look_at_page(&self, after: Option<&Key>, round: u64) -> Result<Option<Key>, Refusal> {
@@ -207,12 +159,7 @@ impl Space {
         let (states, next) = snapshot.changes(after, PAGE)?;
         for state in states {
             let findings = self.look_at(&snapshot, &state)?;
-            let mut found = self.unfit.found();
-            // A key that is only counted is not known by name, and must not be counted twice.
-            if found.round == round && (found.more == 0 || found.by_key.contains_key(&state.key)) {
-                found.take(&state.key);
-                found.put(state.key, findings);
-            }
+            self.unfit.found().replace(round, state.key, findings);
         }
         Ok(next)
     }
@@ -239,7 +186,8 @@ impl Space {
     async fn follow(self: &Arc<Space>, mut news: broadcast::Receiver<Arc<News>>) {
         loop {
             if self.unfit.summary().unfit == 0 {
-                // Nothing to follow until the schemas change.
+                // Nothing to follow until the schemas change, and no news to be kept for that.
+                drop(news);
                 return std::future::pending().await;
             }
             let keys: Vec<Key> = match news.recv().await {
@@ -257,8 +205,7 @@ impl Space {
             let mut found = self.unfit.found();
             if found.by_key.is_empty() && found.more > 0 {
                 // The list has room for those that were only counted.
-                let (schemas, bound) = (found.schemas, found.summary.bound);
-                found.begin(schemas, bound);
+                found.begin_again();
                 return;
             }
         }
@@ -282,15 +229,13 @@ impl Space {
     }
 
     fn look_again(&self, keys: Vec<Key>) -> Result<(), Refusal> {
-        let snapshot = self.store.snapshot();
+        let (round, snapshot) = (self.unfit.found().round, self.store.snapshot());
         for key in keys {
             let findings = match snapshot.state(&key)? {
                 Some(state) => self.look_at(&snapshot, &state)?,
                 None => Vec::new(),
             };
-            let mut found = self.unfit.found();
-            found.take(&key);
-            found.put(key, findings);
+            self.unfit.found().replace(round, key, findings);
         }
         Ok(())
     }

@@ -157,3 +157,31 @@ async fn open(mesh: &Mesh, url: &str) -> Result<WebSocketStream<tls::Stream>, St
     let dial = tls::web_socket(url, SUBPROTOCOL, config, || Ok(mesh.rules.trust.now()));
     dial.await.map_err(|e| format!("{url}: {e}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_are_taken_by_half_at_least() {
+        let mut pause = Pause { next: ms(100), min: ms(100), max: ms(500) };
+        for _ in 0..2 {
+            for whole in [100, 200, 400, 500, 500, 500] {
+                let taken = pause.take();
+                assert!(ms(whole / 2) <= taken && taken <= ms(whole), "{taken:?} of {whole} ms");
+            }
+            pause.reset();
+        }
+    }
+
+    #[test]
+    fn pauses_of_equal_length_differ() {
+        let mut pause = Pause { next: ms(1_000), min: ms(1_000), max: ms(1_000) };
+        let first = pause.take();
+        assert!((0..100).any(|_| pause.take() != first), "always {first:?}");
+    }
+}

@@ -24,17 +24,31 @@ const ID_MAX: u64 = (1 << 53) - 1;
 /// What a frame looks like.
 const FORM: &str = "a request is {\"id\":1,\"method\":{…}}, for instance {\"id\":1,\"status\":{}}";
 
-/// Reads a frame. A refusal comes with the frame's id if that could be read, so that it can be answered.
+/// Why a frame is no request.
+#[derive(Debug, PartialEq)]
+pub struct NoRequest {
+    /// Its id if that could be read, so that it can be answered.
+    pub id: Option<u64>,
+    /// The method that it names, if there is such.
+    pub method: Option<&'static str>,
+    /// What is wrong, in words that may repeat what the frame holds.
+    pub refusal: Refusal,
+}
+
+/// Reads a frame.
 // The refusal is on its way to the client and moved once; a box would cost more than it saves.
 #[allow(clippy::result_large_err)]
-pub fn decode_request(format: Format, bytes: &[u8]) -> Result<Request, (Option<u64>, Refusal)> {
+pub fn decode_request(format: Format, bytes: &[u8]) -> Result<Request, NoRequest> {
+    let no = |id, method, refusal| NoRequest { id, method, refusal };
     let tree = match format {
-        Format::Json => read_json(bytes).map_err(|refusal| (read_json_id(bytes), refusal)),
+        Format::Json => read_json(bytes).map_err(|refusal| no(read_json_id(bytes), None, refusal)),
         Format::MessagePack => msgpack::read(bytes, DEPTH_MAX + FRAME_DEPTH)
-            .map_err(|refusal| (msgpack::read_id(bytes).filter(fits), refusal)),
+            .map_err(|refusal| no(msgpack::read_id(bytes).filter(fits), None, refusal)),
     };
-    let (id, members) = envelope(tree?).map_err(|refusal| (None, refusal))?;
-    let call = method(format, members).map_err(|refusal| (Some(id), refusal))?;
+    let (id, members) = envelope(tree?).map_err(|refusal| no(None, None, refusal))?;
+    let (method, arguments) = method(members).map_err(|refusal| no(Some(id), None, refusal))?;
+    let call = call(format, method, arguments);
+    let call = call.map_err(|refusal| no(Some(id), Some(method), refusal))?;
     Ok(Request { id, call })
 }
 
@@ -61,7 +75,7 @@ fn bad_frame(words: impl Into<String>) -> Refusal {
 fn envelope(tree: Tree) -> Result<(u64, Members), Refusal> {
     let members = tree.into_members();
     let mut members = members
-        .map_err(|tree| bad_frame(format!("the frame is {}, not an object", tree.describe())))?;
+        .map_err(|tree| bad_frame(format!("the frame is {}, not an object", tree.kind())))?;
     match members.take("id") {
         Some(Tree::Json(Json::Number(n))) if n.as_u64().is_some_and(|id| fits(&id)) => {
             Ok((n.as_u64().unwrap_or_default(), members))
@@ -75,7 +89,7 @@ fn envelope(tree: Tree) -> Result<(u64, Members), Refusal> {
 }
 
 /// The one method of a frame, with its arguments.
-fn method(format: Format, mut members: Members) -> Result<Call, Refusal> {
+fn method(mut members: Members) -> Result<(&'static str, Tree), Refusal> {
     let names = members.names();
     let name = match names.as_slice() {
         [] => return Err(bad_frame("the frame has no method")),
@@ -87,7 +101,7 @@ fn method(format: Format, mut members: Members) -> Result<Call, Refusal> {
     };
     let known = METHODS.iter().find(|method| **method == name);
     match (known, members.take(&name)) {
-        (Some(method), Some(arguments)) => call(format, method, arguments),
+        (Some(method), Some(arguments)) => Ok((method, arguments)),
         _ => Err(unknown_method(&name)),
     }
 }

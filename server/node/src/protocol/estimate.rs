@@ -5,7 +5,9 @@ use keepboth_core::limits::FRAME_BYTES_MAX;
 use keepboth_core::value::{Kind, Value};
 use serde_json::Value as Json;
 
-use super::answer::{Base, Conflict, Listed, Recorded, Side, Trashed};
+use super::answer::{
+    Answer, Base, Conflict, Listed, NamespaceStatus, PeerStatus, Recorded, Side, Trashed,
+};
 use super::members::{Held, Member, Shared, Unfit};
 
 /// What all items of one answer may take together; the rest is for what stands around them.
@@ -51,6 +53,45 @@ impl Estimate for Value {
     }
 }
 
+impl Estimate for Answer {
+    /// 0 for one that is small, or that no page bounds.
+    fn bytes_estimate(&self) -> usize {
+        match self {
+            Answer::Object(object) => object.value.as_bytes().len(),
+            Answer::List(page) => page.items.bytes_estimate(),
+            Answer::History(page) => page.items.bytes_estimate(),
+            Answer::Conflicts(page) => page.items.bytes_estimate(),
+            Answer::Conflict(conflict) => conflict.bytes_estimate(),
+            Answer::Trash(page) => page.items.bytes_estimate(),
+            Answer::Quarantine(page) => page.items.bytes_estimate(),
+            Answer::SchemaReport { page, .. } => page.items.bytes_estimate(),
+            Answer::Hello(hello) => hello.namespaces.len() * ID_BYTES,
+            Answer::Status(status) => status.namespaces.bytes_estimate(),
+            Answer::NsInfo(info) => {
+                let names = info.plugins.iter().map(|name| name.bytes_estimate());
+                info.status.bytes_estimate() + names.sum::<usize>()
+            }
+            Answer::Peers(members) => members.page.items.bytes_estimate(),
+            Answer::HookLog(log) => log.lines.bytes_estimate(),
+            Answer::Plugin(answer) => answer.bytes_estimate(),
+            Answer::Written(..)
+            | Answer::Batch(..)
+            | Answer::Watch { .. }
+            | Answer::Unwatch
+            | Answer::NsAdded { .. }
+            | Answer::NsRemoved { .. }
+            | Answer::Reloaded(_)
+            | Answer::Purged { .. }
+            | Answer::Judged { .. }
+            | Answer::Retried { .. }
+            | Answer::Acks(_)
+            | Answer::Invited { .. }
+            | Answer::PeerAdded { .. }
+            | Answer::PeerRemoved { .. } => 0,
+        }
+    }
+}
+
 impl<T: Estimate> Estimate for Option<T> {
     fn bytes_estimate(&self) -> usize {
         self.as_ref().map_or(0, Estimate::bytes_estimate)
@@ -66,6 +107,22 @@ impl<T: Estimate> Estimate for [T] {
 impl Estimate for Json {
     fn bytes_estimate(&self) -> usize {
         json::size(self)
+    }
+}
+
+impl Estimate for NamespaceStatus {
+    fn bytes_estimate(&self) -> usize {
+        let texts = self.warnings.iter().chain([&self.reason]);
+        let texts = texts.map(|text| text.bytes_estimate()).sum::<usize>();
+        FIELDS_BYTES + texts + self.peers.bytes_estimate()
+    }
+}
+
+impl Estimate for PeerStatus {
+    fn bytes_estimate(&self) -> usize {
+        let stalled = self.stalled.iter().map(|stalled| &stalled.blocked_on);
+        let texts = self.url.iter().chain(&self.error).chain(stalled);
+        FIELDS_BYTES + texts.map(|text| text.bytes_estimate()).sum::<usize>()
     }
 }
 

@@ -44,7 +44,7 @@ pub use answer::{
     Written,
 };
 pub use cursor::{BadCursor, Cursor};
-pub use decode::decode_request;
+pub use decode::{NoRequest, decode_request};
 pub use encode::{encode_answer, encode_end, encode_event, encode_live, encode_notice};
 pub use estimate::{ANSWER_BYTES, Estimate, ITEMS_BYTES_MAX};
 pub use format::Format;

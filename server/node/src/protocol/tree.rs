@@ -73,14 +73,25 @@ impl Tree {
     /// What it is, for messages: `the number 5`, `an array`.
     pub(super) fn describe(&self) -> String {
         match self {
-            Tree::Json(Json::Null) => "null".into(),
             Tree::Json(Json::Bool(truth)) => truth.to_string(),
             Tree::Json(Json::Number(n)) => format!("the number {n}"),
             Tree::Json(Json::String(text)) => format!("the text {:?}", shown(text)),
-            Tree::Json(Json::Array(_)) | Tree::List(_) => "an array".into(),
-            Tree::Json(Json::Object(_)) | Tree::Map(_) => "an object".into(),
             Tree::Bytes(bytes) => format!("{} bytes", bytes.len()),
             Tree::Float(n) => format!("the number {n}"),
+            other => other.kind().into(),
+        }
+    }
+
+    /// The same without what it holds, where that may be a secret.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Tree::Json(Json::Null) => "null",
+            Tree::Json(Json::Bool(_)) => "a truth",
+            Tree::Json(Json::Number(_)) | Tree::Float(_) => "a number",
+            Tree::Json(Json::String(_)) => "a text",
+            Tree::Json(Json::Array(_)) | Tree::List(_) => "an array",
+            Tree::Json(Json::Object(_)) | Tree::Map(_) => "an object",
+            Tree::Bytes(_) => "bytes",
         }
     }
 }

@@ -2,16 +2,18 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
 use redb::StorageBackend;
 
-/// A file, and how much of what was written to it is synced.
+/// Two files of which one is written at a time, and how much of what was written is synced.
 pub struct Synced {
-    file: Box<dyn StorageBackend>,
+    files: [Box<dyn StorageBackend>; 2],
+    /// The one that is written.
+    at: AtomicUsize,
     /// Writes so far, and those that were synced.
     written: AtomicU64,
     durable: AtomicU64,
@@ -20,23 +22,25 @@ pub struct Synced {
 }
 
 impl Synced {
-    pub fn new(file: Box<dyn StorageBackend>) -> Synced {
+    pub fn new(files: [Box<dyn StorageBackend>; 2]) -> Synced {
         let (written, durable) = (AtomicU64::new(0), AtomicU64::new(0));
-        Synced { file, written, durable, failed: AtomicBool::new(false) }
+        let (at, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Synced { files, at, written, durable, failed }
     }
 
+    /// The file that is written.
     pub fn file(&self) -> &dyn StorageBackend {
-        &*self.file
+        &*self.files[self.at.load(Ordering::SeqCst)]
     }
 
     pub fn write(&self, at: usize, bytes: &[u8]) -> io::Result<()> {
         self.written.fetch_add(1, Ordering::SeqCst);
-        self.file.write(at as u64, bytes)
+        self.file().write(at as u64, bytes)
     }
 
     pub fn sync(&self) -> io::Result<()> {
         let written = self.written.load(Ordering::SeqCst);
-        self.file.sync_data().inspect_err(|_| self.failed.store(true, Ordering::SeqCst))?;
+        self.file().sync_data().inspect_err(|_| self.failed.store(true, Ordering::SeqCst))?;
         self.durable.fetch_max(written, Ordering::SeqCst);
         Ok(())
     }
@@ -46,9 +50,13 @@ impl Synced {
         self.durable.load(Ordering::SeqCst) == self.written.load(Ordering::SeqCst)
     }
 
-    /// What was written is needed no more.
-    pub fn forget(&self) {
-        self.durable.store(self.written.load(Ordering::SeqCst), Ordering::SeqCst);
+    /// Goes on with the other file, when all of this one is durable.
+    pub fn switch(&self, to: usize) -> io::Result<()> {
+        if !self.is_all() {
+            self.sync()?;
+        }
+        self.at.store(to, Ordering::SeqCst);
+        Ok(())
     }
 
     /// An error if a sync failed.

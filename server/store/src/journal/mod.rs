@@ -47,12 +47,12 @@ pub struct Journal {
     syncing: bool,
     run: Run,
     generation: u64,
-    /// Records of this generation.
+    /// Records so far.
     number: u64,
     /// Where the next record will stand.
     end: usize,
-    /// Bytes of the file that were written before, if only with zeros: it need not grow for them.
-    room: usize,
+    /// Bytes of each file that were written before, if only with zeros: it need not grow for them.
+    room: [usize; 2],
     buffer: Vec<u8>,
 }
 
@@ -66,13 +66,20 @@ pub enum NotAppended {
 }
 
 impl Journal {
-    /// Writes the first block of a new journal.
-    pub fn begin(file: Box<dyn StorageBackend>, store: &StoreId, run: Run) -> io::Result<Journal> {
+    /// Writes the first block of each file of a new journal.
+    pub fn begin(
+        files: [Box<dyn StorageBackend>; 2],
+        store: &StoreId,
+        run: Run,
+    ) -> io::Result<Journal> {
         let first = record::first(store, &run);
-        let room = grow(&*file, 0, first.len())?;
-        file.write(0, &first)?;
-        file.sync_data()?;
-        let synced = Arc::new(Synced::new(file));
+        let mut room = [0; 2];
+        for (file, room) in files.iter().zip(&mut room) {
+            *room = grow(&**file, 0, first.len())?;
+            file.write(0, &first)?;
+            file.sync_data()?;
+        }
+        let synced = Arc::new(Synced::new(files));
         let buffer = Vec::new();
         Ok(Journal {
             flusher: Flusher::start(synced.clone())?,
@@ -87,7 +94,8 @@ impl Journal {
         })
     }
 
-    /// What the database says when it has all that was appended.
+    /// What the database says when it has all that was appended, and what came before this generation for
+    /// good.
     pub fn word(&self, lossy: bool) -> Word {
         Word { run: self.run, generation: self.generation, number: self.number, lossy }
     }
@@ -104,11 +112,12 @@ impl Journal {
         let head = Head { run, generation, number, follows: self.synced.is_all() };
         record::encode(&head, rows, &mut self.buffer);
         let end = self.end + self.buffer.len();
-        if end > self.room {
-            let grown = grow(self.synced.file(), self.room, end - self.room);
-            let room = grown.map_err(NotAppended::NoRoom)?;
+        let room = &mut self.room[half(generation)];
+        if end > *room {
+            let grown = grow(self.synced.file(), *room, end - *room);
+            let grown = grown.map_err(NotAppended::NoRoom)?;
             self.synced.sync().map_err(NotAppended::Failed)?;
-            self.room = room;
+            *room = grown;
         }
         self.synced.write(self.end, &self.buffer).map_err(NotAppended::Failed)?;
         self.buffer.clear();
@@ -128,11 +137,18 @@ impl Journal {
         if std::mem::take(&mut self.syncing) { self.flusher.wait() } else { Ok(()) }
     }
 
-    /// Begins the next generation at the start: the database has everything.
-    pub fn restart(&mut self) {
-        (self.generation, self.number, self.end) = (self.generation + 1, 0, BLOCK);
-        self.synced.forget();
+    /// Begins the next generation, at the start of the other file. Whoever calls it has seen to it that the
+    /// database has for good what that file has.
+    pub fn switch(&mut self) -> io::Result<()> {
+        self.synced.switch(half(self.generation + 1))?;
+        (self.generation, self.end) = (self.generation + 1, BLOCK);
+        Ok(())
     }
+}
+
+/// Which of the two files a generation stands in.
+pub fn half(generation: u64) -> usize {
+    (generation % 2) as usize
 }
 
 /// Writes zeros behind the end, which are to be synced: later syncs then need not write where the bytes

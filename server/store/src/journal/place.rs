@@ -7,27 +7,28 @@ use std::path::{Path, PathBuf};
 use redb::StorageBackend;
 use redb::backends::FileBackend;
 
-/// A place for one journal.
+/// A place for one file of a journal.
 pub trait Place: Send {
-    /// The journal that is there, if there is one.
+    /// The file that is there, if there is one.
     fn find(&mut self) -> io::Result<Option<Box<dyn StorageBackend>>>;
 
     /// A new, empty one, in the stead of any that is there; its name is durable.
     fn make(&mut self) -> io::Result<Box<dyn StorageBackend>>;
 
-    /// Takes it away.
+    /// Takes it away, if it is there.
     fn remove(&mut self) -> io::Result<()>;
 
-    /// Takes it away where it does no harm and can still be looked at.
+    /// Takes it away where it does no harm and can still be looked at, if it is there.
     fn set_aside(&mut self) -> io::Result<()>;
 
     /// Its name, for messages.
     fn path(&self) -> PathBuf;
 }
 
-/// Where the journal of the database in this file stands while the store is open, and after a crash.
-pub fn journal_of(database: &Path) -> PathBuf {
-    database.with_extension("journal")
+/// Where the two files of the journal of the database in this file stand while the store is open, and after
+/// a crash.
+pub fn journal_of(database: &Path) -> [PathBuf; 2] {
+    ["journal-a", "journal-b"].map(|extension| database.with_extension(extension))
 }
 
 /// A file.
@@ -51,16 +52,24 @@ impl Place for FilePlace {
     }
 
     fn remove(&mut self) -> io::Result<()> {
-        fs::remove_file(&self.0)
+        match fs::remove_file(&self.0) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
     }
 
     fn set_aside(&mut self) -> io::Result<()> {
+        if !self.0.exists() {
+            return Ok(());
+        }
         // One that was put aside before stays.
-        let mut name = self.0.with_extension("journal-unused");
-        let mut number = 1;
+        let mut name = self.0.clone();
+        name.as_mut_os_string().push("-unused");
+        let (first, mut number) = (name.clone(), 1);
         while name.exists() {
             number += 1;
-            name = self.0.with_extension(format!("journal-unused-{number}"));
+            name.clone_from(&first);
+            name.as_mut_os_string().push(format!("-{number}"));
         }
         fs::rename(&self.0, name)
     }

@@ -1,19 +1,22 @@
-//! The form of a journal: a first block that says whose it is, then records, each from the start of a block.
+//! The form of a journal: two files, each with a first block that says whose it is, then records, each from
+//! the start of a block.
 //!
 //! A block has 512 bytes, so that no write touches the block of a record that is durable. The first has
 //! the words `keepboth journal`, the version of this form (4), the store (16), the run (16) and the hash
 //! of these (32). A record has the hash of all that follows of it (32), the run (16), the generation (8),
-//! its number in the generation from 0 (8), 1 if all before it was durable when it was written (1), the
+//! its number in the run from 0 (8), 1 if all before it was durable when it was written (1), the
 //! length of its rows (4), the rows ([`crate::rows`]), and zeros up to the end of its block. Hashes are
-//! BLAKE3. A journal is written from its start again in each generation; what still stands there of an
-//! earlier one is told by its number.
+//! BLAKE3. Even generations stand in the first file and odd ones in the second, each from its start: what
+//! still stands there of an earlier one is told by its generation. A generation begins when all of the one
+//! before is durable.
 
 use std::ops::Range;
 
 use keepboth_core::ids::StoreId;
 
+use crate::journal::half;
 use crate::layout::{BadRow, Reader, Writer};
-use crate::word::Run;
+use crate::word::{Run, Word};
 
 /// What a record begins at a multiple of.
 pub const BLOCK: usize = 512;
@@ -102,30 +105,48 @@ pub enum BadTail {
     Damaged {
         /// The record's number.
         number: u64,
-        /// Where it stands.
+        /// The file, and where the record stands in it.
+        file: usize,
         at: usize,
     },
 }
 
-/// Where the rows of this generation's records stand, in order. What was cut off while it was written
-/// is left out.
-pub fn tail(bytes: &[u8], run: &Run, generation: u64) -> Result<Vec<Range<usize>>, BadTail> {
-    let (mut found, mut at) = (Vec::new(), BLOCK);
-    while let Some((head, rows)) = decode(bytes, at, run) {
-        if (head.generation, head.number) != (generation, found.len() as u64) {
-            break;
+/// Where rows stand: in which file, and where there.
+pub type Rows = (usize, Range<usize>);
+
+/// Where the rows of the records stand that a database lacks which says this. What was cut off while it
+/// was written is left out.
+pub fn tail(files: [&[u8]; 2], word: &Word) -> Result<Vec<Rows>, BadTail> {
+    let generations = [word.generation, word.generation.saturating_add(1)];
+    let (mut found, mut ends, mut file) = (Vec::new(), [BLOCK; 2], half(word.generation));
+    // The database may have the first ones, and then it does not matter whether they are whole.
+    let mut next = None;
+    for generation in generations {
+        let at = half(generation);
+        while let Some((head, rows)) = decode(files[at], ends[at], &word.run) {
+            let fits = next.map_or(head.number <= word.number, |next| head.number == next);
+            if head.generation != generation || !fits {
+                break;
+            }
+            (ends[at], file) = (rows.end.next_multiple_of(BLOCK), at);
+            next = Some(head.number + 1);
+            if head.number >= word.number {
+                found.push((at, rows));
+            }
         }
-        at = rows.end.next_multiple_of(BLOCK);
-        found.push(rows);
+        next = next.max(Some(word.number));
     }
-    let number = found.len() as u64;
-    for block in (at..bytes.len()).step_by(BLOCK) {
-        let Some((head, _)) = decode(bytes, block, run) else { continue };
-        if head.generation > generation {
-            return Err(BadTail::Later);
-        }
-        if head.generation == generation && head.number > number && head.follows {
-            return Err(BadTail::Damaged { number, at });
+    let (number, at) = (next.unwrap_or(word.number), ends[file]);
+    for (bytes, end) in files.into_iter().zip(ends) {
+        for block in (end..bytes.len()).step_by(BLOCK) {
+            let Some((head, _)) = decode(bytes, block, &word.run) else { continue };
+            if head.generation > generations[1] {
+                return Err(BadTail::Later);
+            }
+            let needed = head.generation >= word.generation && head.number >= number;
+            if needed && head.follows {
+                return Err(BadTail::Damaged { number, file, at });
+            }
         }
     }
     Ok(found)
@@ -136,9 +157,11 @@ mod tests {
     use super::*;
 
     const RUN: Run = [7; 16];
+    /// Rows of a record: its generation, its number, itself.
+    type Record<'r> = (u64, u64, &'r [u8]);
 
-    /// A journal of records with these generations, numbers and rows.
-    fn journal(records: &[(u64, u64, &[u8])]) -> Vec<u8> {
+    /// A file of records.
+    fn file(records: &[Record<'_>]) -> Vec<u8> {
         let (mut bytes, mut record) = (first(&StoreId([1; 16]), &RUN), Vec::new());
         for (generation, number, rows) in records {
             let (generation, number) = (*generation, *number);
@@ -148,8 +171,10 @@ mod tests {
         bytes
     }
 
-    fn rows(bytes: &[u8], generation: u64) -> Result<Vec<&[u8]>, BadTail> {
-        Ok(tail(bytes, &RUN, generation)?.into_iter().map(|rows| &bytes[rows]).collect())
+    /// The rows that a database lacks which has so many of this generation.
+    fn rows(files: [&[u8]; 2], generation: u64, number: u64) -> Result<Vec<&[u8]>, BadTail> {
+        let word = Word { run: RUN, generation, number, lossy: false };
+        Ok(tail(files, &word)?.into_iter().map(|(file, rows)| &files[file][rows]).collect())
     }
 
     #[test]
@@ -165,43 +190,72 @@ mod tests {
     }
 
     #[test]
-    fn records_of_the_generation_are_found_and_those_of_earlier_ones_are_not() {
-        let bytes = journal(&[(3, 0, b"a"), (3, 1, &[9; 2_000]), (2, 2, b"old"), (2, 3, b"old")]);
-        assert_eq!(rows(&bytes, 3).expect("whole"), [&b"a"[..], &[9; 2_000]]);
-        assert_eq!(rows(&bytes, 4).expect("whole"), Vec::<&[u8]>::new());
-        assert_eq!(rows(&bytes, 2), Err(BadTail::Later));
-        assert_eq!(tail(&bytes, &[8; 16], 3), Ok(vec![]), "of another run");
+    fn records_of_two_generations_are_found_and_those_of_earlier_ones_are_not() {
+        let odd = file(&[(3, 5, b"a"), (3, 6, &[9; 2_000]), (1, 2, b"old")]);
+        let even = file(&[(4, 7, b"b"), (2, 3, b"old"), (2, 4, b"old")]);
+        let all = |generation, number| rows([&even, &odd], generation, number);
+        assert_eq!(all(3, 5).expect("whole"), [&b"a"[..], &[9; 2_000], b"b"]);
+        assert_eq!(all(3, 6).expect("whole"), [&[9; 2_000][..], b"b"]);
+        assert_eq!(all(3, 7).expect("whole"), [&b"b"[..]]);
+        assert_eq!(all(3, 8).expect("whole"), Vec::<&[u8]>::new());
+        assert_eq!(all(4, 7).expect("whole"), [&b"b"[..]]);
+        assert_eq!(all(2, 3), Err(BadTail::Later));
+        let other = Word { run: [8; 16], generation: 3, number: 5, lossy: false };
+        assert_eq!(tail([&even, &odd], &other), Ok(vec![]), "of another run");
     }
 
     #[test]
     fn a_last_record_cut_short_or_changed_anywhere_is_left_out() {
-        let whole = journal(&[(1, 0, b"a"), (1, 1, &[9; 700])]);
-        let last = 2 * BLOCK;
-        for at in last..last + HEAD + 700 {
-            assert_eq!(rows(&whole[..at], 1).expect("one").len(), 1, "cut at {at}");
-            let mut wrong = whole.clone();
-            wrong[at] ^= 1;
-            assert_eq!(rows(&wrong, 1).expect("one").len(), 1, "byte {at}");
+        for odd in [&[][..], &[(1, 1, &[9; 700][..])]] {
+            let even: &[Record<'_>] = &[(0, 0, b"a"), (0, 1, &[9; 700])];
+            let (even, odd) = (file(&even[..2 - odd.len()]), file(odd));
+            let two = rows([&even, &odd], 0, 0).expect("whole").len();
+            assert_eq!(two, 2);
+            let (last, start) = if odd.len() > BLOCK { (&odd, BLOCK) } else { (&even, 2 * BLOCK) };
+            for at in start..start + HEAD + 700 {
+                let mut wrong = last.clone();
+                wrong[at] ^= 1;
+                for broken in [&last[..at], &wrong] {
+                    let files = match odd.len() > BLOCK {
+                        true => [&even[..], broken],
+                        false => [broken, &odd],
+                    };
+                    assert_eq!(rows(files, 0, 0).expect("one").len(), 1, "byte {at}");
+                }
+            }
         }
     }
 
     #[test]
-    fn a_damaged_record_before_one_that_follows_it_is_an_error() {
-        let whole = journal(&[(1, 0, b"a"), (1, 1, b"b"), (1, 2, b"c")]);
-        for at in 2 * BLOCK..2 * BLOCK + HEAD + 1 {
-            let mut wrong = whole.clone();
-            wrong[at] ^= 1;
-            let damaged = BadTail::Damaged { number: 1, at: 2 * BLOCK };
-            assert_eq!(rows(&wrong, 1), Err(damaged), "byte {at}");
+    fn a_damaged_record_before_one_that_follows_it_is_an_error_in_the_same_and_in_the_next_file() {
+        let records: [Record<'_>; 4] = [(0, 0, b"a"), (0, 1, b"b"), (0, 2, b"c"), (1, 3, b"d")];
+        let odd = file(&records[3..]);
+        for (even, odd) in
+            [(file(&records[..3]), first(&StoreId([1; 16]), &RUN)), (file(&records[..2]), odd)]
+        {
+            for at in 2 * BLOCK..2 * BLOCK + HEAD + 1 {
+                let mut wrong = even.clone();
+                wrong[at] ^= 1;
+                let damaged = BadTail::Damaged { number: 1, file: 0, at: 2 * BLOCK };
+                assert_eq!(rows([&wrong, &odd], 0, 0), Err(damaged), "byte {at}");
+                assert_eq!(rows([&wrong, &odd], 0, 1), Err(damaged), "byte {at}");
+            }
         }
+    }
+
+    #[test]
+    fn damage_of_what_the_database_has_does_no_harm() {
+        let (mut even, odd) = (file(&[(0, 0, b"a"), (0, 1, b"b")]), file(&[(1, 2, b"c")]));
+        even[2 * BLOCK] ^= 1;
+        assert_eq!(rows([&even, &odd], 0, 2), Ok(vec![&b"c"[..]]));
     }
 
     #[test]
     fn after_records_that_were_not_durable_nothing_proves_damage() {
-        let (mut bytes, mut record) = (journal(&[(1, 0, b"a"), (1, 1, b"b")]), Vec::new());
-        encode(&Head { run: RUN, generation: 1, number: 2, follows: false }, b"c", &mut record);
+        let (mut bytes, mut record) = (file(&[(0, 0, b"a"), (0, 1, b"b")]), Vec::new());
+        encode(&Head { run: RUN, generation: 0, number: 2, follows: false }, b"c", &mut record);
         bytes.extend_from_slice(&record);
         bytes[2 * BLOCK] ^= 1;
-        assert_eq!(rows(&bytes, 1), Ok(vec![&b"a"[..]]));
+        assert_eq!(rows([&bytes, &file(&[])], 0, 0), Ok(vec![&b"a"[..]]));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use redb::{ReadOnlyTable, Value as Stored};
+use redb::Value as Stored;
 
 use keepboth_core::conflict;
 use keepboth_core::ids::{ConflictId, DataHash, StoreId, VersionId};
@@ -16,6 +16,7 @@ use crate::snapshot::Snapshot;
 use crate::state::KeyState;
 use crate::tables::stored_key;
 use crate::trash::TrashRow;
+use crate::view::View;
 
 /// Some keys, and where to go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,18 +64,18 @@ pub struct ConflictSide {
 impl Snapshot {
     /// The keys in conflict, in order, behind `after`.
     pub fn conflicts(&self, after: Option<&Key>, limit: usize) -> Result<Keys, Refusal> {
-        self.keys_of(&self.tables.conflicts, after, limit)
+        self.keys_of(self.tables.conflicts(), after, limit)
     }
 
     /// The keys in the trash, in order, behind `after`.
     pub fn trash(&self, after: Option<&Key>, limit: usize) -> Result<Keys, Refusal> {
-        self.keys_of(&self.tables.trash, after, limit)
+        self.keys_of(self.tables.trash(), after, limit)
     }
 
     /// When this store learned that a key was deleted, in milliseconds since 1970; None if it is not in
     /// the trash.
     pub fn deleted_since(&self, key: &Key) -> Result<Option<u64>, Refusal> {
-        let row = self.tables.trash.get(key.as_str()).map_err(failed)?;
+        let row = self.tables.trash().get(key.as_str()).map_err(failed)?;
         let row = row.map(|row| TrashRow::decode(row.value())).transpose();
         Ok(row.map_err(|e| corrupt_key(key, e))?.map(|row| row.since))
     }
@@ -133,7 +134,7 @@ impl Snapshot {
 
     fn keys_of<V: Stored + 'static>(
         &self,
-        table: &ReadOnlyTable<&'static str, V>,
+        table: View<'_, &'static str, V>,
         after: Option<&Key>,
         limit: usize,
     ) -> Result<Keys, Refusal> {

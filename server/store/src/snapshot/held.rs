@@ -32,7 +32,7 @@ impl Snapshot {
             None => Bound::Unbounded,
             Some((key, version)) => Bound::Excluded((key.as_str(), &version.0)),
         };
-        let range = self.tables.quarantine.range::<(&str, &[u8; 32])>((from, Bound::Unbounded));
+        let range = self.tables.quarantine().range::<(&str, &[u8; 32])>((from, Bound::Unbounded));
         let mut items: Vec<Quarantined> = Vec::new();
         for entry in range.map_err(failed)? {
             if items.len() >= limit {

@@ -11,6 +11,7 @@ use crate::failure::{corrupt_key, failed};
 use crate::row::KeyRow;
 use crate::snapshot::{SCAN_ROWS_MAX, Snapshot};
 use crate::tables::stored_key;
+use crate::view::Pairs;
 
 /// An object in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,12 +94,12 @@ impl Snapshot {
         &self,
         prefix: &str,
         after: Option<&Key>,
-    ) -> Result<redb::Range<'static, &'static str, &'static [u8]>, Refusal> {
+    ) -> Result<Pairs<'_, &'static str, &'static [u8]>, Refusal> {
         let from = match after.map(Key::as_str) {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix),
         };
-        self.tables.keys.range::<&str>((from, Bound::Unbounded)).map_err(failed)
+        self.tables.keys().range::<&str>((from, Bound::Unbounded)).map_err(failed)
     }
 
     fn listed(&self, key: &Key, row: &KeyRow, with_values: bool) -> Result<Vec<Listed>, Refusal> {

@@ -179,7 +179,9 @@ impl Snapshot {
     }
 
     fn kind_and_size(&self, sequence: u64) -> Result<Option<(Kind, usize)>, Refusal> {
-        let Some(row) = self.tables.values.get(sequence).map_err(failed)? else { return Ok(None) };
+        let Some(row) = self.tables.values().get(sequence).map_err(failed)? else {
+            return Ok(None);
+        };
         let kind = row.value().first().and_then(|tag| Kind::from_tag(*tag));
         let kind = kind.ok_or_else(|| corrupt(format_args!("value {sequence} has no kind")))?;
         Ok(Some((kind, row.value().len() - 1)))

@@ -70,7 +70,7 @@ impl Snapshot {
     /// milliseconds since 1970.
     pub fn agreed(&self) -> Result<Vec<(NodeId, u64, u64)>, Refusal> {
         let mut marks = Vec::new();
-        for entry in self.tables.peers.range::<&[u8; 32]>(..).map_err(failed)? {
+        for entry in self.tables.peers().range::<&[u8; 32]>(..).map_err(failed)? {
             let (node, row) = entry.map_err(failed)?;
             let node = NodeId(*node.value());
             let mut row = Reader(row.value());
@@ -89,7 +89,7 @@ impl Snapshot {
         last: [u8; 16],
         mut one: impl FnMut([u8; 16], Key, KeyRow) -> Result<bool, Refusal>,
     ) -> Result<(), Refusal> {
-        for entry in self.tables.names.range::<&[u8; 16]>(&from..=&last).map_err(failed)? {
+        for entry in self.tables.names().range::<&[u8; 16]>(&from..=&last).map_err(failed)? {
             let (hash, key) = entry.map_err(failed)?;
             let (hash, key) = (*hash.value(), stored_key(key.value())?);
             let row = self.tables.row(&key)?;

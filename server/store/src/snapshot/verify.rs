@@ -1,7 +1,5 @@
 //! Everything counted and checked anew, from the rows up: what a store keeps step by step must be the same.
 
-use redb::ReadableTable;
-
 use keepboth_core::digest::{Digest, DigestTree};
 use keepboth_core::name::Key;
 use keepboth_core::refusal::Refusal;
@@ -15,6 +13,7 @@ use crate::snapshot::Snapshot;
 use crate::state::Counts;
 use crate::tables::stored_key;
 use crate::trash::TrashRow;
+use crate::view::View;
 
 impl Snapshot {
     /// Reads all histories and values, checks them against their hashes and every row against what
@@ -23,12 +22,12 @@ impl Snapshot {
     pub fn verify(&self) -> Result<(Digest, Counts), Refusal> {
         let (mut tree, mut all) = (DigestTree::default(), Share::default());
         let (mut names, mut conflicts, mut trash) = (0, 0, 0);
-        for entry in self.tables.keys.iter().map_err(failed)? {
+        for entry in self.tables.keys().all().map_err(failed)? {
             let (key, row) = entry.map_err(failed)?;
             let key = stored_key(key.value())?;
             let row = KeyRow::decode(row.value()).map_err(|e| corrupt_key(&key, e))?;
             self.verify_key(&key, &row)?;
-            let named = self.tables.names.get(&key.hash()).map_err(failed)?;
+            let named = self.tables.names().get(&key.hash()).map_err(failed)?;
             if named.is_none_or(|named| named.value() != key.as_str()) {
                 return Err(corrupt_key(&key, "it is not found by its hash"));
             }
@@ -38,12 +37,11 @@ impl Snapshot {
             conflicts += u64::from(row.in_conflict());
             trash += u64::from(row.is_trash());
         }
-        use redb::ReadableTableMetadata as _;
         let found = [
-            ("names", self.tables.names.len().map_err(failed)?, names),
-            ("conflicts", self.tables.conflicts.len().map_err(failed)?, conflicts),
-            ("trash", self.tables.trash.len().map_err(failed)?, trash),
-            ("aging", self.tables.aging.len().map_err(failed)?, trash),
+            ("names", rows(self.tables.names())?, names),
+            ("conflicts", rows(self.tables.conflicts())?, conflicts),
+            ("trash", rows(self.tables.trash())?, trash),
+            ("aging", rows(self.tables.aging())?, trash),
         ];
         if let Some((table, found, expected)) = found.iter().find(|(_, a, b)| a != b) {
             let words = format!("table {table} has {found} rows, and should have {expected}");
@@ -95,7 +93,7 @@ impl Snapshot {
         if loaded.row() != *row {
             return Err(corrupt_key(key, "its row is not what its history gives"));
         }
-        let trash = self.tables.trash.get(key.as_str()).map_err(failed)?;
+        let trash = self.tables.trash().get(key.as_str()).map_err(failed)?;
         let trash = trash.map(|row| TrashRow::decode(row.value())).transpose();
         let trash = trash.map_err(|e| corrupt_key(key, e))?;
         if trash.is_some() != row.is_trash() {
@@ -103,9 +101,15 @@ impl Snapshot {
         }
         let Some(trash) = trash else { return Ok(()) };
         let aging = (trash.stage, trash.since, key.as_str());
-        match self.tables.aging.get(aging).map_err(failed)? {
+        match self.tables.aging().get(aging).map_err(failed)? {
             Some(_) => Ok(()),
             None => Err(corrupt_key(key, "its age in the trash is not known")),
         }
     }
+}
+
+/// How many rows a table has.
+fn rows<K: redb::Key, V: redb::Value>(table: View<'_, K, V>) -> Result<u64, Refusal> {
+    let all = table.all().map_err(failed)?;
+    all.map(|row| row.map(|_| 1).map_err(failed)).sum()
 }

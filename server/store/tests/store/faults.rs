@@ -30,10 +30,11 @@ fn write_with_fault(
             }
             Err(refusal) => {
                 assert_eq!(refusal.code, Code::StoreFailed, "{refusal}");
-                assert!(refusal.message.contains("unknown"), "{refusal}");
-                // It may be there or not.
-                acknowledged.remove(&at);
-                unknown += 1;
+                // Else the database failed before anything was done.
+                if refusal.message.contains("unknown") {
+                    acknowledged.remove(&at);
+                    unknown += 1;
+                }
             }
         }
     }
@@ -44,18 +45,17 @@ fn write_with_fault(
 
 #[test]
 fn after_any_failed_write_or_sync_the_store_goes_on_with_all_it_acknowledged() {
-    let (mut failures, mut n) = (0, 0);
+    let mut n = 0;
     loop {
         let disk = Disk::default();
         let bench = disk.open();
         let (acknowledged, unknown) = write_with_fault(&disk, &bench, n);
         assert!(unknown <= 1, "operation {n}: one fault, {unknown} unknown answers");
-        failures += unknown;
+        let met = disk.has_failed();
         for (at, value) in acknowledged.iter().filter(|(at, _)| *at != "before") {
             assert_eq!(&bench.get(at).expect("acknowledged"), value, "operation {n}");
         }
-        bench.check();
-        assert!(bench.store.is_healthy(), "operation {n}");
+        bench.verify();
         disk.heal();
         bench.put("after", "x", 9);
         drop(bench);
@@ -64,12 +64,12 @@ fn after_any_failed_write_or_sync_the_store_goes_on_with_all_it_acknowledged() {
         for (at, value) in acknowledged.iter().filter(|(at, _)| *at != "before") {
             assert_eq!(&again.get(at).expect("acknowledged"), value, "operation {n}");
         }
-        if unknown == 0 && n > 20 {
+        if !met {
             break;
         }
         n += 1;
     }
-    assert!(failures > 10, "only {failures} faults were met");
+    assert!(n > 10, "only {n} faults were met");
 }
 
 #[test]
@@ -85,7 +85,6 @@ fn after_any_failed_write_of_any_task_the_store_is_whole_and_what_was_answered_i
         disk.fail_after(n);
         for now in 30..50 {
             let done = chore(&bench, &peer, &mut rng, now);
-            failures += usize::from(done.is_unknown());
             bench.commits();
             bench.verify();
             match done {
@@ -100,6 +99,7 @@ fn after_any_failed_write_of_any_task_the_store_is_whole_and_what_was_answered_i
                 _ => {}
             }
         }
+        failures += usize::from(disk.has_failed());
         disk.heal();
         let (root, counts) = (bench.store.root(), bench.store.counts());
         drop(bench);
@@ -107,7 +107,7 @@ fn after_any_failed_write_of_any_task_the_store_is_whole_and_what_was_answered_i
         assert_eq!((again.store.root(), again.store.counts()), (root, counts), "operation {n}");
         again.verify();
     }
-    assert!(failures > 20, "only {failures} faults were met");
+    assert!(failures > 40, "only {failures} of 60 faults were met");
 }
 
 #[test]
@@ -120,27 +120,33 @@ fn with_an_interval_a_failed_sync_costs_nothing_while_the_process_lives() {
         for (at, value) in acknowledged.iter().filter(|(at, _)| *at != "before") {
             assert_eq!(&bench.get(at).expect("acknowledged"), value, "operation {n}");
         }
-        assert!(bench.store.is_healthy(), "operation {n}");
         bench.verify();
+        disk.heal();
+        // A sync that failed behind is noticed by the write after it.
+        let _ = bench.op(put_op("noticed", "x"), 8);
+        bench.put("after", "x", 9);
     }
 }
 
 #[test]
 fn what_is_there_after_a_failed_commit_is_told() {
-    let mut there = 0;
-    for n in 0..12 {
+    for n in 0..40 {
         let disk = Disk::default();
         let bench = disk.open();
         bench.put("k", "old", 1);
         bench.commits();
-        disk.fail_after(n);
+        match n {
+            0 => disk.fail_sync_of_journal(),
+            n => disk.fail_after(n - 1),
+        }
         let outcome = bench.op(put_op("k", "new"), 2);
         let changes = bench.changes();
         let value = bench.get("k").expect("found");
         assert_eq!(changes.len(), usize::from(value == "new"), "operation {n}: {outcome:?}");
-        there += usize::from(outcome.is_err() && value == "new");
+        if n == 0 {
+            assert!(outcome.is_err() && value == "new", "it is there all the same: {outcome:?}");
+        }
     }
-    assert!(there > 0, "no failed commit was there all the same");
 }
 
 #[test]
@@ -153,9 +159,31 @@ fn a_disk_that_is_gone_ends_writing_and_says_so() {
         assert_eq!(code(bench.op(put_op("k", "two"), 2)), Code::StoreFailed);
     }
     let refusal = bench.op(put_op("k", "two"), 2).expect_err("stopped");
-    assert!(refusal.message.contains("takes no more writes"), "{refusal}");
+    assert!(refusal.message.contains("takes no writes"), "{refusal}");
     assert!(!bench.store.is_healthy());
     bench.store.close();
+}
+
+#[test]
+fn a_database_that_had_no_room_to_grow_takes_writes_again_when_there_is_some() {
+    let disk = Disk::default();
+    let bench = disk.open();
+    disk.fill_database();
+    let value = "x".repeat(4_000);
+    let mut answered = 0;
+    // Each is durable in the journal before the database needs room for it.
+    while bench.op(put_op(&format!("k{answered}"), &value), answered).is_ok() {
+        answered += 1;
+    }
+    assert!(!bench.store.is_healthy());
+    disk.heal();
+    while let Err(refusal) = bench.op(put_op("after", "x"), 1) {
+        assert_eq!(refusal.code, Code::StoreFailed);
+    }
+    for n in 0..answered {
+        assert_eq!(bench.get(&format!("k{n}")).expect("answered"), value, "{n} of {answered}");
+    }
+    bench.verify();
 }
 
 #[test]

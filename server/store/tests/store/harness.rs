@@ -17,7 +17,7 @@ use keepboth_core::view::View;
 use keepboth_core::write::Condition;
 use keepboth_store::{
     Collected, Commit, Entry, Incoming, Keep, KeyChange, Op, OpenError, Options, Raised, Received,
-    Resolution, Store, Task, Verdict, Written,
+    Resolution, Snapshot, Store, Task, Verdict, Written, journal_of,
 };
 
 /// A store under test.
@@ -63,9 +63,10 @@ pub fn delete_op(at: &str) -> Op {
 
 /// Copies the files of an open store as a crash of the process leaves them.
 pub fn crash(from: &Path, to: &Path) {
-    let journal = |path: &Path| path.with_extension("journal");
     std::fs::copy(from, to).expect("copied");
-    std::fs::copy(journal(from), journal(to)).expect("the journal is copied");
+    for (from, to) in journal_of(from).iter().zip(journal_of(to)) {
+        std::fs::copy(from, to).expect("the journal is copied");
+    }
 }
 
 impl Bench {
@@ -214,13 +215,13 @@ impl Bench {
     }
 
     pub fn tips(&self, of: &str) -> Vec<VersionId> {
-        self.store.snapshot().tips(&key(of)).expect("tips")
+        self.read(|snapshot| snapshot.tips(&key(of))).expect("tips")
     }
 
     /// The ids of a key's versions, in the order of the history.
     pub fn versions(&self, of: &str) -> Vec<VersionId> {
-        let history = self.store.snapshot().load_history(&key(of)).expect("a history");
-        let history = history.expect("there");
+        let history = self.read(|snapshot| snapshot.load_history(&key(of)));
+        let history = history.expect("a history").expect("there");
         history.versions().iter().map(|version| version.id).collect()
     }
 
@@ -229,8 +230,19 @@ impl Bench {
         self.receive(from.store.snapshot().missing(&key(of), &[]).expect("events"))
     }
 
+    /// Reads, and again if the database was opened anew meanwhile, as the refusal asks.
+    pub fn read<T>(&self, read: impl Fn(&Snapshot) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        loop {
+            let read = read(&self.store.snapshot());
+            let again = read.as_ref().is_err_and(|refusal| refusal.code == Code::ShuttingDown);
+            if !again || self.batch(Vec::new(), 0).is_err() {
+                return read;
+            }
+        }
+    }
+
     pub fn get(&self, at: &str) -> Result<String, Refusal> {
-        let found = self.store.snapshot().get(&name(at))?;
+        let found = self.read(|snapshot| snapshot.get(&name(at)))?;
         Ok(String::from_utf8(found.value.as_bytes().to_vec()).expect("text"))
     }
 
@@ -273,10 +285,10 @@ impl Bench {
     /// Holds what is kept up step by step against what the store itself counts anew; also where some
     /// versions are discarded, forgotten or without their value.
     pub fn verify(&self) {
-        let snapshot = self.store.snapshot();
-        let (root, counts) = snapshot.verify().expect("nothing is wrong");
+        let verified = self.read(|snapshot| snapshot.verify());
+        let (root, counts) = verified.expect("nothing is wrong");
         assert_eq!((root, counts), (self.store.root(), self.store.counts()));
-        let states = self.store.snapshot().states("", None, usize::MAX).expect("states");
+        let states = self.read(|snapshot| snapshot.states("", None, usize::MAX)).expect("states");
         let shown: usize = states.items.iter().map(|state| state.shown.len()).sum();
         assert_eq!(counts.objects as usize, shown);
     }

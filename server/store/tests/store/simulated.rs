@@ -18,14 +18,17 @@ pub struct Disk(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    files: [Content; 2],
+    files: [Content; 3],
     operations: u64,
     fails_at: Option<u64>,
     dead: bool,
     /// True for a disk that only claims to sync.
     lies: bool,
-    /// Bytes that the journal may have.
+    /// True if the next sync of the journal fails.
+    unsynced: bool,
+    /// Bytes that each file of the journal may have, and those that the database may.
     room: Option<usize>,
+    database_room: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +49,7 @@ pub struct File {
 }
 
 const DATABASE: usize = 0;
-const JOURNAL: usize = 1;
+const JOURNAL: [usize; 2] = [1, 2];
 
 impl Disk {
     /// Opens the store that is on this disk. Its database is made durable after every few groups.
@@ -57,13 +60,13 @@ impl Disk {
     /// Opens the store that is on this disk with these limits.
     pub fn open_with(&self, options: Options) -> Bench {
         let options = Options { cache_bytes: 1024 * 1024, ..options };
-        let (database, journal) = (self.clone(), self.clone());
-        Bench::start(|tell| {
-            let database = move || database.file(DATABASE);
-            let journal = move || journal.file(JOURNAL);
-            Store::on_backends(database, journal, &namespace(), options, tell)
-        })
-        .expect("a store")
+        let [database, a, b] = [DATABASE, JOURNAL[0], JOURNAL[1]].map(|index| {
+            let disk = self.clone();
+            move || disk.file(index)
+        });
+        let journal = [a, b];
+        Bench::start(|tell| Store::on_backends(database, journal, &namespace(), options, tell))
+            .expect("a store")
     }
 
     /// The file of the database alone.
@@ -71,19 +74,27 @@ impl Disk {
         self.file(DATABASE)
     }
 
-    /// Bytes of the journal.
+    /// Bytes of the files of the journal.
     pub fn journal_bytes(&self) -> usize {
-        self.state().files[JOURNAL].now.len()
+        let state = self.state();
+        JOURNAL.iter().map(|file| state.files[*file].now.len()).sum()
     }
 
     /// True if all that was written to the journal is durable.
     pub fn is_synced(&self) -> bool {
-        self.state().files[JOURNAL].pending.is_empty()
+        let state = self.state();
+        JOURNAL.iter().all(|file| state.files[*file].pending.is_empty())
     }
 
-    /// The journal cannot be made longer than this.
+    /// No file of the journal can be made longer than this.
     pub fn fill(&self, room: usize) {
         self.state().room = Some(room);
+    }
+
+    /// The file of the database cannot be made longer than it is.
+    pub fn fill_database(&self) {
+        let mut state = self.state();
+        state.database_room = Some(state.files[DATABASE].now.len());
     }
 
     fn file(&self, index: usize) -> File {
@@ -99,7 +110,18 @@ impl Disk {
     /// Nothing fails any more.
     pub fn heal(&self) {
         let mut state = self.state();
-        (state.fails_at, state.room) = (None, None);
+        (state.fails_at, state.room, state.database_room) = (None, None, None);
+    }
+
+    /// True if the operation came that was to fail.
+    pub fn has_failed(&self) -> bool {
+        let state = self.state();
+        state.fails_at.is_some_and(|at| state.operations > at)
+    }
+
+    /// The next sync of the journal fails, and only that one.
+    pub fn fail_sync_of_journal(&self) {
+        self.state().unsynced = true;
     }
 
     /// Everything fails from now on.
@@ -176,7 +198,8 @@ impl StorageBackend for File {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.operate()?;
-        if self.index == JOURNAL && state.room.is_some_and(|room| len as usize > room) {
+        let room = if self.index == DATABASE { state.database_room } else { state.room };
+        if room.is_some_and(|room| len as usize > room) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         state.files[self.index].now.resize(len as usize, 0);
@@ -185,6 +208,9 @@ impl StorageBackend for File {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.operate()?;
+        if JOURNAL.contains(&self.index) && std::mem::take(&mut state.unsynced) {
+            return Err(io::Error::other("simulated: a sync failed"));
+        }
         if !state.lies {
             let file = &mut state.files[self.index];
             file.durable = file.now.clone();

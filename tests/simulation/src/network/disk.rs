@@ -1,6 +1,5 @@
 //! What a store is given, and when it is durable: nobody sees or hears of it before, and a crash loses the rest.
 
-use keepboth_core::ids::NodeId;
 use keepboth_core::name::{Key, Name, Namespace};
 use keepboth_core::session::{Input, Output, Received, Ticket};
 use keepboth_core::version::Event;
@@ -8,9 +7,9 @@ use keepboth_core::wire::KeyTips;
 use rand::RngExt;
 
 use super::show::show;
-use super::{Acked, Happening, Network, Place};
+use super::{Happening, Network, Place};
 use crate::planted::Planted;
-use crate::store::{Stores, Wish};
+use crate::store::Wish;
 
 /// How often a store that answers too early makes good what it has answered.
 const SYNC_EVERY: u64 = 1_000;
@@ -27,7 +26,7 @@ pub(super) enum Task {
 impl Network {
     /// A client's write, which is done when it is durable.
     pub fn ask(&mut self, at: usize, namespace: &Namespace, name: Name, wish: Wish) {
-        let now = self.nodes[at].wall(self.now);
+        let now = self.wall(at);
         self.plan(at, Task::Write { namespace: namespace.clone(), name, wish, now });
     }
 
@@ -82,6 +81,7 @@ impl Network {
                 if store.last(&key).is_some_and(|at| at <= last) {
                     store.drop_key(&key);
                     self.note(|| format!("{at} drops {key} for what its peer has"));
+                    self.nodes[at].replaced.insert((namespace, key));
                 }
             }
         }
@@ -132,12 +132,7 @@ impl Network {
 
     /// Forgets deletes that every other member has, and drops what everybody has forgotten.
     pub fn collect(&mut self, at: usize, namespace: &Namespace) {
-        let node = &self.nodes[at];
-        let mark = |node_id: NodeId| {
-            node.marks.get(&(node_id, namespace.clone())).copied().unwrap_or_default()
-        };
-        let marks = node.members.others().map(|grant| mark(grant.node));
-        let horizon = marks.min().unwrap_or(0);
+        let horizon = self.horizon(at, namespace);
         if self.plants(Planted::TombstoneForgottenEarly) {
             let store = self.store_mut(at, namespace);
             for key in store.trash(u64::MAX) {
@@ -171,13 +166,17 @@ impl Network {
         }
     }
 
-    /// Deletes what was deleted elsewhere and forgotten while this node was away.
+    /// Deletes what was deleted elsewhere and forgotten while this node was away, or forgets it too.
     fn bury(&mut self, at: usize, namespace: &Namespace, key: &Key, last: u64) {
         let store = self.store(at, namespace);
         if store.last(key).is_some_and(|at| at <= last) && !store.forgotten.contains(key) {
             self.note(|| format!("{at} buries {key}"));
-            let now = self.nodes[at].wall(self.now);
-            for name in self.store(at, namespace).names(key) {
+            let (now, names) = (self.wall(at), self.store(at, namespace).names(key));
+            if names.is_empty() {
+                let tips = self.store(at, namespace).tips(key);
+                return self.forget(at, namespace, vec![KeyTips { key: key.clone(), tips }], false);
+            }
+            for name in names {
                 self.write(at, namespace, &name, Wish::Delete, now);
             }
         }
@@ -235,29 +234,6 @@ impl Network {
                 }
             }
             Task::Forget { .. } | Task::Bury { .. } | Task::Replace { .. } => {}
-        }
-    }
-
-    /// The node is put back to an old copy; what it has raised it knows.
-    pub fn restore(&mut self, at: usize, backup: Stores) {
-        self.crash(at);
-        self.note(|| format!("{at} is put back to its backup"));
-        let mut stores = backup;
-        for (namespace, store) in &mut stores.0 {
-            store.replica.keep_raised(&self.nodes[at].stores.0[namespace].replica);
-        }
-        let former = std::mem::replace(&mut self.nodes[at].stores, stores);
-        let acked = std::mem::take(&mut self.acked);
-        let held = |stores: &Stores, acked: &Acked| {
-            stores.0[&acked.namespace].knows(&acked.key, &acked.version)
-        };
-        let kept = |acked: &Acked| {
-            !held(&former, acked) || self.nodes.iter().any(|node| held(&node.stores, acked))
-        };
-        self.acked = acked.into_iter().filter(kept).collect();
-        // Its sequences are given anew.
-        for acked in self.acked.iter_mut().filter(|acked| acked.at == at) {
-            acked.sequence = u64::MAX;
         }
     }
 }

@@ -18,7 +18,7 @@ impl Network {
     /// The caller's answer to a proof: whom the members know may stay, and who shows an invitation of
     /// this node becomes one. A new node trusts the one that invited it.
     pub(super) fn admit(&mut self, place: Place, node: NodeId, claimed: Option<Claimed>) {
-        let at = place.0;
+        let (at, now) = (place.0, self.wall(place.0));
         let me = &mut self.nodes[at];
         let known = me.members.grant(&node).is_some_and(|grant| grant.admitted);
         let claim = claimed.filter(|claimed| {
@@ -28,11 +28,13 @@ impl Network {
         let inviter = me.token.as_ref().is_some_and(|token| token.inviter == node);
         let trusted = inviter && me.members.grant(&node).is_none();
         if (invited && !known) || trusted {
-            let notes = me.members.decide(node, true, None, self.now);
+            let notes = me.members.decide(node, true, None, now);
             self.note(|| format!("{at} takes {node:?} in"));
             self.spread(at, None, notes);
         }
         let input = if known || invited || trusted {
+            self.excuse(at, place.1);
+            self.excuse(place.1, at);
             let (spaces, marks) = (self.spaces(at, &node), self.marks(at, &node));
             let notes = self.nodes[at].members.notes();
             Input::Admitted(Box::new(Admitted { spaces, marks, notes }))
@@ -44,20 +46,21 @@ impl Network {
 
     fn spaces(&self, at: usize, node: &NodeId) -> Vec<Space> {
         let me = &self.nodes[at];
-        let mark = |n: &Namespace| me.marks.get(&(*node, n.clone())).copied().unwrap_or_default();
+        let told = !self.plants(Planted::AwayUnnoticed);
+        let mark = |n: &Namespace| me.marks.get(&(*node, n.clone())).filter(|_| told);
         let space = |(n, s): (&Namespace, &crate::store::Store)| Space {
             namespace: n.clone(),
             store: s.replica.id,
             policy: Policy::default(),
-            away: s.dropped > mark(n),
-            seen: None,
+            away: mark(n).is_some_and(|mark| mark.agreed < s.dropped),
+            seen: self.seen(at, mark(n)),
         };
         me.stores.0.iter().map(space).collect()
     }
 
     fn marks(&self, at: usize, node: &NodeId) -> std::collections::BTreeMap<Namespace, u64> {
         let marks = self.nodes[at].marks.iter().filter(|((peer, _), _)| peer == node);
-        marks.map(|((_, namespace), mark)| (namespace.clone(), *mark)).collect()
+        marks.map(|((_, namespace), mark)| (namespace.clone(), mark.agreed)).collect()
     }
 
     /// Both have greeted: of two connections between the same nodes the one that the smaller id dialled
@@ -141,7 +144,7 @@ impl Network {
     /// An operator's word on a node.
     pub fn decide(&mut self, at: usize, node: usize, admitted: bool) {
         self.note(|| format!("{at} says that {node} is a member: {admitted}"));
-        let (id, now) = (self.nodes[node].id, self.now);
+        let (id, now) = (self.nodes[node].id, self.wall(at));
         let notes = self.nodes[at].members.decide(id, admitted, None, now);
         self.spread(at, None, notes);
         self.drop_strangers(at);

@@ -31,12 +31,14 @@ mod dials;
 mod disk;
 /// What was made is told to sessions, and conflicts to hooks.
 mod spread;
+/// Hours in which nothing happens, members that were away for longer, and stores from before.
+mod away;
 /// What is held against the truth while a run goes on.
 mod claims;
 
 pub use ends::Holdings;
 use ends::{End, Frame};
-pub use node::{Node, namespace, node_id, node_key, store_id};
+pub use node::{Mark, Marks, Node, namespace, node_id, node_key, store_id};
 pub use settings::{Hook, Life, Settings};
 
 /// More than any run needs: an event loop ends here.
@@ -143,6 +145,8 @@ pub struct Network {
     pub nodes: Vec<Node>,
     /// The time, in milliseconds.
     pub now: u64,
+    /// Milliseconds that passed besides, without anything happening.
+    pub idle: u64,
     /// What was sent so far.
     pub sent: Sent,
     /// Every session that closed by itself, and why.
@@ -161,6 +165,8 @@ pub struct Network {
     pub acked: Vec<Acked>,
     /// Versions of keys that were deleted everywhere and forgotten.
     pub gone: BTreeSet<(Namespace, Key, VersionId)>,
+    /// Keys that may come back after they were forgotten.
+    pub excused: BTreeSet<(Namespace, Key)>,
     /// How often each event of each maker was sent live over each link.
     pub crossed: BTreeMap<(usize, usize, NodeId, VersionId), u32>,
     /// The most that any session held.
@@ -192,6 +198,7 @@ impl Network {
             nodes: (0..count).map(|number| Node::new(number, count, namespaces)).collect(),
             settings,
             now: 0,
+            idle: 0,
             sent: Sent::default(),
             closed: Vec::new(),
             announced: 0,
@@ -201,6 +208,7 @@ impl Network {
             merged: 0,
             acked: Vec::new(),
             gone: BTreeSet::new(),
+            excused: BTreeSet::new(),
             crossed: BTreeMap::new(),
             most: Holdings::default(),
             wrong: Vec::new(),

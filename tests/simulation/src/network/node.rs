@@ -9,12 +9,24 @@ use keepboth_core::handshake::{InviteId, Token};
 use keepboth_core::identity::NodeKey;
 use keepboth_core::ids::{ConflictId, NodeId, StoreId};
 use keepboth_core::mesh::{About, Grant, Members, Notes};
-use keepboth_core::name::Namespace;
+use keepboth_core::name::{Key, Namespace};
 use keepboth_core::version::Event;
 
 use super::disk::Task;
 use super::{Happening, Hook};
 use crate::store::{Store, Stores};
+
+/// Up to where a node and a peer once agreed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mark {
+    /// The sequence of the node's store.
+    pub agreed: u64,
+    /// When that was last so, on the node's wall.
+    pub at: u64,
+}
+
+/// What a node keeps of each peer and namespace, with its stores.
+pub type Marks = BTreeMap<(NodeId, Namespace), Mark>;
 
 /// One node.
 pub struct Node {
@@ -42,8 +54,12 @@ pub struct Node {
     pub token: Option<Token>,
     /// The invitations that its operator made, and nobody used yet.
     pub invites: BTreeMap<InviteId, [u8; 32]>,
-    /// Of each peer and namespace, the sequence up to which both once agreed.
-    pub marks: BTreeMap<(NodeId, Namespace), u64>,
+    /// Of each peer and namespace, up to where both once agreed.
+    pub marks: Marks,
+    /// True once it was put back to an old copy.
+    pub restored: bool,
+    /// Keys that it dropped for what a peer has: until that comes it lacks what others say that it has.
+    pub(super) replaced: BTreeSet<(Namespace, Key)>,
     /// Grows with every crash: work of a former life is lost.
     pub(super) life: u64,
     /// Its process stands still until then, and this waits for it.
@@ -99,6 +115,8 @@ impl Node {
             token: None,
             invites: BTreeMap::new(),
             marks: BTreeMap::new(),
+            restored: false,
+            replaced: BTreeSet::new(),
             life: 0,
             paused: None,
             parked: VecDeque::new(),
@@ -133,6 +151,11 @@ impl Node {
         kept.abouts.retain(|about| about.node != self.id);
         self.members = Members::new(about(number, self.life, &names));
         self.members.learn(kept);
+    }
+
+    /// Where it stands with a peer.
+    pub(super) fn mark(&self, peer: NodeId, namespace: &Namespace) -> Mark {
+        self.marks.get(&(peer, namespace.clone())).copied().unwrap_or_default()
     }
 
     /// The time on its wall.
@@ -177,7 +200,7 @@ fn about(number: usize, life: u64, namespaces: &[&str]) -> About {
 
 fn grant(number: usize) -> Grant {
     let (node, by) = (node_id(number), node_id(0));
-    Grant { node, counter: 1, admitted: true, namespaces: None, by, at: 0 }
+    Grant { node, counter: 1, admitted: true, namespaces: None, by, at: BEGIN }
 }
 
 /// The store of a namespace on a node.

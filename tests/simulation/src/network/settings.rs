@@ -48,6 +48,8 @@ pub struct Settings {
     pub outbox: usize,
     /// Messages whose events are with the store before no more is read.
     pub applying: usize,
+    /// How long a member that is not there is waited for before deletes are forgotten without it.
+    pub expire: u64,
     /// How nodes keep their connections; without it they are made and cut by hand.
     pub life: Option<Life>,
     /// What is done wrong on purpose.
@@ -72,6 +74,7 @@ impl Default for Settings {
             window: usize::MAX,
             outbox: usize::MAX,
             applying: usize::MAX,
+            expire: u64::MAX,
             life: None,
             planted: None,
         }

@@ -9,6 +9,7 @@ use keepboth_core::wire::Message;
 use rand::RngExt;
 
 use super::ends::{End, Frame};
+use super::node::Mark;
 use super::show::{events_of, kind, show_message};
 use super::{Happening, Network, Place};
 use crate::planted::Planted;
@@ -78,9 +79,10 @@ impl Network {
 
     fn note_marks(&mut self, at: usize, (node, standings): Claims) {
         let Some(node) = node else { return };
-        for (namespace, standing) in standings {
+        let now = self.wall(at);
+        for (namespace, standing) in standings.into_iter().filter(|(_, s)| s.agreed > 0) {
             let mark = self.nodes[at].marks.entry((node, namespace)).or_default();
-            *mark = standing.agreed.max(*mark);
+            *mark = Mark { agreed: standing.agreed.max(mark.agreed), at: now };
         }
     }
 

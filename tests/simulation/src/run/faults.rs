@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use rand::RngExt;
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 use crate::network::{Life, Settings};
 use crate::planted::Planted;
+
+/// Three hours in milliseconds: so long a member that is away is waited for.
+const EXPIRE: u64 = 3 * 3_600_000;
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,11 +51,14 @@ pub enum Fault {
     Tampering,
     /// Deletes that everybody has are forgotten.
     Forgetting,
+    /// Hours pass, more than somebody who is away is waited for, and deletes are forgotten. Without it
+    /// nobody can tell that a store is from before.
+    Hours,
 }
 
 impl Fault {
-    /// All of them.
-    pub const ALL: [Fault; 18] = [
+    /// Those that are drawn each by itself.
+    pub const DRAWN: [Fault; 18] = [
         Fault::Cuts,
         Fault::HalfOpen,
         Fault::Partitions,
@@ -83,17 +89,27 @@ impl Faults {
     /// Draws them.
     pub fn draw(rng: &mut StdRng) -> Faults {
         let kind = rng.random_range(0..8);
-        let alone = Fault::ALL[rng.random_range(0..Fault::ALL.len())];
-        let mut drawn: BTreeSet<Fault> = match kind {
+        let alone = Fault::DRAWN[rng.random_range(0..Fault::DRAWN.len())];
+        let drawn: BTreeSet<Fault> = match kind {
             0 => BTreeSet::new(),
             1 | 2 => BTreeSet::from([alone]),
-            _ => Fault::ALL.into_iter().filter(|_| rng.random_bool(0.35)).collect(),
+            _ => Fault::DRAWN.into_iter().filter(|_| rng.random_bool(0.35)).collect(),
         };
-        // What was forgotten everywhere comes back with a store from before, and nobody can tell.
-        if drawn.contains(&Fault::Backups) {
-            drawn.remove(&Fault::Forgetting);
-        }
         Faults(drawn)
+    }
+
+    /// Adds hours in a fifth of the runs and where stores from before bring back what was forgotten. What
+    /// else goes wrong in a run stays what it was.
+    pub fn age(&mut self, seed: u64) {
+        let mut rng = StdRng::seed_from_u64(!seed);
+        if rng.random_bool(0.2) {
+            self.0.extend([Fault::Hours, Fault::Forgetting]);
+            self.0.extend(rng.random_bool(0.5).then_some(Fault::Backups));
+            self.0.extend(rng.random_bool(0.5).then_some(Fault::Crashes));
+        }
+        if self.has(Fault::Backups) && self.has(Fault::Forgetting) {
+            self.0.insert(Fault::Hours);
+        }
     }
 
     /// True if it may happen.
@@ -132,6 +148,7 @@ impl Faults {
             window: if narrow { 2_000 } else { usize::MAX },
             outbox: if narrow { 4_000 } else { usize::MAX },
             applying: if narrow { 4 } else { 64 },
+            expire: if self.has(Fault::Hours) { EXPIRE } else { u64::MAX },
             life: Some(Life::default()),
             planted,
         }

@@ -10,6 +10,9 @@ use crate::network::store_id;
 use crate::replica::key;
 use crate::store::Wish;
 
+/// Milliseconds of an hour.
+const HOUR: u64 = 3_600_000;
+
 impl World {
     pub(super) fn cut(&mut self) {
         let links = self.network.links();
@@ -63,9 +66,8 @@ impl World {
 
     pub(super) fn backup(&mut self, node: usize) {
         match self.backups[node].take() {
-            Some((stores, marks)) => {
-                self.network.restore(node, stores);
-                self.network.nodes[node].marks = marks;
+            Some(backup) => {
+                self.network.restore(node, backup);
                 let long = self.draw(2_000) as u64;
                 self.down.insert(node, self.network.now + long);
             }
@@ -73,6 +75,38 @@ impl World {
                 let me = &self.network.nodes[node];
                 self.backups[node] = Some((me.stores.clone(), me.marks.clone()));
             }
+        }
+    }
+
+    /// Hours pass, and all that run forget what they may, and drop it when the others know.
+    pub(super) fn pass(&mut self) {
+        let long = HOUR * (1 + self.draw(6) as u64);
+        self.rest();
+        self.network.pass(long);
+        for _ in 0..3 {
+            for node in 0..self.network.nodes.len() {
+                if self.network.nodes[node].up {
+                    self.collect(node);
+                }
+            }
+            self.rest();
+        }
+    }
+
+    /// Nothing new happens for two seconds; what was to happen in them does so after.
+    fn rest(&mut self) {
+        let end = self.network.now + 2_000;
+        for late in 1.. {
+            if !self.network.run_until(end) {
+                return;
+            }
+            self.network.plan_step(end + 50 * late);
+        }
+    }
+
+    pub(super) fn collect(&mut self, node: usize) {
+        for namespace in self.namespaces.clone() {
+            self.network.collect(node, &namespace);
         }
     }
 
@@ -127,9 +161,10 @@ impl World {
         let namespace = self.namespaces[at].clone();
         let name = self.name(node, &namespace);
         let value = Value::number(self.draw(VALUES) as f64);
+        let puts = if self.faults.has(Fault::Hours) { 4 } else { 6 };
         let wish = match self.draw(10) {
-            0..6 => Wish::Put(value),
-            6..9 => Wish::Delete,
+            drawn if drawn < puts => Wish::Put(value),
+            0..9 => Wish::Delete,
             _ => Wish::Merge(value),
         };
         self.writes += 1;

@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use keepboth_core::hash;
-use keepboth_core::ids::NodeId;
 use keepboth_core::name::Namespace;
 use keepboth_core::value::Value;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
 use super::faults::{Fault, Faults, Shape};
-use crate::network::{Hook, Network, namespace};
+use crate::network::{Hook, Marks, Network, namespace};
 use crate::planted::Planted;
 use crate::store::Stores;
 
@@ -20,7 +19,7 @@ pub(super) const VALUES: usize = 4;
 const TEN_YEARS: i64 = 10 * 365 * 86_400_000;
 
 /// What a backup holds.
-type Backup = (Stores, BTreeMap<(NodeId, Namespace), u64>);
+type Backup = (Stores, Marks);
 
 /// One run.
 pub struct World {
@@ -50,7 +49,8 @@ impl World {
     pub fn new(seed: u64, planted: Option<Planted>) -> World {
         let mut rng = StdRng::seed_from_u64(seed);
         let count = [2, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9][rng.random_range(0..13)];
-        let (faults, shape) = (Faults::draw(&mut rng), Shape::draw(&mut rng));
+        let (mut faults, shape) = (Faults::draw(&mut rng), Shape::draw(&mut rng));
+        faults.age(seed);
         let settings = faults.settings(&mut rng, planted);
         let names: &[&str] = if rng.random_bool(0.25) { &["a", "b"] } else { &["a"] };
         let first = match faults.has(Fault::Joining) {
@@ -176,11 +176,10 @@ impl World {
                     self.network.rng.random_range(-TEN_YEARS..TEN_YEARS);
             }
             13 if has(Fault::Schemas) => self.network.lift_schema(node),
-            14 | 15 if has(Fault::Forgetting) && up => {
-                for namespace in self.namespaces.clone() {
-                    self.network.collect(node, &namespace);
-                }
-            }
+            14 | 15 if has(Fault::Forgetting) && up => self.collect(node),
+            16 if has(Fault::Hours) => self.pass(),
+            17..20 if has(Fault::Hours) && has(Fault::Backups) && up => self.backup(node),
+            20 | 21 if has(Fault::Hours) && has(Fault::Crashes) && up => self.crash(node),
             _ if up => self.write(node),
             _ => {}
         }

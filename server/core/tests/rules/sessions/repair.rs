@@ -157,7 +157,8 @@ fn repair_brings_own_versions_back() {
     }
     quiet(&mut network);
     let whole = network.store(1, &notes()).versions();
-    network.restore(0, backup);
+    let marks = network.nodes[0].marks.clone();
+    network.restore(0, (backup, marks));
     network.connect(0, 1);
     quiet(&mut network);
     assert_same(&network);

@@ -128,7 +128,9 @@ impl Nodes {
             // What a power cut leaves is what is in the file now.
             let cut = folder.path().join("cut.redb");
             std::fs::copy(&file, &cut)?;
-            std::fs::copy(journal_of(&file), journal_of(&cut))?;
+            for (from, to) in journal_of(&file).iter().zip(journal_of(&cut)) {
+                std::fs::copy(from, to)?;
+            }
             self.a.stop();
             let (took, read) = opened(&cut, &options)?;
             let what = format!("{changes} puts and a crash");

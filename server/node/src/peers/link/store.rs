@@ -64,7 +64,8 @@ impl Link {
         submit(&space, Task::Forget { keys, local: false, purge: false, done }).await
     }
 
-    /// Deletes what was deleted elsewhere and forgotten while this node was away.
+    /// Deletes what was deleted elsewhere and forgotten while this node was away, and forgets it if it
+    /// lies in the trash: there the two could not agree until the trash is emptied here.
     pub(super) async fn bury(
         &mut self,
         namespace: &Namespace,
@@ -73,8 +74,13 @@ impl Link {
     ) -> Result<(), End> {
         let Some(space) = self.space(namespace) else { return Ok(()) };
         let Ok(Some(state)) = space.store.snapshot().state(&key) else { return Ok(()) };
-        if state.sequence > last || state.shown.is_empty() {
+        if state.sequence > last {
             return Ok(());
+        }
+        if state.shown.is_empty() {
+            return self
+                .forget(namespace, vec![KeyTips { key, tips: state.view.tips.to_vec() }])
+                .await;
         }
         tracing::warn!(
             namespace = namespace.as_str(),

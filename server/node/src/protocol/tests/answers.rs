@@ -587,3 +587,54 @@ fn an_estimate_is_never_too_low() {
         }
     }
 }
+
+fn repeat<T: Clone>(items: &mut Vec<T>) {
+    *items = items.first().map_or_else(Vec::new, |item| vec![item.clone(); 400]);
+}
+
+#[test]
+fn the_bytes_of_every_answer_that_a_list_makes_large_are_counted() {
+    let many = |mut answer: Answer| {
+        match &mut answer {
+            Answer::Hello(hello) => hello.namespaces = vec![ns(); 400],
+            Answer::List(page) => repeat(&mut page.items),
+            Answer::History(page) => repeat(&mut page.items),
+            Answer::Conflicts(page) => repeat(&mut page.items),
+            Answer::Conflict(conflict) => repeat(&mut conflict.sides),
+            Answer::Trash(page) => repeat(&mut page.items),
+            Answer::Status(status) => repeat(&mut status.namespaces),
+            Answer::NsInfo(info) => info.status.peers = vec![peer(); 400],
+            Answer::Quarantine(page) => repeat(&mut page.items),
+            Answer::Peers(members) => repeat(&mut members.page.items),
+            Answer::Plugin(answer) => *answer = json!({"items": vec!["text"; 4_000]}),
+            _ => return None,
+        }
+        Some(answer)
+    };
+    let refusal = Refusal::new(Code::SchemaRefused, "no title");
+    let unfit = Unfit { key: key("a"), name: name(&id(2)), version: version(2), refusal };
+    let page = Page { items: vec![unfit; 400], next: None };
+    let report = Answer::SchemaReport { page, bound: true, done: true, checked: 9, unfit: 400 };
+    let line = |number| Logged {
+        number,
+        timestamp: AT,
+        level: "warn",
+        at: "scripts/a.luau:3".into(),
+        text: "a \"word\"".into(),
+    };
+    let log =
+        Answer::HookLog(HookLog { lines: (0..400).map(line).collect(), next: 400, dropped: 0 });
+    let all = reads().into_iter().chain(others()).chain(operating()).map(|(answer, _)| answer);
+    let large: Vec<Answer> = all.filter_map(many).chain([report, log]).collect();
+    assert!(large.len() >= 13, "{}", large.len());
+    for answer in large {
+        let (estimate, shown) = (answer.bytes_estimate(), format!("{answer:.60?}"));
+        let answer = Ok(answer);
+        for format in Format::ALL {
+            let mut frame = Vec::new();
+            encode_answer(format, Some(1), &answer, &mut frame);
+            let around = 1_024;
+            assert!(frame.len() <= estimate + around, "{} > {estimate}: {shown}", frame.len());
+        }
+    }
+}

@@ -39,7 +39,7 @@ fn every_example_is_a_frame() {
         }
         match decode_request(Format::Json, text.as_bytes()) {
             Ok(request) => methods.push(request.call.method()),
-            Err((_, refusal)) => panic!("{text}: {refusal}"),
+            Err(why) => panic!("{text}: {}", why.refusal),
         }
     }
     for method in METHODS {

@@ -2,13 +2,13 @@
 
 use proptest::prelude::*;
 
-use super::super::{Format, decode_request};
+use super::super::{Format, NoRequest, decode_request};
 use super::id;
 
 /// The id, the code, and message with hint.
 fn refused(format: Format, frame: &[u8]) -> (Option<u64>, &'static str, String) {
     let shown = String::from_utf8_lossy(frame).chars().take(120).collect::<String>();
-    let (id, refusal) = decode_request(format, frame).expect_err(&shown);
+    let NoRequest { id, refusal, .. } = decode_request(format, frame).expect_err(&shown);
     let hint = refusal.hint.as_deref().unwrap_or_default();
     (id, refusal.code.as_str(), format!("{} | {hint}", refusal.message))
 }
@@ -26,7 +26,7 @@ fn what_is_no_request_is_a_bad_frame() {
         (b"{\"id\":7,\"get\":{}} x", Some(7), "trailing characters at line 1 column 19"),
         (b"{\"id\":7,\"get\":\"\xff\"}", Some(7), "invalid unicode code point at line 1"),
         (b"[1]", None, "the frame is an array, not an object"),
-        (b"5", None, "the frame is the number 5, not an object"),
+        (b"5", None, "the frame is a number, not an object"),
         (b"{}", None, "the frame has no id"),
         (b"{\"get\":{}}", None, "the frame has no id"),
         (b"{\"id\":1}", Some(1), "the frame has no method"),
@@ -84,10 +84,7 @@ fn an_unknown_method_is_answered_with_those_there_are() {
 fn wrong_arguments_are_named_with_what_would_be_right() {
     let hex = id(0xaa);
     for (call, words) in [
-        (
-            r#""get":5"#.to_owned(),
-            "get is the number 5, it should be an object | get takes ns, key",
-        ),
+        (r#""get":5"#.to_owned(), "get is a number, it should be an object | get takes ns, key"),
         (r#""get":{"ns":"n"}"#.into(), "get: key is missing"),
         (r#""get":{"key":"a"}"#.into(), "get: ns is missing"),
         (

@@ -5,8 +5,8 @@ use keepboth_core::write::Condition;
 use serde_json::{Value as Json, json};
 
 use super::super::{
-    BatchOp, Call, Cursor, Format, HeldAt, METHODS, PutValue, Request, Resolution, Wait, Waiting,
-    decode_request,
+    BatchOp, Call, Cursor, Format, HeldAt, METHODS, NoRequest, PutValue, Request, Resolution, Wait,
+    Waiting, decode_request,
 };
 use super::{address, conflict, id, key, name, node, ns, store, version};
 
@@ -371,8 +371,9 @@ fn bytes_inside_an_array_or_object_are_refused() {
     for bytes in
         [&b"\x91\xc4\x01\x00"[..], b"\x81\xa1x\xc4\x01\x00", b"\x82\xa5$cbor\xc4\x01\x00\xa1x\xc0"]
     {
-        let (id, refusal) =
+        let NoRequest { id, method, refusal } =
             decode_request(Format::MessagePack, &packed_put(bytes)).expect_err("refused");
-        assert_eq!((id, refusal.code.as_str()), (Some(1), "bad_value"), "{refusal}");
+        let found = (id, method, refusal.code.as_str());
+        assert_eq!(found, (Some(1), Some("put"), "bad_value"), "{refusal}");
     }
 }

@@ -1,0 +1,96 @@
+//! A thread of a plugin's own, which a panic does not end.
+
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use super::{Host, caught};
+
+/// The pause after a first panic; it doubles with each further one.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause. Whoever ran for longer than this begins with the shortest again.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// Set when a thread has to end.
+#[derive(Debug, Default)]
+pub struct End(Mutex<bool>, Condvar);
+
+impl End {
+    /// Ends it.
+    pub fn set(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.1.notify_all();
+    }
+
+    /// Waits for so long, or until the end. True at the end.
+    pub fn wait(&self, time: Duration) -> bool {
+        let over = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.1.wait_timeout_while(over, time, |over| !*over);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// A thread of a plugin's own, from [`super::Plugin::start`] to [`super::Plugin::stop`].
+#[derive(Debug, Default)]
+pub struct Thread {
+    end: Arc<End>,
+    /// Set when it has ended; there once it was started.
+    ended: OnceLock<Arc<End>>,
+}
+
+impl Thread {
+    /// Starts it under this name, once: it works until the work returns. If that panics, it is begun again
+    /// after a pause; the log of the server, the warnings in `status` and the counter `panics` tell of it.
+    pub fn start(
+        &self,
+        name: &str,
+        host: Arc<dyn Host>,
+        mut work: impl FnMut(&End) + Send + 'static,
+    ) -> Result<(), String> {
+        let (end, ended) = (self.end.clone(), Arc::<End>::default());
+        let (own, thread, when) = (host.clone(), name.to_owned(), ended.clone());
+        let run = move || {
+            go_on(&thread, own.as_ref(), &end, &mut work);
+            drop((work, own));
+            when.set();
+        };
+        host.spawn(name, Box::new(run))?;
+        let _ = self.ended.set(ended);
+        Ok(())
+    }
+
+    /// Has the work end, and waits for nothing.
+    pub fn drain(&self) {
+        self.end.set();
+    }
+
+    /// Has the work end, and waits until it has.
+    pub fn stop(&self) {
+        self.end.set();
+        if let Some(ended) = self.ended.get() {
+            while !ended.wait(PAUSE_MAX) {}
+        }
+    }
+}
+
+/// Works until the work returns, or it is over in a pause after a panic.
+fn go_on(thread: &str, host: &dyn Host, end: &End, work: &mut impl FnMut(&End)) {
+    let (mut pause, mut count) = (PAUSE, 0_u64);
+    loop {
+        let begun = host.now();
+        let Err(words) = caught(|| work(end)) else { return };
+        count += 1;
+        if u128::from(host.now().saturating_sub(begun)) > PAUSE_MAX.as_millis() {
+            pause = PAUSE;
+        }
+        let told = format!(
+            "the thread {thread} panicked, {count} times by now: {words}; each time it is started again"
+        );
+        host.error(&told);
+        host.warn(thread, Some(told));
+        host.count("panics", 1);
+        if end.wait(pause) {
+            return;
+        }
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}

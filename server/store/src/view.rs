@@ -1,0 +1,199 @@
+//! One table as readers see it: its rows in the database with those above them.
+
+use std::borrow::Borrow;
+use std::marker::PhantomData;
+use std::ops::RangeBounds;
+
+use bytes::Bytes;
+use itertools::{EitherOrBoth, Itertools};
+use redb::{AccessGuard, Key, ReadOnlyTable, StorageError, Value};
+
+use crate::pending::{At, Pending};
+
+/// One table of a snapshot.
+pub struct View<'t, K: Key + 'static, V: Value + 'static> {
+    pub stored: &'t ReadOnlyTable<K, V>,
+    /// Newest first.
+    pub above: [&'t Pending<K>; 2],
+}
+
+/// A key or a row, wherever it stands.
+pub enum Cell<V: Value + 'static> {
+    Stored(AccessGuard<'static, V>),
+    Pending(Bytes, PhantomData<V>),
+}
+
+impl<V: Value + 'static> Cell<V> {
+    fn pending(bytes: &Bytes) -> Cell<V> {
+        Cell::Pending(bytes.clone(), PhantomData)
+    }
+
+    pub fn value(&self) -> V::SelfType<'_> {
+        match self {
+            Cell::Stored(guard) => guard.value(),
+            Cell::Pending(bytes, _) => V::from_bytes(bytes),
+        }
+    }
+}
+
+/// A key with its row.
+pub type Pair<K, V> = (Cell<K>, Cell<V>);
+
+/// Keys with their rows.
+pub type Pairs<'t, K, V> = Box<dyn Iterator<Item = Result<Pair<K, V>, StorageError>> + 't>;
+
+impl<'t, K: Key + 'static, V: Value + 'static> View<'t, K, V> {
+    pub fn get<'k>(
+        &self,
+        key: impl Borrow<K::SelfType<'k>>,
+    ) -> Result<Option<Cell<V>>, StorageError> {
+        if !self.above.iter().all(|above| above.is_empty()) {
+            let bytes = K::as_bytes(key.borrow());
+            let mut said = self.above.iter().filter_map(|above| above.get(bytes.as_ref()));
+            if let Some(said) = said.next() {
+                return Ok(said.map(Cell::pending));
+            }
+        }
+        Ok(self.stored.get(key)?.map(Cell::Stored))
+    }
+
+    /// The rows of a range of keys, in the order of these.
+    pub fn range<'k, B: Borrow<K::SelfType<'k>> + 'k>(
+        &self,
+        range: impl RangeBounds<B>,
+    ) -> Result<Pairs<'t, K, V>, StorageError> {
+        let bound = || {
+            let of = |key: &B| At::<K>::of(key.borrow());
+            (range.start_bound().map(of), range.end_bound().map(of))
+        };
+        let [newer, older] = self.above;
+        let below = older.range(bound()).filter(|_| !newer.cleared);
+        let above = newer.range(bound()).merge_join_by(below, |a, b| a.0.cmp(b.0));
+        let above = above.map(|either| either.reduce(|newer, _| newer));
+        let cleared = newer.cleared || older.cleared;
+        let stored = self.stored.range(range)?.filter(move |_| !cleared);
+        let stored = stored.map_ok(|(key, row)| (Cell::Stored(key), Cell::Stored(row)));
+        let merged = above.merge_join_by(stored, |(above, _), stored| match stored {
+            Ok((key, _)) => K::compare(&above.0, K::as_bytes(&key.value()).as_ref()),
+            Err(_) => std::cmp::Ordering::Greater,
+        });
+        Ok(Box::new(merged.filter_map(|either| match either {
+            EitherOrBoth::Right(stored) => Some(stored),
+            EitherOrBoth::Left((key, row)) | EitherOrBoth::Both((key, row), _) => {
+                row.as_ref().map(|row| Ok((Cell::pending(&key.0), Cell::pending(row))))
+            }
+        })))
+    }
+
+    /// The last key; looks at all rows if some stand above the database.
+    pub fn last(&self) -> Result<Option<Cell<K>>, StorageError> {
+        if self.above.iter().all(|above| above.is_empty()) {
+            let last = self.stored.range::<K::SelfType<'static>>(..)?.next_back().transpose()?;
+            return Ok(last.map(|(key, _)| Cell::Stored(key)));
+        }
+        let last = self.all()?.last().transpose()?;
+        Ok(last.map(|(key, _)| key))
+    }
+
+    /// All rows, in the order of their keys.
+    pub fn all(&self) -> Result<Pairs<'t, K, V>, StorageError> {
+        self.range::<K::SelfType<'static>>(..)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::ops::Bound;
+
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+    use redb::Database;
+    use redb::backends::InMemoryBackend;
+
+    use crate::format::{AGING, RECORDS};
+    use crate::rows::Rows;
+    use crate::tables::{Layer, Tables, create};
+
+    /// Rows of two tables, one of them of keys of several parts.
+    type Model = (BTreeMap<u64, Vec<u8>>, BTreeMap<(u8, u64, String), ()>);
+
+    /// Changes that are seldom large and sometimes take everything away.
+    fn change(rng: &mut StdRng, model: &mut Model) -> Layer {
+        let mut layer = Layer::default();
+        for _ in 0..rng.random_range(0..3) {
+            let mut rows = Rows::default();
+            if rng.random_bool(0.1) {
+                rows.of(RECORDS).clear();
+                model.0.clear();
+            }
+            for _ in 0..rng.random_range(0..6) {
+                // Numbers whose bytes stand in another order than they.
+                let at = rng.random_range(0..8) * 100;
+                let key = (rng.random_range(0..2), at, "k".repeat(rng.random_range(0..3)));
+                let (mut records, put) = (rows.of(RECORDS), rng.random_bool(0.6));
+                if put {
+                    let row = vec![rng.random::<u8>(); 3];
+                    records.put(at, &row[..]);
+                    model.0.insert(at, row);
+                } else {
+                    records.remove(at);
+                    model.0.remove(&at);
+                }
+                let (mut aging, place) = (rows.of(AGING), (key.0, key.1, &key.2[..]));
+                if put {
+                    aging.put(place, ());
+                    model.1.insert(key, ());
+                } else {
+                    aging.remove(place);
+                    model.1.remove(&key);
+                }
+            }
+            layer.add(&rows.into_bytes()).expect("rows");
+        }
+        layer
+    }
+
+    #[test]
+    fn readers_see_what_was_written_last_wherever_it_stands() {
+        for seed in 0..300 {
+            let (mut rng, mut model) = (StdRng::seed_from_u64(seed), Model::default());
+            let database = Database::builder().create_with_backend(InMemoryBackend::new());
+            let database = database.expect("a database");
+            let transaction = database.begin_write().expect("a transaction");
+            create(&transaction).expect("tables");
+            change(&mut rng, &mut model).write(&transaction).expect("written");
+            transaction.commit().expect("a commit");
+            let mut tables = Tables::open(&database).expect("tables");
+            tables.older = change(&mut rng, &mut model);
+            tables.newer = change(&mut rng, &mut model);
+
+            let all = tables.records().all().expect("rows");
+            let all: BTreeMap<u64, Vec<u8>> = all
+                .map(|row| row.map(|(at, row)| (at.value(), row.value().to_vec())).expect("a row"))
+                .collect();
+            assert_eq!(all, model.0, "seed {seed}");
+            for at in (0..8).map(|n| n * 100) {
+                let row = tables.records().get(at).expect("read");
+                let row = row.map(|row| row.value().to_vec());
+                assert_eq!(row.as_ref(), model.0.get(&at), "seed {seed}: {at}");
+                let range = (Bound::Excluded(at), Bound::Included(at + 300));
+                let there = tables.records().range::<u64>(range).expect("rows");
+                let there: Vec<u64> = there.map(|row| row.expect("a row").0.value()).collect();
+                let expected: Vec<u64> = model.0.range(range).map(|(at, _)| *at).collect();
+                assert_eq!(there, expected, "seed {seed}: behind {at}");
+            }
+            let aging = tables.aging().range((0, 200, "")..(1, 300, "k")).expect("rows");
+            let aging: Vec<(u8, u64, String)> = aging
+                .map(|row| {
+                    let (at, _) = row.expect("a row");
+                    let (stage, since, key) = at.value();
+                    (stage, since, key.to_owned())
+                })
+                .collect();
+            let range = (0, 200, String::new())..(1, 300, "k".to_owned());
+            let expected: Vec<_> = model.1.range(range).map(|(at, _)| at.clone()).collect();
+            assert_eq!(aging, expected, "seed {seed}");
+        }
+    }
+}
