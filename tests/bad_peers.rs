@@ -61,7 +61,7 @@ pub fn hello() -> Wire {
             store: StoreId([9; 16]),
             policy: Policy::default(),
             away: false,
-            seen: None,
+            met: 0,
         }],
     })
 }

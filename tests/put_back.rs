@@ -1,33 +1,15 @@
 //! A node that is put back from an old backup while the others never missed it.
 
 use std::fs;
-use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use keepboth_core::name::Namespace;
-use keepboth_store::{Options, Store, Task};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::cluster::{copy_data, id, members, mesh, quiet, start, until};
+use crate::cluster::{copy_data, members, mesh, quiet, start, until};
 use crate::harness::Client;
 
 /// Forgets what was deleted soon, but not what a member may still need.
 const FORGETFUL: &str = "[namespaces.notes]\ntrash = { keep = \"100ms\", forget = \"200ms\" }\n";
-
-/// Makes a backup of node 2 as old as if it had last met node 1 a day ago.
-async fn age(folder: &Path) {
-    let (name, node) = (Namespace::new("notes").expect("a name"), id(2));
-    let options = Options { node, ..Options::default() };
-    let file = folder.join("data/notes.redb");
-    let store = Store::open(&file, &name, options, |_| {}).expect("a store");
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_millis() as u64;
-    let marks = store.snapshot().agreed().expect("marks");
-    let (_, agreed, _) = marks.into_iter().find(|(node, ..)| *node == id(1)).expect("a mark");
-    let marks = vec![(id(1), agreed, now - 86_400_000)];
-    assert!(store.submit(Task::Agreed { marks }).await.is_ok(), "the store is open");
-    store.close();
-}
 
 async fn delete(client: &mut Client, key: &str) {
     client.ok(json!({"delete": {"ns": "notes", "key": key}})).await;
@@ -49,7 +31,6 @@ async fn a_node_put_back_from_an_old_backup_brings_nothing_back_that_was_deleted
     b.stop().await;
     let backup = TempDir::new().expect("a folder");
     copy_data(b.folder.path(), backup.path());
-    age(backup.path()).await;
 
     // Both go on, and both forget.
     b.go_on().await;

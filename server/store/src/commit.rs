@@ -203,9 +203,9 @@ fn quarantine(rows: &mut Rows, draft: &Draft) {
 /// after a crash, the store would look like one that was put back from a backup.
 fn marks(rows: &mut Rows, draft: &Draft) -> Result<bool, Refusal> {
     let (mut peers, mut stale) = (rows.of(PEERS), false);
-    for (node, (sequence, at)) in &draft.marks {
+    for (node, (sequence, met, at)) in &draft.marks {
         let mut row = Writer::default();
-        row.u64(*sequence).u64(*at);
+        row.u64(*sequence).u64(*met).u64(*at);
         peers.put(&node.0, &row.0[..]);
         let before = draft.base().tables.peers().get(&node.0).map_err(failed)?;
         let before = before.and_then(|row| row.value().last_chunk().copied());

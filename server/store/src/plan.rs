@@ -47,7 +47,8 @@ impl Planner {
                 answer(done, Ok(judge.receive(events)))
             }
             Task::Agreed { marks } => {
-                draft.marks.extend(marks.into_iter().map(|(node, at, when)| (node, (at, when))));
+                let marks = marks.into_iter().map(|(node, at, met, when)| (node, (at, met, when)));
+                draft.marks.extend(marks);
                 Box::new(|_| {})
             }
             Task::Judge { key, version, verdict, now, done } => {

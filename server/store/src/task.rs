@@ -54,11 +54,12 @@ pub enum Task {
         /// Takes what became of each.
         done: Done<Vec<Received>>,
     },
-    /// What other nodes have of this store, by node: a sequence, and when that was agreed. Kept with
+    /// What other nodes have of this store, by node: a sequence, the number of the
+    /// conversation in which that was agreed, and when. Kept with
     /// the next commit, and lost if the power goes before: an older mark is always true.
     Agreed {
-        /// Node, sequence, milliseconds since 1970.
-        marks: Vec<(NodeId, u64, u64)>,
+        /// Node, sequence, conversation, milliseconds since 1970.
+        marks: Vec<(NodeId, u64, u64, u64)>,
     },
     /// Ends the quarantine of a version. The answer is false if it is not in quarantine.
     Judge {

@@ -12,10 +12,6 @@ use crate::mesh::AGENT_BYTES_MAX;
 use crate::refusal::{Code, Refusal};
 use crate::wire::{Hello, Message, Space};
 
-/// Seconds by which two nodes that go on with what they last knew may differ in when they last agreed:
-/// each writes that down every ten minutes at least.
-const SEEN_APART: u64 = 3_600;
-
 /// How a conversation begins.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -169,11 +165,15 @@ impl Session {
                 )));
             }
             let mark = self.marks.get(&theirs.namespace).copied().unwrap_or(0);
-            let put_back = is_put_back(mine.seen, theirs.seen);
+            // What the peer has is from after the conversation that this node remembers as the last: so what
+            // this node had then, and the peer has not, is gone for a reason. Were it the other way round,
+            // the peer would remember fewer. No clock is asked.
+            let put_back = mine.met < theirs.met;
             if put_back {
                 self.out.push(Output::Warn(format!(
-                    "namespace {}: this node was put back from a backup; what it holds and did not \
-                     change since goes the way it went elsewhere",
+                    "namespace {}: this node remembers less than the peer, for it was put back from a \
+                     backup or stopped hard; what it holds and did not change since goes the way it went \
+                     elsewhere",
                     theirs.namespace
                 )));
             } else if theirs.away {
@@ -186,7 +186,8 @@ impl Session {
             let shared = Shared {
                 unsure: replica.sequence(&theirs.namespace),
                 policy: theirs.policy,
-                they_were_away: mine.away || is_put_back(theirs.seen, mine.seen),
+                they_were_away: mine.away || theirs.met < mine.met,
+                met: mine.met.max(theirs.met).saturating_add(1),
                 i_was_away: (theirs.away || put_back).then_some(mark),
                 ..Shared::default()
             };
@@ -200,13 +201,6 @@ impl Session {
     fn my_space(&self, theirs: &Space) -> Option<Space> {
         self.spaces.iter().find(|mine| mine.namespace == theirs.namespace).cloned()
     }
-}
-
-/// True if a node that last saw the other in agreement so long ago has forgotten later agreements, which
-/// the other remembers.
-fn is_put_back(seen: Option<u64>, by_the_other: Option<u64>) -> bool {
-    let (Some(mine), Some(theirs)) = (seen, by_the_other) else { return false };
-    mine.saturating_sub(theirs) > SEEN_APART
 }
 
 fn common_protocol(theirs: &Greet) -> Result<u32, Refusal> {

@@ -227,6 +227,7 @@ impl Session {
             waiting_since: shared.unacked.front().map(|sent| sent.since),
             last_exchange: shared.last_exchange,
             agreed: shared.agreed,
+            met: shared.met,
             acked: shared.acked,
             unsure: shared.unsure,
             policy: shared.policy,

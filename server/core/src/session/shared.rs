@@ -27,6 +27,8 @@ pub struct Standing {
     pub last_exchange: Option<u64>,
     /// The peer has everything that this store has up to this sequence.
     pub agreed: u64,
+    /// The number of this conversation, as [`Space::met`](crate::wire::Space::met) counts them.
+    pub met: u64,
     /// The peer has acknowledged what was made up to this sequence and after `unsure`.
     pub acked: u64,
     /// What was made up to this sequence was not all sent live, or not all taken.
@@ -68,6 +70,8 @@ pub(super) struct Shared {
     pub(super) acked: u64,
     pub(super) unsure: u64,
     pub(super) policy: Policy,
+    /// See [`Space::met`](crate::wire::Space::met): the number of this conversation.
+    pub(super) met: u64,
     /// The peer was away; this node was away, and agreed with the peer last at this sequence.
     pub(super) they_were_away: bool,
     pub(super) i_was_away: Option<u64>,

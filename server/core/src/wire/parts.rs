@@ -34,10 +34,10 @@ pub struct Space {
     /// receiver may not know.
     #[n(3)]
     pub away: bool,
-    /// How long ago the sender last saw that the receiver had all that the sender had, in seconds; None
-    /// if it never did. Who remembers less of the two was put back from a backup.
+    /// In how many conversations the sender saw that the receiver had all that the sender had, as the two
+    /// count them. Who remembers fewer was put back from a backup.
     #[n(4)]
-    pub seen: Option<u64>,
+    pub met: u64,
 }
 
 /// A key and its tips.

@@ -18,6 +18,8 @@ const AGAIN: u64 = 10 * 60 * 1_000;
 pub struct Mark {
     /// It has everything up to this sequence.
     pub agreed: u64,
+    /// The number of the last conversation in which that was so.
+    pub met: u64,
     /// When that was last so, in milliseconds since 1970.
     pub at: u64,
 }
@@ -37,9 +39,11 @@ struct Inner {
 
 impl Marks {
     /// The marks that the store has kept.
-    pub fn new(kept: impl IntoIterator<Item = (NodeId, u64, u64)>) -> Marks {
-        let marks: BTreeMap<NodeId, Mark> =
-            kept.into_iter().map(|(node, agreed, at)| (node, Mark { agreed, at })).collect();
+    pub fn new(kept: impl IntoIterator<Item = (NodeId, u64, u64, u64)>) -> Marks {
+        let marks: BTreeMap<NodeId, Mark> = kept
+            .into_iter()
+            .map(|(node, agreed, met, at)| (node, Mark { agreed, met, at }))
+            .collect();
         Marks { inner: Mutex::new(Inner { kept: marks.clone(), marks }) }
     }
 
@@ -47,11 +51,12 @@ impl Marks {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A member was seen to have everything up to here.
-    pub fn note(&self, node: NodeId, agreed: u64, now: u64) {
+    /// A member was seen to have everything up to here, in the conversation of this number.
+    pub fn note(&self, node: NodeId, agreed: u64, met: u64, now: u64) {
         let mut inner = self.inner();
-        let mark = inner.marks.entry(node).or_insert(Mark { agreed, at: now });
+        let mark = inner.marks.entry(node).or_insert(Mark { agreed, met, at: now });
         mark.agreed = mark.agreed.max(agreed);
+        mark.met = mark.met.max(met);
         mark.at = now;
     }
 
@@ -66,17 +71,19 @@ impl Marks {
     }
 
     /// What is to be written down, as if it were done.
-    pub fn take_changed(&self) -> Vec<(NodeId, u64, u64)> {
+    pub fn take_changed(&self) -> Vec<(NodeId, u64, u64, u64)> {
         let mut inner = self.inner();
         let stale = |node: &NodeId, mark: &Mark| {
             inner.kept.get(node).is_none_or(|kept| {
-                kept.agreed != mark.agreed || mark.at.saturating_sub(kept.at) > AGAIN
+                (kept.agreed, kept.met) != (mark.agreed, mark.met)
+                    || mark.at.saturating_sub(kept.at) > AGAIN
             })
         };
         let changed = inner.marks.iter().filter(|(node, mark)| stale(node, mark));
-        let changed: Vec<_> = changed.map(|(node, mark)| (*node, mark.agreed, mark.at)).collect();
-        for (node, agreed, at) in &changed {
-            inner.kept.insert(*node, Mark { agreed: *agreed, at: *at });
+        let changed: Vec<_> =
+            changed.map(|(node, mark)| (*node, mark.agreed, mark.met, mark.at)).collect();
+        for (node, agreed, met, at) in &changed {
+            inner.kept.insert(*node, Mark { agreed: *agreed, met: *met, at: *at });
         }
         changed
     }
@@ -93,7 +100,7 @@ impl Marks {
     ) -> u64 {
         let inner = self.inner();
         let holding = members.into_iter().filter_map(|(node, there)| {
-            let mark = inner.marks.get(&node).copied().unwrap_or(Mark { agreed: 0, at: 0 });
+            let mark = inner.marks.get(&node).copied().unwrap_or(Mark { agreed: 0, met: 0, at: 0 });
             (now.saturating_sub(mark.at.max(there)) <= expire).then_some(mark.agreed)
         });
         holding.min().unwrap_or(last).min(last)
@@ -121,8 +128,8 @@ mod tests {
 
     #[test]
     fn the_slowest_member_holds_the_others_back_until_it_was_away_too_long() {
-        let marks = Marks::new([(node(1), 50, 1_000)]);
-        marks.note(node(2), 90, 5_000);
+        let marks = Marks::new([(node(1), 50, 1, 1_000)]);
+        marks.note(node(2), 90, 1, 5_000);
         let members = [(node(1), 0), (node(2), 0)];
         assert_eq!(marks.horizon(members, 100, 5_000, 4_000), 50);
         assert_eq!(marks.horizon(members, 100, 5_001, 4_000), 90);
@@ -134,11 +141,11 @@ mod tests {
     #[test]
     fn a_mark_is_written_down_when_it_moves_and_now_and_then() {
         let marks = Marks::default();
-        marks.note(node(1), 5, 1_000);
-        assert_eq!(marks.take_changed(), [(node(1), 5, 1_000)]);
-        marks.note(node(1), 5, 2_000);
+        marks.note(node(1), 5, 2, 1_000);
+        assert_eq!(marks.take_changed(), [(node(1), 5, 2, 1_000)]);
+        marks.note(node(1), 5, 2, 2_000);
         assert!(marks.take_changed().is_empty());
-        marks.note(node(1), 4, 1_001 + AGAIN);
-        assert_eq!(marks.take_changed(), [(node(1), 5, 1_001 + AGAIN)], "it never goes back");
+        marks.note(node(1), 4, 1, 1_001 + AGAIN);
+        assert_eq!(marks.take_changed(), [(node(1), 5, 2, 1_001 + AGAIN)], "it never goes back");
     }
 }

@@ -73,7 +73,7 @@ impl Mesh {
                 store: space.id(),
                 policy: space.policy(),
                 away: mark.is_some_and(|mark| mark < space.store.forgotten_high()),
-                seen: seen.map(|mark| clock::now().saturating_sub(mark.at) / 1_000),
+                met: seen.map_or(0, |mark| mark.met),
             });
             marks.insert(space.name.clone(), mark.unwrap_or(0));
         }

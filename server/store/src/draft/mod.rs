@@ -100,7 +100,7 @@ pub struct Draft {
     /// Stored records that stand on a nearer ancestor than before, by sequence.
     pub nearer: HashMap<u64, Record>,
     /// What peers have.
-    pub marks: HashMap<NodeId, (u64, u64)>,
+    pub marks: HashMap<NodeId, (u64, u64, u64)>,
     /// Milliseconds since 1970, of the latest task.
     pub now: u64,
     /// True if a version that was made here came back from elsewhere.

@@ -66,18 +66,22 @@ impl Snapshot {
         self.tables.key_of(hash)
     }
 
-    /// What other nodes have: each with a sequence of this store and when that was agreed, in
-    /// milliseconds since 1970.
-    pub fn agreed(&self) -> Result<Vec<(NodeId, u64, u64)>, Refusal> {
+    /// What other nodes have: each with a sequence of this store, the number of the conversation in
+    /// which that was agreed, and when, in milliseconds since 1970.
+    pub fn agreed(&self) -> Result<Vec<(NodeId, u64, u64, u64)>, Refusal> {
         let mut marks = Vec::new();
         for entry in self.tables.peers().range::<&[u8; 32]>(..).map_err(failed)? {
             let (node, row) = entry.map_err(failed)?;
             let node = NodeId(*node.value());
             let mut row = Reader(row.value());
-            let read = row.u64().and_then(|sequence| Ok((sequence, row.u64()?)));
+            let read = row.u64().and_then(|sequence| {
+                // Rows of before have no number of a conversation.
+                let met = if row.0.len() > 8 { row.u64()? } else { 0 };
+                Ok((sequence, met, row.u64()?))
+            });
             let bad = |e| crate::failure::corrupt(format_args!("the mark of node {node}: {e}"));
-            let (sequence, at) = read.map_err(bad)?;
-            marks.push((node, sequence, at));
+            let (sequence, met, at) = read.map_err(bad)?;
+            marks.push((node, sequence, met, at));
         }
         Ok(marks)
     }

@@ -69,7 +69,7 @@ pub fn chore(bench: &Bench, peer: &Bench, rng: &mut StdRng, now: u64) -> Done {
             Done::Forgot(at, bench.ask(task))
         }
         9 => {
-            let marks = vec![(NodeId([7; 32]), now, now)];
+            let marks = vec![(NodeId([7; 32]), now, now, now)];
             let _ = bench.store.submit_blocking(Task::Agreed { marks });
             Done::Agreed
         }

@@ -2,12 +2,9 @@
 
 use keepboth_core::name::Namespace;
 
-use super::node::{Mark, Marks};
+use super::node::Marks;
 use super::{Acked, Network, Place};
 use crate::store::Stores;
-
-/// What two nodes may differ by in when they last agreed before one is taken for put back, in milliseconds.
-const SEEN_APART: u64 = 3_600_000;
 
 impl Network {
     /// The time on a node's wall.
@@ -29,11 +26,6 @@ impl Network {
         for place in alive {
             self.measure(place);
         }
-    }
-
-    /// How many seconds ago a node and a peer last agreed, as the node tells it.
-    pub(super) fn seen(&self, at: usize, mark: Option<&Mark>) -> Option<u64> {
-        mark.map(|mark| self.wall(at).saturating_sub(mark.at) / 1_000)
     }
 
     /// The sequence up to which every member has everything that is waited for.
@@ -59,8 +51,7 @@ impl Network {
                 node.stores.0[namespace].dropped > node.mark(me.id, namespace).agreed
             };
             let mark = me.mark(they.id, namespace);
-            let ago = |at, mark: Mark| self.wall(at).saturating_sub(mark.at);
-            let told = ago(at, mark) > ago(peer, they.mark(me.id, namespace)) + SEEN_APART + 1_000;
+            let told = mark.met < they.mark(me.id, namespace).met;
             let upto = match (me.restored && !told, self.nodes.iter().any(missed)) {
                 (true, _) => 0,
                 (false, true) => mark.agreed,

@@ -53,7 +53,7 @@ impl Network {
             store: s.replica.id,
             policy: Policy::default(),
             away: mark(n).is_some_and(|mark| mark.agreed < s.dropped),
-            seen: self.seen(at, mark(n)),
+            met: mark(n).map_or(0, |mark| mark.met),
         };
         me.stores.0.iter().map(space).collect()
     }

@@ -21,6 +21,8 @@ use crate::store::{Store, Stores};
 pub struct Mark {
     /// The sequence of the node's store.
     pub agreed: u64,
+    /// The number of the last conversation in which that was so.
+    pub met: u64,
     /// When that was last so, on the node's wall.
     pub at: u64,
 }

@@ -82,7 +82,8 @@ impl Network {
         let now = self.wall(at);
         for (namespace, standing) in standings.into_iter().filter(|(_, s)| s.agreed > 0) {
             let mark = self.nodes[at].marks.entry((node, namespace)).or_default();
-            *mark = Mark { agreed: standing.agreed.max(mark.agreed), at: now };
+            let (agreed, met) = (standing.agreed.max(mark.agreed), standing.met.max(mark.met));
+            *mark = Mark { agreed, met, at: now };
         }
     }
 

@@ -182,9 +182,9 @@ fn a_node_that_was_not_away_buries_and_replaces_nothing() {
     assert!(alone.replica.held(&notes(), &key("old")).is_ok());
 }
 
-/// This node and the peer, as they remember when they last agreed, seconds ago; sequence 10 then.
-fn remembering(mine: Option<u64>, theirs: Option<u64>) -> (Alone<Fake>, Vec<Output>) {
-    let spaces = |store, seen| vec![Space { seen, ..space(store, false) }];
+/// This node and the peer, as they remember in how many conversations they agreed; sequence 10 in the last.
+fn remembering(mine: u64, theirs: u64) -> (Alone<Fake>, Vec<Output>) {
+    let spaces = |store, met| vec![Space { met, ..space(store, false) }];
     let admitted = Input::Admitted(Box::new(Admitted {
         spaces: spaces(store_id(ME, &notes()), mine),
         marks: [(notes(), 10)].into(),
@@ -195,12 +195,10 @@ fn remembering(mine: Option<u64>, theirs: Option<u64>) -> (Alone<Fake>, Vec<Outp
     Alone::open(before_and_after(), 0, admitted, hello)
 }
 
-const HOUR: u64 = 3_600;
-
 #[test]
-fn who_remembers_less_of_when_both_last_agreed_was_put_back_and_judges_like_one_who_was_away() {
-    for theirs in [0, 40 * HOUR] {
-        let (mut alone, out) = remembering(Some(theirs + HOUR + 1), Some(theirs));
+fn who_remembers_fewer_conversations_was_put_back_and_judges_like_one_who_was_away() {
+    for (mine, theirs) in [(1, 2), (7, 50), (0, u64::MAX)] {
+        let (mut alone, out) = remembering(mine, theirs);
         assert!(matches!(&out[0], Output::Warn(words) if words.contains("backup")), "{out:?}");
         assert_eq!(buried(&want(&mut alone, "old", vec![])), [(key("old"), 10)]);
         assert_eq!(want(&mut alone, "new", vec![]), []);
@@ -210,17 +208,11 @@ fn who_remembers_less_of_when_both_last_agreed_was_put_back_and_judges_like_one_
 }
 
 #[test]
-fn who_remembers_more_than_the_other_or_alone_buries_nothing() {
-    let hours = |n: u64| Some(n * HOUR);
-    for (mine, theirs, they) in [
-        (hours(2), hours(1), false),
-        (hours(1), hours(100), true),
-        (hours(100), None, false),
-        (None, hours(1), false),
-        (None, None, false),
-    ] {
+fn who_remembers_as_many_as_the_other_or_more_buries_nothing() {
+    for (mine, theirs, they) in [(2, 1, true), (u64::MAX, 0, true), (5, 5, false), (0, 0, false)] {
         let (mut alone, _) = remembering(mine, theirs);
-        assert_eq!(alone.standing().away, they, "{mine:?} {theirs:?}");
+        assert_eq!(alone.standing().away, they, "{mine} {theirs}");
+        assert_eq!(alone.standing().met, mine.max(theirs).saturating_add(1), "the next one");
         assert_eq!(want(&mut alone, "old", vec![]), []);
         assert_eq!(histories(&alone.bulk()), chain("old", 2));
     }

@@ -161,7 +161,7 @@ fn dialled(expected: Option<NodeId>) -> Side {
 }
 
 fn space(store: StoreId, away: bool) -> Space {
-    Space { namespace: notes(), store, policy: Default::default(), away, seen: None }
+    Space { namespace: notes(), store, policy: Default::default(), away, met: 0 }
 }
 
 fn greet() -> Message {

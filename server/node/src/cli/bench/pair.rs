@@ -166,7 +166,7 @@ impl End {
             store: space.id(),
             policy: space.policy(),
             away: false,
-            seen: None,
+            met: 0,
         };
         self.spaces.values().map(share).collect()
     }
