@@ -1,7 +1,5 @@
 //! A draft as the rows that it writes.
 
-use bytes::Bytes;
-
 use keepboth_core::name::Key;
 use keepboth_core::refusal::Refusal;
 
@@ -20,6 +18,9 @@ use crate::trash::TrashRow;
 /// After this time, in milliseconds, what a peer has is written for good even if nothing else is.
 const MARK_STALE: u64 = 5 * 60 * 1_000;
 
+/// About as many bytes as the rows of a version have, besides its value.
+const ROW_BYTES: usize = 640;
+
 /// What is written besides the draft.
 pub struct Besides {
     /// The epoch from now on.
@@ -33,7 +34,7 @@ pub struct Besides {
 /// What a draft writes.
 pub struct Redo {
     /// As [`Rows`] makes them.
-    pub rows: Bytes,
+    pub rows: Vec<u8>,
     /// True if it may get lost when the power goes. What peers have may: an older mark is true as well,
     /// and the next commit keeps it.
     pub lazy: bool,
@@ -41,7 +42,7 @@ pub struct Redo {
 
 /// The rows of the draft. Refused if the disk fails, or is found to be corrupt: then nothing was done.
 pub fn redo(draft: &Draft, changed: &[Changed<'_>], besides: &Besides) -> Result<Redo, Refusal> {
-    let mut rows = Rows::default();
+    let mut rows = Rows::with_capacity(draft.value_bytes + ROW_BYTES * draft.drafted.len());
     let stale = marks(&mut rows, draft)?;
     let lazy = draft.is_empty() && besides.epoch.is_none() && besides.mark.is_none() && !stale;
     append(&mut rows, draft);

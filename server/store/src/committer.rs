@@ -224,7 +224,7 @@ impl<F: FnMut(Commit)> Committer<F> {
             Besides { epoch, mark, buckets: (totals.next(), totals.after(rows)) }
         };
         let redo = commit::redo(draft, &changed, &besides).map_err(Failure::Refused)?;
-        ledger.write(&mut self.disk, &redo, when)?;
+        ledger.write(&mut self.disk, redo, when)?;
         let tables = ledger.tables();
         if let Some(epoch) = epoch {
             self.came_back(epoch);
@@ -264,13 +264,13 @@ impl<F: FnMut(Commit)> Committer<F> {
     /// Closes the database with its digests, so that the next opening has nothing to count.
     fn close(&mut self) {
         let Some(ledger) = self.ledger.take() else { return };
-        let mut last = Rows::default();
+        let mut last = Rows::with_capacity(0);
         let totals = self.shared.totals();
         if totals.is_dirty() {
             totals.mark().redo(&mut last);
         }
         drop(totals);
-        if let Err(e) = ledger.close(&mut self.disk, last.into_bytes()) {
+        if let Err(e) = ledger.close(&mut self.disk, last) {
             tracing::error!(namespace = %self.namespace, "closing the database failed: {e}");
         }
     }

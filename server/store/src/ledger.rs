@@ -17,6 +17,7 @@ use crate::commit::Redo;
 use crate::disk::Disk;
 use crate::format::GENERATION_NONE;
 use crate::journal::{Journal, NotAppended, When};
+use crate::rows::{FREE, Rows};
 use crate::tables::{Layer, Tables};
 use crate::word::{Word, settle};
 
@@ -83,20 +84,20 @@ impl Ledger {
     }
 
     /// Makes a group durable, and adds it to what readers are to see.
-    pub fn write(&mut self, disk: &mut Disk, redo: &Redo, when: When) -> Result<(), Failure> {
+    pub fn write(&mut self, disk: &mut Disk, redo: Redo, when: When) -> Result<(), Failure> {
         self.begin(disk, matches!(when, When::Within(_)))?;
         let mut newer = self.tables.newer.clone();
         let Some(Open { journal, .. }) = &mut self.open else {
-            newer.add(&redo.rows).map_err(of_no_form)?;
+            newer.add(&Bytes::from(redo.rows).slice(FREE..)).map_err(of_no_form)?;
             return Ok(self.write_alone(&newer, redo.lazy)?);
         };
         let when = if redo.lazy { When::Whenever } else { when };
-        journal.append(&redo.rows, when).map_err(|e| match e {
+        let rows = journal.append(redo.rows, when).map_err(|e| match e {
             NotAppended::NoRoom(e) => no_room(e),
             NotAppended::Failed(e) => e.into(),
         })?;
         // While it is synced.
-        let added = newer.add(&redo.rows);
+        let added = newer.add(&rows);
         journal.wait()?;
         added.map_err(of_no_form)?;
         self.tables.newer = newer;
@@ -179,8 +180,9 @@ impl Ledger {
     }
 
     /// Makes the database whole without a journal, with these last rows, and closes it.
-    pub fn close(mut self, disk: &mut Disk, last: Bytes) -> Result<(), redb::Error> {
+    pub fn close(mut self, disk: &mut Disk, last: Rows) -> Result<(), redb::Error> {
         let mut rows = Layer::default();
+        let last = Bytes::from(last.into_bytes()).slice(FREE..);
         rows.add(&last).map_err(|e| redb::Error::Corrupted(e.to_string()))?;
         if let Some(mut open) = self.open.take() {
             open.behind.wait()?;

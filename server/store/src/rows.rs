@@ -20,8 +20,10 @@ const PUT: u8 = 1;
 const REMOVE: u8 = 2;
 const CLEAR: u8 = 3;
 
+/// Bytes that stay free before the rows, so that the journal can put what it says of them there.
+pub const FREE: usize = 69;
+
 /// Rows in the order in which they are written.
-#[derive(Default)]
 pub struct Rows {
     bytes: Vec<u8>,
     /// Where the name of the last table begins and ends.
@@ -35,10 +37,17 @@ pub struct Of<'r, K, V> {
 }
 
 impl Rows {
-    /// In bytes.
-    pub fn into_bytes(mut self) -> Bytes {
+    /// With room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Rows {
+        let mut made = Vec::with_capacity(FREE + bytes);
+        made.resize(FREE, 0);
+        Rows { bytes: made, name: FREE..FREE }
+    }
+
+    /// In bytes, behind [`FREE`] others.
+    pub fn into_bytes(mut self) -> Vec<u8> {
         self.bytes.truncate(self.used());
-        self.bytes.into()
+        self.bytes
     }
 
     /// A table without rows is left out.
@@ -176,14 +185,14 @@ mod tests {
 
     fn layer(rows: Rows) -> Layer {
         let mut layer = Layer::default();
-        layer.add(&rows.into_bytes()).expect("rows");
+        layer.add(&Bytes::from(rows.into_bytes()).slice(FREE..)).expect("rows");
         layer
     }
 
     #[test]
     fn rows_are_there_once_however_often_they_are_written() {
         let database = Database::builder().create_with_backend(InMemoryBackend::new());
-        let (database, mut rows) = (database.expect("a database"), Rows::default());
+        let (database, mut rows) = (database.expect("a database"), Rows::with_capacity(0));
         rows.of(STATE).put("old", 1);
         rows.of(VALUES).put_parts(7, &[b"a", b"bc"]);
         let mut aging = rows.of(AGING);
@@ -213,9 +222,9 @@ mod tests {
 
     #[test]
     fn rows_cut_short_are_an_error_wherever_they_end() {
-        let mut rows = Rows::default();
+        let mut rows = Rows::with_capacity(0);
         rows.of(VALUES).put(7, &b"abc"[..]);
-        let whole = rows.into_bytes();
+        let whole = Bytes::from(rows.into_bytes()).slice(FREE..);
         for length in 1..whole.len() {
             // After the name of the table there may be no rows.
             let outcome = Layer::default().add(&whole.slice(..length));

@@ -4,12 +4,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use redb::StorageBackend;
 
 use keepboth_core::ids::StoreId;
 
 use self::flusher::{Flusher, Synced};
 use self::record::{BLOCK, Head};
+use crate::rows::FREE;
 use crate::word::{Run, Word};
 
 /// Its form in bytes.
@@ -25,8 +27,9 @@ const PAGE: usize = 4 * 1024;
 const GROW_MIN: usize = 64 * 1024;
 const GROW_MAX: usize = 4 * 1024 * 1024;
 
-/// Most bytes that are kept to make records in; what a larger one needs is given back.
-const BUFFER_MAX: usize = 256 * 1024;
+/// A record of so many bytes is synced on the thread that wrote it: there is so little to do meanwhile that
+/// waking another one costs more.
+const ALONE_MAX: usize = 4 * 1024;
 
 /// When what is appended has to be durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +42,22 @@ pub enum When {
     Whenever,
 }
 
+/// Who syncs.
+enum Syncer {
+    /// Nobody, or the thread for it a while later.
+    No,
+    /// Whoever waits for it.
+    Here,
+    /// The thread for it.
+    Beside,
+}
+
 /// An open journal.
 pub struct Journal {
     synced: Arc<Synced>,
     flusher: Flusher,
-    /// True while a sync is under way.
-    syncing: bool,
+    /// Who syncs what was appended last.
+    sync: Syncer,
     run: Run,
     generation: u64,
     /// Records so far.
@@ -53,7 +66,6 @@ pub struct Journal {
     end: usize,
     /// Bytes of each file that were written before, if only with zeros: it need not grow for them.
     room: [usize; 2],
-    buffer: Vec<u8>,
 }
 
 /// Why a group is not in the journal.
@@ -80,17 +92,15 @@ impl Journal {
             file.sync_data()?;
         }
         let synced = Arc::new(Synced::new(files));
-        let buffer = Vec::new();
         Ok(Journal {
             flusher: Flusher::start(synced.clone())?,
             synced,
-            syncing: false,
+            sync: Syncer::No,
             run,
             generation: 0,
             number: 0,
             end: BLOCK,
             room,
-            buffer,
         })
     }
 
@@ -105,13 +115,17 @@ impl Journal {
         self.end - BLOCK
     }
 
-    /// Appends a group, and begins to sync it if it has to be durable now.
-    pub fn append(&mut self, rows: &[u8], when: When) -> Result<(), NotAppended> {
+    /// Appends a group, whose rows stand behind [`FREE`] bytes, and begins to sync it if it has to be durable
+    /// now. Gives the rows.
+    pub fn append(&mut self, mut record: Vec<u8>, when: When) -> Result<Bytes, NotAppended> {
         self.synced.check().map_err(NotAppended::Failed)?;
         let (run, generation, number) = (self.run, self.generation, self.number);
-        let head = Head { run, generation, number, follows: self.synced.is_all() };
-        record::encode(&head, rows, &mut self.buffer);
-        let end = self.end + self.buffer.len();
+        let rows = FREE..record.len();
+        record::encode(
+            &Head { run, generation, number, follows: self.synced.is_all() },
+            &mut record,
+        );
+        let end = self.end + record.len();
         let room = &mut self.room[half(generation)];
         if end > *room {
             let grown = grow(self.synced.file(), *room, end - *room);
@@ -119,22 +133,31 @@ impl Journal {
             self.synced.sync().map_err(NotAppended::Failed)?;
             *room = grown;
         }
-        self.synced.write(self.end, &self.buffer).map_err(NotAppended::Failed)?;
-        self.buffer.clear();
-        self.buffer.shrink_to(BUFFER_MAX);
+        self.synced.write(self.end, &record).map_err(NotAppended::Failed)?;
         (self.end, self.number) = (end, number + 1);
-        self.syncing = when == When::Now;
         let asked = match when {
-            When::Now => self.flusher.now(),
+            When::Now if record.len() <= ALONE_MAX => {
+                self.sync = Syncer::Here;
+                Ok(())
+            }
+            When::Now => {
+                self.sync = Syncer::Beside;
+                self.flusher.now()
+            }
             When::Within(period) => self.flusher.within(period),
             When::Whenever => Ok(()),
         };
-        asked.map_err(NotAppended::Failed)
+        asked.map_err(NotAppended::Failed)?;
+        Ok(Bytes::from(record).slice(rows))
     }
 
     /// Waits until what was appended is durable, if it has to be durable now.
     pub fn wait(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.syncing) { self.flusher.wait() } else { Ok(()) }
+        match std::mem::replace(&mut self.sync, Syncer::No) {
+            Syncer::No => Ok(()),
+            Syncer::Here => self.synced.sync(),
+            Syncer::Beside => self.flusher.wait(),
+        }
     }
 
     /// Begins the next generation, at the start of the other file. Whoever calls it has seen to it that the

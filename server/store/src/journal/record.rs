@@ -16,12 +16,14 @@ use keepboth_core::ids::StoreId;
 
 use crate::journal::half;
 use crate::layout::{BadRow, Reader, Writer};
+use crate::rows::FREE;
 use crate::word::{Run, Word};
 
 /// What a record begins at a multiple of.
 pub const BLOCK: usize = 512;
 /// Bytes of a record before its rows.
-const HEAD: usize = 32 + 16 + 8 + 8 + 1 + 4;
+pub const HEAD: usize = 32 + 16 + 8 + 8 + 1 + 4;
+const _: () = assert!(HEAD == FREE);
 const MAGIC: &[u8; 16] = b"keepboth journal";
 const VERSION: [u8; 4] = 1_u32.to_be_bytes();
 
@@ -62,20 +64,16 @@ pub struct Head {
     pub follows: bool,
 }
 
-/// Makes the record of these rows.
-pub fn encode(head: &Head, rows: &[u8], into: &mut Vec<u8>) {
-    into.clear();
-    into.extend_from_slice(&[0; 32]);
-    into.extend_from_slice(&head.run);
-    into.extend_from_slice(&head.generation.to_be_bytes());
-    into.extend_from_slice(&head.number.to_be_bytes());
-    into.push(head.follows.into());
+/// Makes the record of rows in the place where they stand, behind [`HEAD`] free bytes.
+pub fn encode(head: &Head, record: &mut Vec<u8>) {
+    let mut said = Writer::default();
+    said.bytes(&head.run).u64(head.generation).u64(head.number).u8(head.follows.into());
     // A group has some megabytes.
-    into.extend_from_slice(&(rows.len() as u32).to_be_bytes());
-    into.extend_from_slice(rows);
-    let hash = blake3::hash(&into[32..]);
-    into[..32].copy_from_slice(hash.as_bytes());
-    into.resize(into.len().next_multiple_of(BLOCK), 0);
+    said.length(record.len() - HEAD);
+    record[32..HEAD].copy_from_slice(&said.0);
+    let hash = blake3::hash(&record[32..]);
+    record[..32].copy_from_slice(hash.as_bytes());
+    record.resize(record.len().next_multiple_of(BLOCK), 0);
 }
 
 /// The record of this run that stands here, and where its rows stand, if it is whole.
@@ -160,13 +158,17 @@ mod tests {
     /// Rows of a record: its generation, its number, itself.
     type Record<'r> = (u64, u64, &'r [u8]);
 
+    fn record(generation: u64, number: u64, follows: bool, rows: &[u8]) -> Vec<u8> {
+        let mut record = [&[0; HEAD], rows].concat();
+        encode(&Head { run: RUN, generation, number, follows }, &mut record);
+        record
+    }
+
     /// A file of records.
     fn file(records: &[Record<'_>]) -> Vec<u8> {
-        let (mut bytes, mut record) = (first(&StoreId([1; 16]), &RUN), Vec::new());
+        let mut bytes = first(&StoreId([1; 16]), &RUN);
         for (generation, number, rows) in records {
-            let (generation, number) = (*generation, *number);
-            encode(&Head { run: RUN, generation, number, follows: true }, rows, &mut record);
-            bytes.extend_from_slice(&record);
+            bytes.extend_from_slice(&record(*generation, *number, true, rows));
         }
         bytes
     }
@@ -252,9 +254,8 @@ mod tests {
 
     #[test]
     fn after_records_that_were_not_durable_nothing_proves_damage() {
-        let (mut bytes, mut record) = (file(&[(0, 0, b"a"), (0, 1, b"b")]), Vec::new());
-        encode(&Head { run: RUN, generation: 0, number: 2, follows: false }, b"c", &mut record);
-        bytes.extend_from_slice(&record);
+        let mut bytes = file(&[(0, 0, b"a"), (0, 1, b"b")]);
+        bytes.extend_from_slice(&record(0, 2, false, b"c"));
         bytes[2 * BLOCK] ^= 1;
         assert_eq!(rows([&bytes, &file(&[])], 0, 0), Ok(vec![&b"a"[..]]));
     }
