@@ -62,7 +62,9 @@ pub const BUNDLED: &[Factory] = &[
 ];
 
 /// Bytes that are read from a client's socket at once.
-const READ_BUFFER: usize = 8 * 1024;
+const READ_BUFFER: usize = 4 * 1024;
+/// Bytes of frames that are written to a client's socket at once.
+const WRITE_BUFFER: usize = 32 * 1024;
 /// Requests to read the configuration again that may wait for their turn.
 const RELOADS_MAX: usize = 16;
 
@@ -484,11 +486,15 @@ async fn connect(
         }
     };
     let entered = Entered { format, address, gates, access };
-    upgrade.on_upgrade(move |socket| async move {
+    upgrade.write_buffer_size(WRITE_BUFFER).on_upgrade(move |socket| {
         clients.metrics.connections.inc();
         let (tasks, metrics) = (clients.tasks.clone(), clients.metrics.clone());
-        tasks.track_future(connection::run(clients, socket, entered)).await;
-        metrics.connections.dec();
-        drop(slot);
+        // Boxed: every future around it would hold its room twice.
+        let served = Box::pin(tasks.track_future(connection::run(clients, socket, entered)));
+        async move {
+            served.await;
+            metrics.connections.dec();
+            drop(slot);
+        }
     })
 }

@@ -12,7 +12,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::Clients;
-use super::connection::{Connection, Slot};
+use super::connection::Connection;
+use super::out::Slot;
 use crate::hooks::Chain;
 use crate::protocol::{Answer, Call, Estimate, ITEMS_BYTES_MAX};
 

@@ -1,89 +1,38 @@
-//! One client from first frame to close. A reading and a writing task run side by side: requests are
-//! carried out in their order, answers go out as they come, many to one flush.
+//! One client from first frame to close. Reading and writing take turns in one task: requests are carried
+//! out in their order, answers go out as they come, many to one flush. What one wake-up finds ready is
+//! read, carried out and answered in one go.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use axum::extract::ws::{Message, WebSocket};
 use bytes::Bytes;
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::StreamExt;
+use futures_util::future::poll_immediate;
+use futures_util::stream::SplitStream;
 use keepboth_core::limits::figure;
 use keepboth_core::plugin::Credentials;
 use keepboth_core::refusal::{Code, Refusal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Clients;
 use super::enter;
+use super::out::{CLOSE_WITHIN, Close, Out, SMALL_BYTES, Slot, Unread, write};
 use super::write::{Sorted, WriteRequest};
 use crate::gates::{Access, Gates};
-use crate::protocol::{
-    ANSWER_BYTES, Answer, Call, Estimate, Format, Hello, NoRequest, PROTOCOL, decode_request,
-    encode_answer,
-};
+use crate::protocol::{Answer, Call, Estimate, Format, Hello, NoRequest, PROTOCOL, decode_request};
 
-/// Bytes of large answers and of events that may wait for a client that reads slowly.
-const UNREAD_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Up to so many bytes an answer counts as small: the number of them is bound enough.
-const SMALL_BYTES: usize = 4 * 1024;
-/// How long writing one frame may take before the client is given up.
-const WRITE_WITHIN: Duration = Duration::from_secs(30);
-/// Frames that are written with one flush.
-const WRITE_TOGETHER: usize = 256;
+/// Frames that are read before pings and the server's stop are looked at.
+const READ_TOGETHER: usize = 64;
 /// Pings without a sign of life from the client before it is given up.
 const PINGS_UNHEARD_MAX: u32 = 2;
-/// How long the other side has to answer a close.
-const CLOSE_WITHIN: Duration = Duration::from_secs(1);
-
-/// What goes out.
-pub enum Out {
-    /// The answer to a request.
-    Answer(u64, Result<Answer, Refusal>),
-    /// A refusal of a frame whose id could not be read.
-    Refused(Refusal),
-    /// As an answer, with the room that its bytes take until they are written.
-    Large(u64, Answer, OwnedSemaphorePermit),
-    /// A pushed frame, encoded, and its room likewise.
-    Pushed(Bytes, Option<OwnedSemaphorePermit>),
-    /// A ping.
-    Ping,
-}
-
-/// Room for one answer, taken before the request is carried out: so answers never wait for room.
-pub type Slot = mpsc::OwnedPermit<Out>;
-
-/// Room for bytes that the client has not read yet.
-#[derive(Clone)]
-pub struct Unread(Arc<Semaphore>);
-
-impl Unread {
-    /// Waits for room for so many bytes, or for all of it.
-    pub async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let bytes = u32::try_from(bytes.min(UNREAD_BYTES_MAX)).ok()?;
-        self.0.clone().acquire_many_owned(bytes).await.ok()
-    }
-
-    /// An answer as it goes out, when there is room for its bytes.
-    pub async fn sized(&self, id: u64, outcome: Result<Answer, Refusal>) -> Out {
-        let bytes = outcome.as_ref().map_or(0, Estimate::bytes_estimate);
-        match outcome {
-            Ok(answer) if bytes > SMALL_BYTES => match self.room(bytes).await {
-                Some(room) => Out::Large(id, answer, room),
-                None => Out::Answer(id, Ok(answer)),
-            },
-            outcome => Out::Answer(id, outcome),
-        }
-    }
-}
-
-/// Why a connection ends: a close code and words.
-type Close = (u16, String);
 
 /// The reading side of a connection.
 pub struct Connection {
@@ -113,6 +62,8 @@ pub struct Connection {
     pub stop: CancellationToken,
     /// Ends when nobody waits for answers any more.
     pub left: CancellationToken,
+    /// True once it has asked for anything.
+    greeted: bool,
     /// True once a bad frame of this connection was logged.
     complained: bool,
 }
@@ -129,57 +80,68 @@ pub struct Entered {
     pub access: Option<Access>,
 }
 
-/// Serves a client until it leaves or the server stops.
-pub async fn run(clients: Arc<Clients>, socket: WebSocket, entered: Entered) {
+/// Serves a client until it leaves or the server stops. No `async fn`, which would hold the socket twice.
+pub fn run(
+    clients: Arc<Clients>,
+    socket: WebSocket,
+    entered: Entered,
+) -> impl Future<Output = ()> + Send + use<> {
     let Entered { format, address, gates, access } = entered;
-    let (sink, stream) = socket.split();
+    let (sink, mut stream) = socket.split();
     let (out, frames) = mpsc::channel(clients.limits.load().in_flight_max);
     let close = Arc::new(Mutex::new((1000, String::new())));
     let stop = gates.replaced().child_token();
-    let writer = clients.tasks.spawn(write(sink, frames, format, close.clone(), stop.clone()));
     let mut connection = Connection {
         lane: clients.lanes.fetch_add(1, Ordering::Relaxed),
         actor: access.as_ref().and_then(Access::actor).cloned().unwrap_or("anonymous".into()),
         access,
         gates,
         address,
-        unread: Unread(Arc::new(Semaphore::new(UNREAD_BYTES_MAX))),
+        unread: Unread::default(),
         watches: BTreeMap::new(),
         next_watch: 1,
         clients,
         format,
         out,
         left: stop.child_token(),
-        stop,
+        stop: stop.clone(),
+        greeted: false,
         complained: false,
     };
-    let mut stream = stream;
-    let Err(why) = connection.read(&mut stream).await;
-    tracing::debug!(lane = connection.lane, code = why.0, reason = why.1, "client left");
-    *close.lock().unwrap_or_else(PoisonError::into_inner) = why;
-    connection.watches.values().for_each(CancellationToken::cancel);
-    connection.left.cancel();
-    // The writer ends when the last answer under way has been given.
-    drop(connection);
-    let _ = writer.await;
-    // The close frame is lost if the socket is dropped with unread input.
-    let _ = timeout(CLOSE_WITHIN, async { while let Some(Ok(_)) = stream.next().await {} }).await;
+    async move {
+        let (last, stream_in) = (close.clone(), &mut stream);
+        let reading = async move {
+            let Err(why) = connection.read(stream_in).await;
+            tracing::debug!(lane = connection.lane, code = why.0, reason = why.1, "client left");
+            *close.lock().unwrap_or_else(PoisonError::into_inner) = why;
+            connection.watches.values().for_each(CancellationToken::cancel);
+            connection.left.cancel();
+            // The writing ends when the last answer under way has been given.
+            drop(connection);
+        };
+        // In this order: what was just read is answered without another wake-up.
+        tokio::join!(biased; reading, write(sink, frames, format, last, stop));
+        // The close frame is lost if the socket is dropped with unread input.
+        let rest = async { while let Some(Ok(_)) = stream.next().await {} };
+        let _ = timeout(CLOSE_WITHIN, rest).await;
+    }
 }
 
 impl Connection {
     /// Reads until the connection is to be closed.
     async fn read(&mut self, stream: &mut SplitStream<WebSocket>) -> Result<Infallible, Close> {
         let limits = self.clients.limits.load_full();
-        let (opened, stop) = (Instant::now(), self.stop.clone());
-        // Pings since the client was heard of last, and whether it has asked for anything yet.
-        let (mut unheard, mut greeted) = (0, false);
+        let opened = Instant::now();
+        let mut stopped = pin!(self.stop.clone().cancelled_owned());
+        // Pings since the client was heard of last.
+        let mut unheard = 0;
         let mut pings = interval(limits.ping_every.into());
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut greeting = Box::pin(tokio::time::sleep(limits.hello_within.into()));
         loop {
             let message = tokio::select! {
                 biased;
-                () = stop.cancelled() => return Err(self.stopped()),
+                () = &mut stopped => return Err(self.stopped()),
                 // Before what the client sends: one that is never silent is looked at all the same.
                 _ = pings.tick() => {
                     if unheard >= PINGS_UNHEARD_MAX {
@@ -193,21 +155,14 @@ impl Connection {
                     continue;
                 }
                 message = stream.next() => message,
-                () = &mut greeting, if !greeted => {
+                () = &mut greeting, if !self.greeted => {
                     let words = format!("no frame within {} s", opened.elapsed().as_secs());
                     return Err((4501, words));
                 }
             };
             unheard = 0;
-            let frame = match message {
-                Some(Ok(Message::Text(text))) => Bytes::from(text),
-                Some(Ok(Message::Binary(bytes))) => bytes,
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
-                Some(Ok(Message::Close(_))) | None => return Err((1000, String::new())),
-                Some(Err(error)) => return Err(self.broken(&error.to_string())),
-            };
-            greeted = true;
-            self.on_frame(&frame).await?;
+            // Boxed, so that a connection without requests does not hold what carrying them out takes.
+            Box::pin(self.on_messages(stream, message)).await?;
         }
     }
 
@@ -233,12 +188,38 @@ impl Connection {
         (code, error.chars().take(100).collect())
     }
 
+    /// Takes a message, and then the others that have come with it.
+    async fn on_messages(
+        &mut self,
+        stream: &mut SplitStream<WebSocket>,
+        mut message: Option<Result<Message, axum::Error>>,
+    ) -> Result<(), Close> {
+        let mut taken = 0;
+        loop {
+            let frame = match message {
+                Some(Ok(Message::Text(text))) => Some(Bytes::from(text)),
+                Some(Ok(Message::Binary(bytes))) => Some(bytes),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => None,
+                Some(Ok(Message::Close(_))) | None => return Err((1000, String::new())),
+                Some(Err(error)) => return Err(self.broken(&error.to_string())),
+            };
+            if let Some(frame) = frame {
+                self.greeted = true;
+                self.on_frame(&frame).await?;
+            }
+            taken += 1;
+            if taken == READ_TOGETHER {
+                return Ok(());
+            }
+            match poll_immediate(stream.next()).await {
+                Some(next) => message = next,
+                None => return Ok(()),
+            }
+        }
+    }
+
     async fn on_frame(&mut self, frame: &Bytes) -> Result<(), Close> {
-        let slot = tokio::select! {
-            slot = self.out.clone().reserve_owned() => slot,
-            () = self.stop.cancelled() => return Err(self.stopped()),
-        };
-        let slot = slot.map_err(|_| (1006, "the connection is gone".to_owned()))?;
+        let slot = self.slot().await?;
         let limit = self.clients.limits.load().frame_bytes_max.get();
         if frame.len() > limit {
             let (size, limit) = (figure(frame.len()), figure(limit));
@@ -255,6 +236,20 @@ impl Connection {
             Err(why) => self.refuse(slot, why),
         }
         Ok(())
+    }
+
+    /// Room for an answer; while there is none the client is not read from.
+    async fn slot(&self) -> Result<Slot, Close> {
+        let gone = || (1006, "the connection is gone".to_owned());
+        let out = match self.out.clone().try_reserve_owned() {
+            Ok(slot) => return Ok(slot),
+            Err(TrySendError::Closed(_)) => return Err(gone()),
+            Err(TrySendError::Full(out)) => out,
+        };
+        tokio::select! {
+            slot = out.reserve_owned() => slot.map_err(|_| gone()),
+            () = self.stop.cancelled() => Err(self.stopped()),
+        }
     }
 
     /// Refuses a frame that is no request. The log has the first of each connection, the metrics all. What
@@ -387,73 +382,4 @@ impl Connection {
         watch.ok_or_else(|| Refusal::new(Code::NotFound, words()))?.cancel();
         Ok(Answer::Unwatch)
     }
-}
-
-/// The writing side: encodes what is ready, feeds it, and flushes once.
-async fn write(
-    mut sink: SplitSink<WebSocket, Message>,
-    mut frames: mpsc::Receiver<Out>,
-    format: Format,
-    close: Arc<Mutex<Close>>,
-    stop: CancellationToken,
-) {
-    let mut ready = Vec::with_capacity(WRITE_TOGETHER);
-    while frames.recv_many(&mut ready, WRITE_TOGETHER).await > 0 {
-        if write_group(&mut sink, &mut ready, format).await.is_none() {
-            // Slow or gone: nobody is waited for. What is not answered may have been done.
-            stop.cancel();
-            return;
-        }
-    }
-    let (code, reason) = close.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let frame = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
-    let _ = timeout(CLOSE_WITHIN, sink.send(frame)).await;
-}
-
-/// None if the client is gone, or did not take a frame in time.
-async fn write_group(
-    sink: &mut SplitSink<WebSocket, Message>,
-    ready: &mut Vec<Out>,
-    format: Format,
-) -> Option<()> {
-    for out in ready.drain(..) {
-        let mut bytes = Vec::with_capacity(ANSWER_BYTES);
-        let mut _room = None;
-        let bytes = match out {
-            Out::Answer(id, outcome) => {
-                encode_answer(format, Some(id), &outcome, &mut bytes);
-                bytes.into()
-            }
-            Out::Refused(refusal) => {
-                encode_answer(format, None, &Err(refusal), &mut bytes);
-                bytes.into()
-            }
-            Out::Large(id, answer, room) => {
-                _room = Some(room);
-                encode_answer(format, Some(id), &Ok(answer), &mut bytes);
-                bytes.into()
-            }
-            Out::Pushed(bytes, room) => {
-                _room = room;
-                bytes
-            }
-            Out::Ping => {
-                in_time(sink.feed(Message::Ping(Bytes::new()))).await?;
-                continue;
-            }
-        };
-        let message = match format {
-            Format::Json => Utf8Bytes::try_from(bytes).map(Message::Text).unwrap_or_else(|e| {
-                // Frames are made of text and canonical values, so this is not reached.
-                Message::Text(e.to_string().into())
-            }),
-            Format::MessagePack => Message::Binary(bytes),
-        };
-        in_time(sink.feed(message)).await?;
-    }
-    in_time(sink.flush()).await
-}
-
-async fn in_time(written: impl Future<Output = Result<(), axum::Error>>) -> Option<()> {
-    timeout(WRITE_WITHIN, written).await.ok()?.ok()
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use keepboth_core::refusal::{Code, Refusal};
 use tokio::time::timeout;
 
-use super::connection::{Connection, Slot};
+use super::connection::Connection;
+use super::out::Slot;
 use crate::namespace::removed;
 use crate::protocol::{Answer, Call, ITEMS_BYTES_MAX};
 

@@ -10,7 +10,8 @@ use keepboth_core::refusal::{Code, Refusal};
 use tokio::sync::oneshot;
 
 use super::Clients;
-use super::connection::{Connection, Out, Slot};
+use super::connection::Connection;
+use super::out::{Out, Slot};
 use crate::namespace::{Setup, database};
 use crate::protocol::{Answer, Call, NamespaceInfo, NamespaceLimits};
 

@@ -40,6 +40,8 @@ pub mod ask;
 mod hook_log;
 /// One client from first frame to close.
 pub mod connection;
+/// What goes out to a client, and the side that writes it.
+pub mod out;
 /// Who comes in over HTTP.
 pub mod enter;
 /// The listening socket.

@@ -14,7 +14,8 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, Out, Slot, Unread};
+use super::connection::Connection;
+use super::out::{Out, Slot, Unread};
 use crate::metrics::Metrics;
 use crate::namespace::news::{self, News};
 use crate::namespace::{Space, removed};

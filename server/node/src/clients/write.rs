@@ -10,7 +10,8 @@ use keepboth_core::refusal::{Code, Refusal};
 use keepboth_store::{Op, Resolution as StoreResolution};
 use tokio::sync::oneshot;
 
-use super::connection::{Connection, Out, Slot};
+use super::connection::Connection;
+use super::out::{Out, Slot};
 use crate::clock;
 use crate::namespace::Space;
 use crate::namespace::door::{self, Item, Reply, Write};

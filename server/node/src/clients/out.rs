@@ -1,0 +1,159 @@
+//! What goes out to a client: the queue of answers and events, and the side of a connection that writes it.
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use bytes::Bytes;
+use futures_util::SinkExt;
+use futures_util::future::poll_immediate;
+use futures_util::stream::SplitSink;
+use keepboth_core::refusal::Refusal;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::protocol::{ANSWER_BYTES, Answer, Estimate, Format, encode_answer};
+
+/// Bytes of large answers and of events that may wait for a client that reads slowly.
+const UNREAD_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long writing one frame may take before the client is given up.
+const WRITE_WITHIN: Duration = Duration::from_secs(30);
+/// Frames that are written with one flush.
+const WRITE_TOGETHER: usize = 256;
+/// Up to so many bytes an answer counts as small: the number of them is bound enough.
+pub const SMALL_BYTES: usize = 4 * 1024;
+/// How long the other side has to answer a close.
+pub const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
+/// What goes out.
+pub enum Out {
+    /// The answer to a request.
+    Answer(u64, Result<Answer, Refusal>),
+    /// A refusal of a frame whose id could not be read.
+    Refused(Refusal),
+    /// As an answer, with the room that its bytes take until they are written.
+    Large(u64, Answer, OwnedSemaphorePermit),
+    /// A pushed frame, encoded, and its room likewise.
+    Pushed(Bytes, Option<OwnedSemaphorePermit>),
+    /// A ping.
+    Ping,
+}
+
+/// Room for one answer, taken before the request is carried out: so answers never wait for room.
+pub type Slot = mpsc::OwnedPermit<Out>;
+
+/// Room for bytes that the client has not read yet.
+#[derive(Clone)]
+pub struct Unread(Arc<Semaphore>);
+
+impl Default for Unread {
+    fn default() -> Unread {
+        Unread(Arc::new(Semaphore::new(UNREAD_BYTES_MAX)))
+    }
+}
+
+impl Unread {
+    /// Waits for room for so many bytes, or for all of it.
+    pub async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes.min(UNREAD_BYTES_MAX)).ok()?;
+        self.0.clone().acquire_many_owned(bytes).await.ok()
+    }
+
+    /// An answer as it goes out, when there is room for its bytes.
+    pub async fn sized(&self, id: u64, outcome: Result<Answer, Refusal>) -> Out {
+        let bytes = outcome.as_ref().map_or(0, Estimate::bytes_estimate);
+        match outcome {
+            Ok(answer) if bytes > SMALL_BYTES => match self.room(bytes).await {
+                Some(room) => Out::Large(id, answer, room),
+                None => Out::Answer(id, Ok(answer)),
+            },
+            outcome => Out::Answer(id, outcome),
+        }
+    }
+}
+
+/// Why a connection ends: a close code and words.
+pub type Close = (u16, String);
+
+/// The writing side: encodes what is ready, feeds it, and flushes once.
+pub async fn write(
+    mut sink: SplitSink<WebSocket, Message>,
+    mut frames: mpsc::Receiver<Out>,
+    format: Format,
+    close: Arc<Mutex<Close>>,
+    stop: CancellationToken,
+) {
+    loop {
+        // Made anew each time, so that a connection without requests holds none.
+        let mut ready = Vec::with_capacity(frames.len().min(WRITE_TOGETHER));
+        if frames.recv_many(&mut ready, WRITE_TOGETHER).await == 0 {
+            break;
+        }
+        if write_group(&mut sink, ready, format).await.is_none() {
+            // Slow or gone: nobody is waited for. What is not answered may have been done.
+            stop.cancel();
+            return;
+        }
+    }
+    let (code, reason) = close.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let frame = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+    let _ = timeout(CLOSE_WITHIN, sink.send(frame)).await;
+}
+
+/// None if the client is gone, or did not take a frame in time.
+async fn write_group(
+    sink: &mut SplitSink<WebSocket, Message>,
+    ready: Vec<Out>,
+    format: Format,
+) -> Option<()> {
+    let mut small = Vec::with_capacity(ANSWER_BYTES);
+    for out in ready {
+        let mut _room = None;
+        let bytes = match out {
+            Out::Answer(id, outcome) => {
+                small.clear();
+                encode_answer(format, Some(id), &outcome, &mut small);
+                Bytes::copy_from_slice(&small)
+            }
+            Out::Refused(refusal) => {
+                small.clear();
+                encode_answer(format, None, &Err(refusal), &mut small);
+                Bytes::copy_from_slice(&small)
+            }
+            Out::Large(id, answer, room) => {
+                _room = Some(room);
+                let mut bytes = Vec::with_capacity(answer.bytes_estimate());
+                encode_answer(format, Some(id), &Ok(answer), &mut bytes);
+                bytes.into()
+            }
+            Out::Pushed(bytes, room) => {
+                _room = room;
+                bytes
+            }
+            Out::Ping => {
+                in_time(sink.feed(Message::Ping(Bytes::new()))).await?;
+                continue;
+            }
+        };
+        let message = match format {
+            Format::Json => Utf8Bytes::try_from(bytes).map(Message::Text).unwrap_or_else(|e| {
+                // Frames are made of text and canonical values, so this is not reached.
+                Message::Text(e.to_string().into())
+            }),
+            Format::MessagePack => Message::Binary(bytes),
+        };
+        in_time(sink.feed(message)).await?;
+    }
+    in_time(sink.flush()).await
+}
+
+/// Nearly always a socket has room: only who has to wait looks at the clock.
+async fn in_time(written: impl Future<Output = Result<(), axum::Error>>) -> Option<()> {
+    let mut written = pin!(written);
+    match poll_immediate(&mut written).await {
+        Some(done) => done.ok(),
+        None => timeout(WRITE_WITHIN, written).await.ok()?.ok(),
+    }
+}
