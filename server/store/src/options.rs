@@ -33,8 +33,8 @@ pub struct Options {
     pub queue_tasks_max: usize,
     /// When a write is answered. [`Durability::Sync`] by default.
     pub durability: Durability,
-    /// Bytes of the journal after which the database is made durable and the journal begins anew; it
-    /// is longer by one group at most. 16 MiB by default.
+    /// Bytes of the journal after which it goes on in its other file and the database is made durable. A
+    /// file is longer by what comes while that is done. 16 MiB by default.
     pub journal_bytes_max: usize,
     /// Most tasks that share one transaction and one fsync. 2,048 by default.
     pub group_tasks_max: usize,
