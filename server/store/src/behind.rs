@@ -13,7 +13,7 @@ use crate::word::{Word, settle};
 
 /// Groups that come within this time are written to the database together: the more rows a transaction has,
 /// the fewer pages it costs for each.
-pub const GATHER: Duration = Duration::from_millis(20);
+pub const GATHER: Duration = Duration::from_millis(100);
 
 /// Rows for the database.
 pub struct Batch {

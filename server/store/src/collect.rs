@@ -145,7 +145,6 @@ impl Step<'_> {
         let (mut seen, mut reached) = (HashSet::new(), self.horizon);
         for entry in base.tables.records().range(walked + 1..=self.horizon).map_err(failed)? {
             let (at, row) = entry.map_err(failed)?;
-            let at = at.value();
             if !self.spend(1) {
                 reached = at - 1;
                 break;

@@ -12,8 +12,8 @@ use keepboth_core::name::Namespace;
 
 use crate::error::OpenError;
 use crate::format::{
-    FORMAT, FORMAT_MIN, META, META_EPOCH, META_FORMAT, META_JOURNAL, META_NAMESPACE, META_NODE,
-    META_STORE, PEERS,
+    FORMAT, META, META_EPOCH, META_FORMAT, META_JOURNAL, META_NAMESPACE, META_NODE, META_STORE,
+    PEERS,
 };
 use crate::journal::place::{BackendPlace, FilePlace, Place, journal_of};
 use crate::tables;
@@ -205,7 +205,7 @@ impl Disk {
         let bad = |name: &str| self.corrupt(format!("{name:?} in its meta table"));
         let format = word(META_FORMAT)?.try_into().map_err(|_| bad(META_FORMAT))?;
         match u32::from_be_bytes(format) {
-            FORMAT_MIN..=FORMAT => {}
+            FORMAT => {}
             found if found > FORMAT => {
                 return Err(OpenError::NewerFormat { path: self.path.clone(), found });
             }

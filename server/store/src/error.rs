@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::format::{FORMAT, FORMAT_MIN};
+use crate::format::FORMAT;
 
 /// Why a store cannot be opened. Every message names the file.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ pub enum OpenError {
         what: String,
     },
     /// A newer version of the server wrote it.
-    #[error("{path}: format {found}, and this server knows formats up to {FORMAT}; use a newer server", path = path.display())]
+    #[error("{path}: format {found}, and this server reads {FORMAT}; use a newer server", path = path.display())]
     NewerFormat {
         /// The file.
         path: PathBuf,
@@ -30,7 +30,7 @@ pub enum OpenError {
         found: u32,
     },
     /// An older version of the server wrote it, in a format that was never released.
-    #[error("{path}: format {found}, which this server does not read any more (it reads {FORMAT_MIN} to {FORMAT}); export the objects with the server that wrote it and import them here", path = path.display())]
+    #[error("{path}: format {found}, which this server does not read any more (it reads {FORMAT}); export the objects with the server that wrote it and import them here", path = path.display())]
     OlderFormat {
         /// The file.
         path: PathBuf,

@@ -1,10 +1,11 @@
-//! What stands on disk, FORMAT 4: one redb file for each namespace, with these tables, and beside it,
+//! What stands on disk, FORMAT 5: one redb file for each namespace, with these tables, and beside it,
 //! while the store is open, its journal.
 //!
 //! All integers inside rows are big-endian. A *sequence* counts the versions of a store from 1 in
 //! the order in which it learned them, and the notes about them; it means nothing on another store,
 //! and is never given twice. Only `keys` is written at random places when an object that exists is
-//! put; `records` and `values` are appended.
+//! put; `records` and `values` are appended, and many of their rows stand in one of redb's:
+//! [`crate::pack`].
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
@@ -55,17 +56,16 @@
 //! whole. A store that is closed makes the database durable with the generation [`GENERATION_NONE`] and
 //! removes the journal: then the file is whole alone. A store that only reads makes no journal.
 //!
-//! FORMAT 3 has no journal, and is else the same: it is read, and becomes 4 with the first write.
-//!
 //! The digest and the counters are kept by bucket. When the file is opened, they are read, and those that
 //! changed since; no row of a key is.
 
 use redb::TableDefinition;
 
-/// The format of the file. A file of a newer format is not opened.
-pub const FORMAT: u32 = 4;
-/// The oldest format that is read.
-pub const FORMAT_MIN: u32 = 3;
+/// The format of the file. A file of another format is not opened.
+pub const FORMAT: u32 = 5;
+
+/// The form of a table of packs: the first sequence of each to its bytes.
+pub type Packs = TableDefinition<'static, u64, &'static [u8]>;
 
 /// Words about the file itself.
 pub const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
@@ -73,10 +73,10 @@ pub const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 pub const KEYS: TableDefinition<&str, &[u8]> = TableDefinition::new("keys");
 /// Half of a key's hash to the key.
 pub const NAMES: TableDefinition<&[u8; 16], &str> = TableDefinition::new("names");
-/// Sequence to the record of a version.
-pub const RECORDS: TableDefinition<u64, &[u8]> = TableDefinition::new("records");
-/// Sequence to the value of a put.
-pub const VALUES: TableDefinition<u64, &[u8]> = TableDefinition::new("values");
+/// Sequence to the record of a version, in packs.
+pub const RECORDS: Packs = TableDefinition::new("records");
+/// Sequence to the value of a put, in packs.
+pub const VALUES: Packs = TableDefinition::new("values");
 /// Keys in conflict.
 pub const CONFLICTS: TableDefinition<&str, ()> = TableDefinition::new("conflicts");
 /// Keys in the trash.

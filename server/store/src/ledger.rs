@@ -22,7 +22,7 @@ use crate::tables::{Layer, Tables};
 use crate::word::{Word, settle};
 
 /// Bytes of rows above the database after which they are given to it at once.
-const BATCH_BYTES: usize = 4 * 1024 * 1024;
+const BATCH_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of rows above the database with which writing waits for it: it is slower than the journal.
 const ABOVE_BYTES_MAX: usize = 32 * 1024 * 1024;
 

@@ -35,6 +35,8 @@ mod pending;
 mod rows;
 /// One table as readers see it.
 mod view;
+/// Tables of which many rows stand in one row of redb.
+mod pack;
 /// How storage errors become refusals.
 mod failure;
 /// A history built from its records.

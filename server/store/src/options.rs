@@ -34,7 +34,7 @@ pub struct Options {
     /// When a write is answered. [`Durability::Sync`] by default.
     pub durability: Durability,
     /// Bytes of the journal after which it goes on in its other file and the database is made durable. A
-    /// file is longer by what comes while that is done. 16 MiB by default.
+    /// file is longer by what comes while that is done. 32 MiB by default.
     pub journal_bytes_max: usize,
     /// Most tasks that share one transaction and one fsync. 2,048 by default.
     pub group_tasks_max: usize,
@@ -58,7 +58,7 @@ impl Default for Options {
             cache_bytes: 64 * 1024 * 1024,
             queue_tasks_max: 4_096,
             durability: Durability::Sync,
-            journal_bytes_max: 16 * 1024 * 1024,
+            journal_bytes_max: 32 * 1024 * 1024,
             group_tasks_max: 2_048,
             group_bytes_max: 8 * 1024 * 1024,
             objects_max: None,

@@ -1,161 +1,216 @@
 //! Rows that are durable in the journal and that the database does not have yet.
 //!
-//! They are kept in maps that share what did not change (Okasaki 1998, red-black trees with path copying):
-//! a snapshot holds one for as long as it lives, and the next group adds to its own.
+//! Each group of writes adds a run: its rows in the order of their keys. A run that is not much longer than
+//! the next is merged with it, so there are few, each about twice as long as the next (the logarithmic
+//! method of Bentley and Saxe, 1980). Runs never change, so a snapshot shares them for as long as it lives;
+//! and of a row they hold only where it stands in its group.
 
-use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::marker::PhantomData;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use itertools::{EitherOrBoth, Itertools};
 use redb::Key;
-use rpds::RedBlackTreeMapSync;
 
-/// A key as redb has it, in redb's order.
-pub struct At<K>(pub Bytes, PhantomData<fn() -> K>);
-
-/// What a key is looked up by.
-trait Raw<K> {
-    fn raw(&self) -> &[u8];
-}
-
-/// The bytes of a key that somebody else holds.
-struct Lent<'b>(&'b [u8]);
-
-impl<K: Key> At<K> {
-    pub fn new(bytes: Bytes) -> At<K> {
-        At(bytes, PhantomData)
-    }
-
-    /// A key of its own.
-    pub fn of<'k>(key: &K::SelfType<'k>) -> At<K> {
-        At::new(Bytes::copy_from_slice(K::as_bytes(key).as_ref()))
-    }
-}
-
-impl<K> Raw<K> for At<K> {
-    fn raw(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl<K> Raw<K> for Lent<'_> {
-    fn raw(&self) -> &[u8] {
-        self.0
-    }
-}
-
-impl<'b, K: Key + 'static> Borrow<dyn Raw<K> + 'b> for At<K> {
-    fn borrow(&self) -> &(dyn Raw<K> + 'b) {
-        self
-    }
-}
-
-impl<K: Key> Ord for dyn Raw<K> + '_ {
-    fn cmp(&self, other: &Self) -> Ordering {
-        K::compare(self.raw(), other.raw())
-    }
-}
-
-impl<K: Key> PartialOrd for dyn Raw<K> + '_ {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<K: Key> Eq for dyn Raw<K> + '_ {}
-
-impl<K: Key> PartialEq for dyn Raw<K> + '_ {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl<K: Key> Ord for At<K> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        K::compare(&self.0, &other.0)
-    }
-}
-
-impl<K: Key> PartialOrd for At<K> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<K: Key> Eq for At<K> {}
-
-impl<K: Key> PartialEq for At<K> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-/// A range of keys.
-pub type Bounds<K> = (Bound<At<K>>, Bound<At<K>>);
+/// A range of keys as redb has them, in redb's order.
+pub type Bounds = (Bound<Bytes>, Bound<Bytes>);
 
 /// Rows of one table above those that are below.
 pub struct Pending<K> {
     /// True if none of the rows below are there any more.
     pub cleared: bool,
-    /// The last that was written of each key; none if it went.
-    rows: RedBlackTreeMapSync<At<K>, Option<Bytes>>,
+    /// The oldest first.
+    runs: Vec<Arc<Run>>,
+    _key: PhantomData<fn() -> K>,
+}
+
+/// Rows in the order of their keys, of each key one.
+struct Run {
+    rows: Vec<Row>,
+    /// The bytes that the rows stand in.
+    groups: Vec<Bytes>,
+}
+
+/// Where a key and its row stand in a group.
+#[derive(Clone, Copy)]
+pub struct Row {
+    group: u32,
+    key: Part,
+    /// None if the key went.
+    row: Option<Part>,
+}
+
+/// Some of a group's bytes: they have far less than four billion.
+#[derive(Clone, Copy)]
+struct Part {
+    at: u32,
+    length: u32,
+}
+
+/// What is said of a key, where it stands.
+pub struct Found<'p> {
+    run: &'p Run,
+    row: Row,
+}
+
+impl Row {
+    /// A key that has this row now, or none.
+    pub fn new(key: Range<usize>, row: Option<Range<usize>>) -> Row {
+        Row { group: 0, key: Part::of(key), row: row.map(Part::of) }
+    }
+}
+
+impl Part {
+    fn of(range: Range<usize>) -> Part {
+        Part { at: range.start as u32, length: range.len() as u32 }
+    }
+
+    fn range(self) -> Range<usize> {
+        self.at as usize..self.at as usize + self.length as usize
+    }
+}
+
+impl Run {
+    fn key(&self, row: &Row) -> &[u8] {
+        &self.groups[row.group as usize][row.key.range()]
+    }
+
+    fn compare<K: Key>(&self, row: &Row, key: &[u8]) -> Ordering {
+        K::compare(self.key(row), key)
+    }
+
+    /// A run of what one group says, of which the last holds.
+    fn of<K: Key>(group: Bytes, mut rows: Vec<Row>) -> Run {
+        let key = |row: &Row| &group[row.key.range()];
+        let order = |a: &Row, b: &Row| K::compare(key(a), key(b));
+        if !rows.is_sorted_by(|a, b| order(a, b).is_lt()) {
+            rows.sort_by(order);
+            // The first of two is kept, and shall be the later.
+            rows.reverse();
+            rows.dedup_by(|a, b| order(a, b).is_eq());
+            rows.reverse();
+        }
+        Run { rows, groups: vec![group] }
+    }
+
+    /// Both in one; what the newer says holds.
+    fn merge<K: Key>(older: &Run, newer: &Run) -> Run {
+        let groups = [&older.groups[..], &newer.groups[..]].concat();
+        let moved = |row: &Row| Row { group: row.group + older.groups.len() as u32, ..*row };
+        let mut rows = Vec::with_capacity(older.rows.len() + newer.rows.len());
+        let behind = match (older.rows.last(), newer.rows.first()) {
+            (Some(last), Some(first)) => older.compare::<K>(last, newer.key(first)).is_lt(),
+            _ => true,
+        };
+        if behind {
+            rows.extend_from_slice(&older.rows);
+            rows.extend(newer.rows.iter().map(moved));
+        } else {
+            let order = |a: &&Row, b: &&Row| older.compare::<K>(a, newer.key(b));
+            rows.extend(older.rows.iter().merge_join_by(&newer.rows, order).map(|either| {
+                match either {
+                    EitherOrBoth::Left(row) => *row,
+                    EitherOrBoth::Right(row) | EitherOrBoth::Both(_, row) => moved(row),
+                }
+            }));
+        }
+        Run { rows, groups }
+    }
+}
+
+impl<'p> Found<'p> {
+    fn group(&self) -> &'p Bytes {
+        &self.run.groups[self.row.group as usize]
+    }
+
+    pub fn key(&self) -> &'p [u8] {
+        &self.group()[self.row.key.range()]
+    }
+
+    /// The row; none if the key went.
+    pub fn row(&self) -> Option<&'p [u8]> {
+        self.row.row.map(|row| &self.group()[row.range()])
+    }
+
+    /// The same, for as long as they are held.
+    pub fn shared_key(&self) -> Bytes {
+        self.group().slice(self.row.key.range())
+    }
+
+    pub fn shared_row(&self) -> Option<Bytes> {
+        self.row.row.map(|row| self.group().slice(row.range()))
+    }
 }
 
 impl<K: Key + 'static> Pending<K> {
     pub fn is_empty(&self) -> bool {
-        !self.cleared && self.rows.is_empty()
+        !self.cleared && self.runs.is_empty()
     }
 
-    /// The row of a key, or that it went; None if nothing is said of it here.
-    pub fn get(&self, key: &[u8]) -> Option<Option<&Bytes>> {
-        let found = self.rows.get(&Lent(key) as &dyn Raw<K>);
-        found.map(Option::as_ref).or(self.cleared.then_some(None))
+    /// What is said of a key here.
+    pub fn get(&self, key: &[u8]) -> Option<Found<'_>> {
+        self.runs.iter().rev().find_map(|run| {
+            let at = run.rows.binary_search_by(|row| run.compare::<K>(row, key)).ok()?;
+            Some(Found { run, row: run.rows[at] })
+        })
     }
 
-    pub fn set(&mut self, key: Bytes, row: Option<Bytes>) {
-        self.rows.insert_mut(At::new(key), row);
+    /// Adds what a group says, of which the last holds.
+    pub fn add(&mut self, group: &Bytes, rows: Vec<Row>) {
+        if rows.is_empty() {
+            return;
+        }
+        let mut run = Run::of::<K>(group.clone(), rows);
+        while let Some(last) = self.runs.pop_if(|last| last.rows.len() <= 2 * run.rows.len()) {
+            run = Run::merge::<K>(&last, &run);
+        }
+        self.runs.push(Arc::new(run));
     }
 
     pub fn clear(&mut self) {
-        *self = Pending { cleared: true, rows: RedBlackTreeMapSync::new_sync() };
+        *self = Pending { cleared: true, ..Pending::default() };
     }
 
     /// What is said here, in the order of the keys.
-    pub fn iter(&self) -> impl Iterator<Item = (&At<K>, &Option<Bytes>)> {
-        self.rows.iter()
+    pub fn iter(&self) -> impl Iterator<Item = Found<'_>> {
+        self.range((Bound::Unbounded, Bound::Unbounded))
     }
 
     /// What is said here of the keys of a range, in their order.
-    pub fn range(&self, bounds: Bounds<K>) -> impl Iterator<Item = (&At<K>, &Option<Bytes>)> {
-        // The map wants bounds in their order.
-        let ordered = match (&bounds.0, &bounds.1) {
-            (Bound::Included(from), Bound::Included(to)) => from <= to,
-            (
-                Bound::Included(from) | Bound::Excluded(from),
-                Bound::Included(to) | Bound::Excluded(to),
-            ) => from < to,
-            _ => true,
-        };
-        ordered.then(|| self.rows.range::<At<K>, _>(bounds)).into_iter().flatten()
+    pub fn range(&self, (from, to): Bounds) -> impl Iterator<Item = Found<'_>> {
+        let runs = self.runs.iter().enumerate().map(|(age, run)| {
+            let before = |row: &Row| match &from {
+                Bound::Included(from) => run.compare::<K>(row, from).is_lt(),
+                Bound::Excluded(from) => run.compare::<K>(row, from).is_le(),
+                Bound::Unbounded => false,
+            };
+            let within = |row: &Row| match &to {
+                Bound::Included(to) => run.compare::<K>(row, to).is_le(),
+                Bound::Excluded(to) => run.compare::<K>(row, to).is_lt(),
+                Bound::Unbounded => true,
+            };
+            let rows = &run.rows[run.rows.partition_point(before)..];
+            let rows = &rows[..rows.partition_point(within)];
+            rows.iter().map(move |row| (age, Found { run, row: *row }))
+        });
+        // Of equal keys the one that was said last comes first.
+        let merged = runs.kmerge_by(|(a, one), (b, other)| {
+            K::compare(one.key(), other.key()).then(b.cmp(a)).is_lt()
+        });
+        merged.map(|(_, found)| found).dedup_by(|a, b| a.key() == b.key())
     }
 }
 
-impl<K: Key> Default for Pending<K> {
+impl<K> Default for Pending<K> {
     fn default() -> Pending<K> {
-        Pending { cleared: false, rows: RedBlackTreeMapSync::new_sync() }
+        Pending { cleared: false, runs: Vec::new(), _key: PhantomData }
     }
 }
 
-impl<K: Key> Clone for Pending<K> {
+impl<K> Clone for Pending<K> {
     fn clone(&self) -> Pending<K> {
-        Pending { cleared: self.cleared, rows: self.rows.clone() }
-    }
-}
-
-impl<K> Clone for At<K> {
-    fn clone(&self) -> At<K> {
-        At(self.0.clone(), PhantomData)
+        Pending { cleared: self.cleared, runs: self.runs.clone(), _key: PhantomData }
     }
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use redb::{Key, TableDefinition, TableHandle, Value, WriteTransaction};
 
 use crate::layout::{BadRow, Reader};
-use crate::pending::Pending;
+use crate::pending::{Pending, Row};
 
 const TABLE: u8 = 0;
 const PUT: u8 = 1;
@@ -132,22 +132,30 @@ impl<'b> Parts<'b> {
 
     /// Adds the rows up to those of the next table.
     pub fn run<K: Key + 'static>(&mut self, to: &mut Pending<K>) -> Result<(), BadRow> {
+        let mut rows = Vec::new();
         while self.rest.0.first().is_some_and(|what| *what != TABLE) {
             match self.rest.u8()? {
                 PUT => {
                     let key = self.sized()?;
-                    to.set(key, Some(self.sized()?));
+                    rows.push(Row::new(key, Some(self.sized()?)));
                 }
-                REMOVE => to.set(self.sized()?, None),
-                CLEAR => to.clear(),
+                REMOVE => rows.push(Row::new(self.sized()?, None)),
+                CLEAR => {
+                    to.clear();
+                    rows.clear();
+                }
                 _ => return Err(BadRow("of no known kind")),
             }
         }
+        to.add(self.bytes, rows);
         Ok(())
     }
 
-    fn sized(&mut self) -> Result<Bytes, BadRow> {
-        Ok(self.bytes.slice_ref(self.rest.sized()?))
+    /// Where the next bytes stand that have their length before them.
+    fn sized(&mut self) -> Result<Range<usize>, BadRow> {
+        let length = self.rest.sized()?.len();
+        let end = self.bytes.len() - self.rest.0.len();
+        Ok(end - length..end)
     }
 }
 
@@ -164,9 +172,9 @@ pub fn write<K: Key + 'static, V: Value + 'static>(
         transaction.delete_table(definition)?;
     }
     let mut table = transaction.open_table(definition)?;
-    for (key, row) in pending.iter() {
-        let key = K::from_bytes(&key.0);
-        match row {
+    for found in pending.iter() {
+        let key = K::from_bytes(found.key());
+        match found.row() {
             Some(row) => table.insert(key, V::from_bytes(row)).map(drop)?,
             None => table.remove(key).map(drop)?,
         }
@@ -181,7 +189,7 @@ mod tests {
 
     use super::*;
     use crate::format::{AGING, STATE, VALUES};
-    use crate::tables::{Layer, create};
+    use crate::tables::{Layer, Tables, create};
 
     fn layer(rows: Rows) -> Layer {
         let mut layer = Layer::default();
@@ -209,8 +217,8 @@ mod tests {
             layer.write(&transaction).expect("written");
             transaction.commit().expect("a commit");
             let read = database.begin_read().expect("a transaction");
-            let values = read.open_table(VALUES).expect("values");
-            assert_eq!(values.get(7).expect("read").expect("a row").value(), b"abc");
+            let tables = Tables::open(&database).expect("tables");
+            assert_eq!(tables.values().get(7).expect("read").expect("a row").value(), b"abc");
             let aging = read.open_table(AGING).expect("aging");
             assert_eq!(aging.len().expect("a length"), 1);
             assert!(aging.get((1, 6, "l")).expect("read").is_some());

@@ -18,6 +18,7 @@ use crate::format::{
 use crate::layout::BadRow;
 use crate::loaded::Loaded;
 use crate::note::Note;
+use crate::pack::{self, Packed};
 use crate::pending::Pending;
 use crate::quarantine::Quarantined;
 use crate::record::Record;
@@ -30,10 +31,12 @@ use crate::view::View;
 macro_rules! tables {
     (
         written { $($more:ident = $also:ident: $word:ty,)* }
+        packed { $($packed:ident = $packs:ident,)* }
         read { $($name:ident = $definition:ident: $key:ty => $row:ty,)* }
     ) => {
         /// redb's tables in one read transaction, which lives as long as this.
         pub struct Stored {
+            $($packed: ReadOnlyTable<u64, &'static [u8]>,)*
             $($name: ReadOnlyTable<$key, $row>,)*
         }
 
@@ -41,13 +44,17 @@ macro_rules! tables {
             /// The newest commit's tables.
             pub fn open(database: &Database) -> Result<Stored, redb::Error> {
                 let transaction = database.begin_read()?;
-                Ok(Stored { $($name: transaction.open_table($definition)?,)* })
+                Ok(Stored {
+                    $($packed: transaction.open_table($packs)?,)*
+                    $($name: transaction.open_table($definition)?,)*
+                })
             }
         }
 
         /// Makes all tables.
         pub fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> {
             $(transaction.open_table($also)?;)*
+            $(transaction.open_table($packs)?;)*
             $(transaction.open_table($definition)?;)*
             Ok(())
         }
@@ -56,6 +63,7 @@ macro_rules! tables {
         #[derive(Clone, Default)]
         pub struct Layer {
             $($more: Pending<$word>,)*
+            $($packed: Pending<u64>,)*
             $($name: Pending<$key>,)*
             /// Bytes of keys and rows that were added.
             pub bytes: usize,
@@ -63,13 +71,16 @@ macro_rules! tables {
 
         impl Layer {
             pub fn is_empty(&self) -> bool {
-                $(self.$more.is_empty() &&)* $(self.$name.is_empty() &&)* true
+                $(self.$more.is_empty() &&)* $(self.$packed.is_empty() &&)* $(self.$name.is_empty() &&)* true
             }
 
             /// Adds the rows of one table, up to those of the next.
             fn run(&mut self, name: &[u8], from: &mut Parts<'_>) -> Result<(), BadRow> {
                 $(if name == stringify!($more).as_bytes() {
                     return from.run(&mut self.$more);
+                })*
+                $(if name == stringify!($packed).as_bytes() {
+                    return from.run(&mut self.$packed);
                 })*
                 $(if name == stringify!($name).as_bytes() {
                     return from.run(&mut self.$name);
@@ -81,12 +92,18 @@ macro_rules! tables {
             /// pages.
             pub fn write(&self, to: &WriteTransaction) -> Result<(), redb::Error> {
                 $(rows::write(&self.$more, to, $also)?;)*
+                $(pack::write(&self.$packed, to, $packs)?;)*
                 $(rows::write(&self.$name, to, $definition)?;)*
                 Ok(())
             }
         }
 
         impl Tables {
+            $(pub fn $packed(&self) -> Packed<'_> {
+                let above = [&self.newer.$packed, &self.older.$packed];
+                Packed { stored: &self.stored.$packed, above }
+            })*
+
             $(pub fn $name(&self) -> View<'_, $key, $row> {
                 let above = [&self.newer.$name, &self.older.$name];
                 View { stored: &self.stored.$name, above }
@@ -99,11 +116,13 @@ tables! {
     written {
         meta = META: &'static str,
     }
+    packed {
+        records = RECORDS,
+        values = VALUES,
+    }
     read {
         keys = KEYS: &'static str => &'static [u8],
         names = NAMES: &'static [u8; 16] => &'static str,
-        records = RECORDS: u64 => &'static [u8],
-        values = VALUES: u64 => &'static [u8],
         conflicts = CONFLICTS: &'static str => (),
         trash = TRASH: &'static str => &'static [u8],
         aging = AGING: (u8, u64, &'static str) => (),
@@ -236,7 +255,7 @@ impl Tables {
 
     /// The newest sequence that was given; 0 if there is none.
     pub fn last_sequence(&self) -> Result<u64, Refusal> {
-        let records = self.records().last().map_err(failed)?.map_or(0, |at| at.value());
+        let records = self.records().last().map_err(failed)?.unwrap_or(0);
         let notes = self.notes().last().map_err(failed)?.map_or(0, |at| at.value());
         Ok(records.max(notes).max(self.number(STATE_SEQUENCE)?))
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use itertools::{EitherOrBoth, Itertools};
 use redb::{AccessGuard, Key, ReadOnlyTable, StorageError, Value};
 
-use crate::pending::{At, Pending};
+use crate::pending::{Bounds, Found, Pending};
 
 /// One table of a snapshot.
 pub struct View<'t, K: Key + 'static, V: Value + 'static> {
@@ -24,8 +24,8 @@ pub enum Cell<V: Value + 'static> {
 }
 
 impl<V: Value + 'static> Cell<V> {
-    fn pending(bytes: &Bytes) -> Cell<V> {
-        Cell::Pending(bytes.clone(), PhantomData)
+    fn pending(bytes: Bytes) -> Cell<V> {
+        Cell::Pending(bytes, PhantomData)
     }
 
     pub fn value(&self) -> V::SelfType<'_> {
@@ -34,6 +34,36 @@ impl<V: Value + 'static> Cell<V> {
             Cell::Pending(bytes, _) => V::from_bytes(bytes),
         }
     }
+}
+
+/// The rows of a table that stand above the database, newest first.
+pub struct Above<'t, K>(pub [&'t Pending<K>; 2]);
+
+impl<'t, K: Key + 'static> Above<'t, K> {
+    /// The row of a key, or that it is not there; None if the database has to be asked.
+    pub fn get(&self, key: &[u8]) -> Option<Option<Bytes>> {
+        self.0.iter().find_map(|above| match above.get(key) {
+            Some(found) => Some(found.shared_row()),
+            None => above.cleared.then_some(None),
+        })
+    }
+
+    /// What is said of the keys of a range, in their order.
+    pub fn range(&self, bounds: Bounds) -> impl Iterator<Item = Found<'t>> + use<'t, K> {
+        let [newer, older] = self.0;
+        let older = older.range(bounds.clone()).filter(|_| !newer.cleared);
+        let order = |a: &Found<'_>, b: &Found<'_>| K::compare(a.key(), b.key());
+        let merged = newer.range(bounds).merge_join_by(older, order);
+        merged.map(|either| either.reduce(|newer, _| newer))
+    }
+}
+
+/// A range of keys as redb has them.
+pub fn bounds<'k, K: Key + 'static, B: Borrow<K::SelfType<'k>> + 'k>(
+    range: &impl RangeBounds<B>,
+) -> Bounds {
+    let of = |key: &B| Bytes::copy_from_slice(K::as_bytes(key.borrow()).as_ref());
+    (range.start_bound().map(of), range.end_bound().map(of))
 }
 
 /// A key with its row.
@@ -49,9 +79,8 @@ impl<'t, K: Key + 'static, V: Value + 'static> View<'t, K, V> {
     ) -> Result<Option<Cell<V>>, StorageError> {
         if !self.above.iter().all(|above| above.is_empty()) {
             let bytes = K::as_bytes(key.borrow());
-            let mut said = self.above.iter().filter_map(|above| above.get(bytes.as_ref()));
-            if let Some(said) = said.next() {
-                return Ok(said.map(Cell::pending));
+            if let Some(row) = Above(self.above).get(bytes.as_ref()) {
+                return Ok(row.map(Cell::pending));
             }
         }
         Ok(self.stored.get(key)?.map(Cell::Stored))
@@ -62,25 +91,19 @@ impl<'t, K: Key + 'static, V: Value + 'static> View<'t, K, V> {
         &self,
         range: impl RangeBounds<B>,
     ) -> Result<Pairs<'t, K, V>, StorageError> {
-        let bound = || {
-            let of = |key: &B| At::<K>::of(key.borrow());
-            (range.start_bound().map(of), range.end_bound().map(of))
-        };
-        let [newer, older] = self.above;
-        let below = older.range(bound()).filter(|_| !newer.cleared);
-        let above = newer.range(bound()).merge_join_by(below, |a, b| a.0.cmp(b.0));
-        let above = above.map(|either| either.reduce(|newer, _| newer));
-        let cleared = newer.cleared || older.cleared;
+        let above = Above(self.above).range(bounds::<K, B>(&range));
+        let cleared = self.above.iter().any(|above| above.cleared);
         let stored = self.stored.range(range)?.filter(move |_| !cleared);
         let stored = stored.map_ok(|(key, row)| (Cell::Stored(key), Cell::Stored(row)));
-        let merged = above.merge_join_by(stored, |(above, _), stored| match stored {
-            Ok((key, _)) => K::compare(&above.0, K::as_bytes(&key.value()).as_ref()),
+        let merged = above.merge_join_by(stored, |above, stored| match stored {
+            Ok((key, _)) => K::compare(above.key(), K::as_bytes(&key.value()).as_ref()),
             Err(_) => std::cmp::Ordering::Greater,
         });
         Ok(Box::new(merged.filter_map(|either| match either {
             EitherOrBoth::Right(stored) => Some(stored),
-            EitherOrBoth::Left((key, row)) | EitherOrBoth::Both((key, row), _) => {
-                row.as_ref().map(|row| Ok((Cell::pending(&key.0), Cell::pending(row))))
+            EitherOrBoth::Left(found) | EitherOrBoth::Both(found, _) => {
+                let row = found.shared_row()?;
+                Some(Ok((Cell::pending(found.shared_key()), Cell::pending(row))))
             }
         })))
     }
@@ -169,9 +192,9 @@ mod tests {
             tables.older = change(&mut rng, &mut model);
             tables.newer = change(&mut rng, &mut model);
 
-            let all = tables.records().all().expect("rows");
+            let all = tables.records().range(..).expect("rows");
             let all: BTreeMap<u64, Vec<u8>> = all
-                .map(|row| row.map(|(at, row)| (at.value(), row.value().to_vec())).expect("a row"))
+                .map(|row| row.map(|(at, row)| (at, row.value().to_vec())).expect("a row"))
                 .collect();
             assert_eq!(all, model.0, "seed {seed}");
             for at in (0..8).map(|n| n * 100) {
@@ -179,8 +202,8 @@ mod tests {
                 let row = row.map(|row| row.value().to_vec());
                 assert_eq!(row.as_ref(), model.0.get(&at), "seed {seed}: {at}");
                 let range = (Bound::Excluded(at), Bound::Included(at + 300));
-                let there = tables.records().range::<u64>(range).expect("rows");
-                let there: Vec<u64> = there.map(|row| row.expect("a row").0.value()).collect();
+                let there = tables.records().range(range).expect("rows");
+                let there: Vec<u64> = there.map(|row| row.expect("a row").0).collect();
                 let expected: Vec<u64> = model.0.range(range).map(|(at, _)| *at).collect();
                 assert_eq!(there, expected, "seed {seed}: behind {at}");
             }

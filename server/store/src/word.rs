@@ -2,7 +2,7 @@
 
 use redb::{Database, WriteTransaction};
 
-use crate::format::{FORMAT, META, META_FORMAT, META_JOURNAL};
+use crate::format::{META, META_JOURNAL};
 use crate::layout::{BadRow, Reader, Writer};
 
 /// One opening of a store, in which it has one journal.
@@ -47,7 +47,6 @@ pub fn settle(
     besides(&transaction)?;
     {
         let mut meta = transaction.open_table(META)?;
-        meta.insert(META_FORMAT, &FORMAT.to_be_bytes()[..])?;
         meta.insert(META_JOURNAL, &word.encode()[..])?;
     }
     Ok(transaction.commit()?)

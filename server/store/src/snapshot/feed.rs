@@ -46,10 +46,8 @@ impl Snapshot {
     fn entries_after(&self, after: u64) -> Result<Vec<(u64, Key)>, Refusal> {
         let range = (Bound::Excluded(after), Bound::Unbounded);
         let mut entries = Vec::new();
-        for entry in self.tables.records().range::<u64>(range).map_err(failed)?.take(SCAN_ROWS_MAX)
-        {
+        for entry in self.tables.records().range(range).map_err(failed)?.take(SCAN_ROWS_MAX) {
             let (sequence, row) = entry.map_err(failed)?;
-            let sequence = sequence.value();
             let record = Record::decode(row.value())
                 .map_err(|e| corrupt(format_args!("record {sequence}: {e}")))?;
             entries.push((sequence, record.key));

@@ -71,7 +71,7 @@ fn an_own_version_that_comes_from_a_peer_shows_that_the_store_was_put_back() {
 }
 
 #[test]
-fn a_file_of_the_first_format_is_refused_in_plain_words() {
+fn a_file_of_an_earlier_format_is_refused_in_plain_words() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.redb");
     drop(open(&path, 1));

@@ -9,13 +9,11 @@ use keepboth_core::refusal::Code;
 use keepboth_store::{Durability, OpenError, Options, Store, Task, journal_of};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use redb::{Database, ReadableDatabase, TableDefinition};
 use tempfile::TempDir;
 
 use crate::harness::{Bench, crash, namespace, put_op};
 use crate::simulated::Disk;
 
-const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 /// What records begin at a multiple of.
 const BLOCK: usize = 512;
 
@@ -429,38 +427,4 @@ fn a_copy_of_a_crashed_store_and_its_journal_becomes_a_store_of_its_own_with_all
     assert_eq!((count(&copy), copy.store.epoch()), (3, 2));
     put_many(&copy, 3..4);
     copy.verify();
-}
-
-fn word(path: &Path, word: &str) -> Option<Vec<u8>> {
-    let database = Database::open(path).expect("a database");
-    let read = database.begin_read().expect("a transaction");
-    let meta = read.open_table(META).expect("meta");
-    meta.get(word).expect("read").map(|row| row.value().to_vec())
-}
-
-#[test]
-fn a_file_of_the_format_without_a_journal_is_read_and_becomes_the_newer_one_with_a_write() {
-    let files = Files::new();
-    let bench = files.open();
-    put_many(&bench, 0..3);
-    bench.store.close();
-    let database = Database::open(&files.path).expect("a database");
-    let transaction = database.begin_write().expect("a transaction");
-    {
-        let mut meta = transaction.open_table(META).expect("meta");
-        meta.insert("format", &3_u32.to_be_bytes()[..]).expect("written");
-        meta.remove("journal").expect("removed");
-    }
-    transaction.commit().expect("a commit");
-    drop(database);
-    let bench = files.open();
-    assert_eq!(count(&bench), 3);
-    bench.store.close();
-    assert_eq!(word(&files.path, "format"), Some(3_u32.to_be_bytes().to_vec()));
-    let bench = files.open();
-    put_many(&bench, 3..4);
-    bench.store.close();
-    assert_eq!(word(&files.path, "format"), Some(4_u32.to_be_bytes().to_vec()));
-    assert!(word(&files.path, "journal").is_some());
-    assert_eq!(count(&files.open()), 4);
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use keepboth_core::name::Namespace;
 use keepboth_core::refusal::Code;
 use keepboth_store::{OpenError, Options, Store};
-use redb::{Database, TableDefinition};
+use redb::{Database, ReadableTable, TableDefinition};
 
 use crate::harness::{Bench, code, key, name, namespace};
 
@@ -86,10 +86,10 @@ fn a_newer_format_is_refused_with_its_number() {
     drop(filled(&path));
     tamper(&path, |transaction| {
         let mut meta = transaction.open_table(META).expect("meta");
-        meta.insert("format", &5_u32.to_be_bytes()[..]).expect("written");
+        meta.insert("format", &6_u32.to_be_bytes()[..]).expect("written");
     });
     let error = refused(&path);
-    assert!(matches!(error, OpenError::NewerFormat { found: 5, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerFormat { found: 6, .. }), "{error}");
 }
 
 #[test]
@@ -149,7 +149,14 @@ fn a_value_that_does_not_match_its_hash_is_never_given_out() {
     drop(bench);
     tamper(&path, |transaction| {
         let mut values = transaction.open_table(VALUES).expect("values");
-        values.insert(found.sequence, &b"\x01twp"[..]).expect("written");
+        let (first, mut pack) = {
+            let pack = values.range(..=found.sequence).expect("packs").next_back();
+            let (first, pack) = pack.expect("a pack").expect("read");
+            (first.value(), pack.value().to_vec())
+        };
+        let at = pack.windows(4).position(|four| four == b"\x01two").expect("the value");
+        pack[at..at + 4].copy_from_slice(b"\x01twp");
+        values.insert(first, &pack[..]).expect("written");
     });
     let bench = Bench::file(&path);
     let snapshot = bench.store.snapshot();
