@@ -1,8 +1,9 @@
-//! The thread that takes tasks, commits them in groups and answers; nothing else writes.
+//! What takes tasks, commits them in groups and answers; nothing else writes.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -42,8 +43,11 @@ pub enum Job {
     Wake,
 }
 
-/// The state of the thread.
-pub struct Committer<F> {
+/// What is told of each commit.
+pub type OnCommit = Box<dyn FnMut(Commit) + Send>;
+
+/// What commits.
+pub struct Committer {
     disk: Disk,
     namespace: Namespace,
     node: NodeId,
@@ -51,8 +55,6 @@ pub struct Committer<F> {
     planner: Planner,
     /// True once it was told that the store was put back from a backup.
     put_back: bool,
-    /// A task that wants a transaction of its own, and waits for the next.
-    held: Option<Task>,
     /// None after a failure from which it could not be opened again.
     ledger: Option<Ledger>,
     /// When opening it again failed last, if it may yet be done, since the disk was full, for example; with
@@ -62,19 +64,18 @@ pub struct Committer<F> {
     /// When the last group ended, if it came from peers alone.
     of_peers_at: Option<Instant>,
     shared: Arc<Shared>,
-    jobs: mpsc::Receiver<Job>,
-    on_commit: F,
+    on_commit: OnCommit,
 }
 
-impl<F: FnMut(Commit)> Committer<F> {
+impl Committer {
     pub fn new(
         disk: Disk,
         namespace: Namespace,
         options: Options,
         opened: Opened,
-        (sender, jobs): (mpsc::Sender<Job>, mpsc::Receiver<Job>),
-        on_commit: F,
-    ) -> Committer<F> {
+        sender: mpsc::Sender<Job>,
+        on_commit: OnCommit,
+    ) -> Committer {
         // A full queue wakes the thread as well.
         let wake: Wake = Arc::new(move || drop(sender.try_send(Job::Wake)));
         let (counts, root) = (opened.totals.counts, opened.totals.tree.root());
@@ -100,7 +101,6 @@ impl<F: FnMut(Commit)> Committer<F> {
             planner: Planner::new(opened.identity.store, namespace.clone()),
             namespace,
             put_back: false,
-            held: None,
             of_peers_at: None,
             closed: None,
             ledger: Some(Ledger::new(
@@ -111,7 +111,6 @@ impl<F: FnMut(Commit)> Committer<F> {
             )),
             wake,
             shared,
-            jobs,
             on_commit,
         }
     }
@@ -120,27 +119,19 @@ impl<F: FnMut(Commit)> Committer<F> {
         self.shared.clone()
     }
 
-    /// Runs until it is told to stop, and then until the queue is empty.
-    pub fn run(mut self) {
-        while let Some(job) = self.jobs.blocking_recv() {
-            if let Job::Task(task) = job {
-                self.group(task);
-                while let Some(task) = self.held.take() {
-                    self.group(task);
-                }
-            } else {
-                self.go_on();
-            }
-            if self.shared.stopping.load(Ordering::SeqCst) {
-                // Nobody can send any more; what is in the queue still comes.
-                self.jobs.close();
-            }
-        }
-        self.close();
+    /// Nothing more is written.
+    pub fn gives_up(&self) {
+        self.shared.failed.store(true, Ordering::SeqCst);
+        tracing::error!(namespace = %self.namespace, "the commit panicked: no more writes");
     }
 
-    /// Plans a task and all that waits behind it, commits them together, answers, and tells.
-    fn group(&mut self, task: Task) {
+    /// Plans a task and those that wait behind it, commits them together, answers, and tells. Gives how many
+    /// they were, and one that wants a transaction of its own.
+    pub fn group(
+        &mut self,
+        task: Task,
+        mut waiting: impl FnMut() -> Option<Task>,
+    ) -> (usize, Option<Task>) {
         // Should the database have failed meanwhile, it is opened again before anything is read from it.
         self.go_on();
         if let Some((_, draft)) = self.closed.take_if(|(at, _)| at.elapsed() >= TRY_AGAIN) {
@@ -150,10 +141,11 @@ impl<F: FnMut(Commit)> Committer<F> {
         let mut answers: Vec<Answer> = Vec::new();
         let options = self.shared.options.load_full();
         let (mut next, mut may_wait, mut of_peers) = (Some(task), true, true);
+        let mut held = None;
         let mut may_gather = self.of_peers_at.is_some_and(|at| at.elapsed() < GATHER);
         while let Some(task) = next {
             if task.is_alone() && !answers.is_empty() {
-                self.held = Some(task);
+                held = Some(task);
                 break;
             }
             let alone = task.is_alone();
@@ -163,10 +155,10 @@ impl<F: FnMut(Commit)> Committer<F> {
             let full = alone
                 || answers.len() >= options.group_tasks_max
                 || draft.value_bytes >= options.group_bytes_max;
-            next = if full { None } else { self.waiting() };
+            next = if full { None } else { waiting() };
             if next.is_none() && !full && of_peers && std::mem::take(&mut may_gather) {
-                std::thread::sleep(GATHER);
-                next = self.waiting();
+                thread::sleep(GATHER);
+                next = waiting();
             }
         }
         let when = match options.durability {
@@ -174,6 +166,7 @@ impl<F: FnMut(Commit)> Committer<F> {
             _ => When::Now,
         };
         let failure = self.commit(&draft, when).err();
+        let tasks = answers.len();
         for answer in answers {
             let refusal = failure.as_ref().map(|failure| failure.refusal());
             guarded("an answer", || answer(refusal));
@@ -185,10 +178,11 @@ impl<F: FnMut(Commit)> Committer<F> {
         }
         self.of_peers_at = of_peers.then(Instant::now);
         self.go_on();
+        (tasks, held)
     }
 
     /// Gives the database what it lacks, if it is time: after the answers, which need not wait for it.
-    fn go_on(&mut self) {
+    pub fn go_on(&mut self) {
         let Some(ledger) = &mut self.ledger else { return };
         match ledger.go_on(self.shared.options.load().journal_bytes_max) {
             Ok(false) => {}
@@ -200,13 +194,6 @@ impl<F: FnMut(Commit)> Committer<F> {
         }
         let bytes = self.ledger.as_ref().map_or(0, Ledger::journal_bytes);
         self.shared.journal_bytes.store(bytes as u64, Ordering::Relaxed);
-    }
-
-    fn waiting(&mut self) -> Option<Task> {
-        match self.jobs.try_recv() {
-            Ok(Job::Task(task)) => Some(task),
-            Ok(Job::Wake) | Err(_) => None,
-        }
     }
 
     /// Makes the draft durable and shows it to readers.
@@ -262,7 +249,7 @@ impl<F: FnMut(Commit)> Committer<F> {
     }
 
     /// Closes the database with its digests, so that the next opening has nothing to count.
-    fn close(&mut self) {
+    pub fn close(&mut self) {
         let Some(ledger) = self.ledger.take() else { return };
         let mut last = Rows::with_capacity(0);
         let totals = self.shared.totals();

@@ -1,7 +1,8 @@
 //! What stands on disk, FORMAT 5: one redb file for each namespace, with these tables, and beside it,
 //! while the store is open, its journal.
 //!
-//! All integers inside rows are big-endian. A *sequence* counts the versions of a store from 1 in
+//! Integers inside rows are big-endian, or LEB128 where it is said that they have as many bytes as they
+//! need; so have the lengths of lists. A *sequence* counts the versions of a store from 1 in
 //! the order in which it learned them, and the notes about them; it means nothing on another store,
 //! and is never given twice. Only `keys` is written at random places when an object that exists is
 //! put; `records` and `values` are appended, and many of their rows stand in one of redb's:

@@ -1,4 +1,5 @@
-//! How rows are laid out in bytes: big-endian integers, ids as they are, lists with their length first.
+//! How rows are laid out in bytes: integers big-endian or in as many bytes as they need, ids as they
+//! are, lists with their length first.
 
 use keepboth_core::ids::{DataHash, StoreId, VersionId};
 
@@ -25,14 +26,24 @@ impl Writer {
         self
     }
 
-    /// The length of a list, in four bytes.
+    /// A number in as many bytes as it needs: seven bits in each, the lowest first, and the eighth set if
+    /// another follows (LEB128).
+    pub fn number(&mut self, mut n: u64) -> &mut Writer {
+        while n >= 0x80 {
+            self.0.push(n as u8 | 0x80);
+            n >>= 7;
+        }
+        self.u8(n as u8)
+    }
+
+    /// The length of what follows, in four bytes.
     pub fn length(&mut self, length: usize) -> &mut Writer {
-        // A list is as long as a version has parents or a key has heads: far from four billion.
+        // Far from four billion.
         self.bytes(&(length as u32).to_be_bytes())
     }
 
     pub fn versions(&mut self, ids: &[VersionId]) -> &mut Writer {
-        self.length(ids.len());
+        self.number(ids.len() as u64);
         for id in ids {
             self.bytes(&id.0);
         }
@@ -71,6 +82,23 @@ impl<'r> Reader<'r> {
         self.array().map(u64::from_be_bytes)
     }
 
+    /// A number as [`Writer::number`] writes it, in no more bytes than it needs.
+    pub fn number(&mut self) -> Result<u64, BadRow> {
+        let mut n = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7f);
+            n |= bits << shift;
+            let needed = bits << shift >> shift == bits && (byte != 0 || shift == 0);
+            match byte {
+                _ if !needed => break,
+                0..0x80 => return Ok(n),
+                0x80.. => {}
+            }
+        }
+        Err(BadRow("of a number in no good form"))
+    }
+
     pub fn version(&mut self) -> Result<VersionId, BadRow> {
         self.array().map(VersionId)
     }
@@ -88,7 +116,7 @@ impl<'r> Reader<'r> {
         &mut self,
         mut item: impl FnMut(&mut Reader<'r>) -> Result<T, BadRow>,
     ) -> Result<L, BadRow> {
-        let length = self.array().map(u32::from_be_bytes)?;
+        let length = self.number()?;
         (0..length).map(|_| item(self)).collect()
     }
 

@@ -26,6 +26,11 @@ const BATCH_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of rows above the database with which writing waits for it: it is slower than the journal.
 const ABOVE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// A file that grew by so much is compacted when it is closed, up to a size at which that takes a second or
+/// two.
+const GROWN_BYTES: u64 = 16 * 1024 * 1024;
+const COMPACTED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
 /// Why a group was not written.
 #[derive(Debug)]
 pub enum Failure {
@@ -66,6 +71,8 @@ struct Open {
     settled: u64,
     /// When the database was given something last.
     given_at: Option<Instant>,
+    /// Bytes of the database's file when the journal was begun.
+    file_bytes: u64,
 }
 
 impl Ledger {
@@ -136,7 +143,8 @@ impl Ledger {
         let behind = Behind::start(self.database.clone(), move || wake()).map_err(not_begun)?;
         self.lossy = lossy;
         settle(&self.database, &journal.word(lossy), |_| Ok(()))?;
-        self.open = Some(Open { journal, behind, settled: 0, given_at: None });
+        let file_bytes = disk.file_bytes().unwrap_or(0);
+        self.open = Some(Open { journal, behind, settled: 0, given_at: None, file_bytes });
         Ok(())
     }
 
@@ -184,6 +192,7 @@ impl Ledger {
         let mut rows = Layer::default();
         let last = Bytes::from(last.into_bytes()).slice(FREE..);
         rows.add(&last).map_err(|e| redb::Error::Corrupted(e.to_string()))?;
+        let mut grown = false;
         if let Some(mut open) = self.open.take() {
             open.behind.wait()?;
             let word = Word { generation: GENERATION_NONE, ..open.journal.word(false) };
@@ -192,16 +201,22 @@ impl Ledger {
                 [older, newer, &rows].iter().try_for_each(|rows| rows.write(to))
             })?;
             disk.remove_journal()?;
+            let bytes = disk.file_bytes().unwrap_or(0);
+            grown = bytes >= open.file_bytes + GROWN_BYTES && bytes <= COMPACTED_BYTES_MAX;
         } else if !rows.is_empty() {
             let transaction = self.database.begin_write()?;
             rows.write(&transaction)?;
             transaction.commit()?;
         }
-        match Arc::try_unwrap(self.database) {
-            Ok(database) => Ok(database.close()?),
-            // Its thread has ended, so nobody else holds it.
-            Err(_) => Ok(()),
+        // The thread behind has ended, so nobody else holds it.
+        let Ok(database) = Arc::try_unwrap(self.database) else { return Ok(()) };
+        database.close()?;
+        if grown {
+            let (begun, less) = (Instant::now(), disk.compact()?);
+            let (file, took) = (disk.path().display(), begun.elapsed());
+            tracing::info!(%file, ?took, "compacted: {less} bytes less");
         }
+        Ok(())
     }
 }
 

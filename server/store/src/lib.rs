@@ -89,6 +89,8 @@ mod shared;
 mod opened;
 /// The thread that takes tasks, commits them in groups and answers.
 mod committer;
+/// Who commits, one at a time.
+mod seat;
 /// The store as the rest of the server sees it.
 mod store;
 /// A table of a plugin's own.

@@ -20,7 +20,7 @@ use crate::pending::Pending;
 use crate::view::{Above, bounds};
 
 /// Bytes of the largest pack of more than one row: a page of redb, less what redb says there of its one row.
-pub const PACK_BYTES_MAX: usize = 16 * 1024 - 16;
+pub const PACK_BYTES_MAX: usize = 32 * 1024 - 16;
 /// Bytes before the first row's place.
 const COUNT: usize = 2;
 /// Bytes of a row's place.

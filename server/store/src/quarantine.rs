@@ -1,7 +1,7 @@
 //! The row of a version in quarantine: why it is hidden from readers, since when, and from whom it came.
 //!
 //! In bytes: sequence (8), since in milliseconds since 1970 (8), node (32), change (1: put 0, delete 1,
-//! split 2), a list of none or one value: its tag (1) and its size (8), the length of the code (4), the
+//! split 2), a list of none or one value: its tag (1) and its size (8), the length of the code, the
 //! code, and the message to the end.
 
 use keepboth_core::ids::{NodeId, VersionId};
@@ -48,12 +48,12 @@ impl Quarantined {
             Change::Delete => 1,
             Change::Split => 2,
         });
-        row.length(self.value.iter().len());
+        row.number(self.value.iter().len() as u64);
         if let Some((kind, bytes)) = self.value {
             row.u8(kind as u8).u64(bytes as u64);
         }
         let code = self.refusal.code.as_str();
-        row.length(code.len()).bytes(code.as_bytes());
+        row.number(code.len() as u64).bytes(code.as_bytes());
         row.bytes(self.refusal.message.as_bytes());
         row.0
     }

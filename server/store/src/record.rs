@@ -1,8 +1,8 @@
 //! The row of a version: change, sequence of the key's version before, timestamp, origin, id, parents, gap, key.
 //!
-//! In bytes: change (1: put 0, delete 1, split 2; 16 more if it stands on a gap), the sequence of the record before it of the same
-//! key or 0 (8), timestamp (8), origin (16), id (32), of a put the data hash (32), the list of
-//! parents (a length of 4, then 32 each), of one on a gap the nearest ancestor that was kept when the
+//! In bytes: change (1: put 0, delete 1, split 2; 16 more if it stands on a gap), the sequence of the record
+//! before it of the same key or 0, and the timestamp, each in as many bytes as it needs, origin (16), id
+//! (32), of a put the data hash (32), the list of parents (how many, then 32 each), of one on a gap the nearest ancestor that was kept when the
 //! parent was forgotten (32), and the key's text to the end. If the parent is known after all, because
 //! it was learned again, the gap means nothing.
 
@@ -36,7 +36,7 @@ impl Record {
             Change::Split => 2,
         };
         let change = change + if self.gap.is_some() { ON_GAP } else { 0 };
-        row.u8(change).u64(self.prev).u64(version.timestamp);
+        row.u8(change).number(self.prev).number(version.timestamp);
         row.bytes(&version.origin.0).bytes(&version.id.0);
         if version.change == Change::Put {
             row.bytes(&version.data.0);
@@ -58,7 +58,7 @@ impl Record {
             2 => Change::Split,
             _ => return Err(BadRow("of no known change")),
         };
-        let (prev, timestamp) = (row.u64()?, row.u64()?);
+        let (prev, timestamp) = (row.number()?, row.number()?);
         let (origin, id) = (row.store()?, row.version()?);
         let data = if change == Change::Put { row.data()? } else { DataHash::NONE };
         let parents = row.versions()?;

@@ -1,10 +1,9 @@
 //! The store as the rest of the server sees it: tasks in, snapshots out.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle, ThreadId};
+use std::thread::{self, JoinHandle};
 
 use redb::StorageBackend;
 use tokio::sync::mpsc;
@@ -18,6 +17,7 @@ use crate::disk::{Disk, Identity};
 use crate::error::OpenError;
 use crate::opened;
 use crate::options::Options;
+use crate::seat::Seat;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::state::Counts;
@@ -34,14 +34,14 @@ struct Inner {
     identity: Identity,
     shared: Arc<Shared>,
     jobs: mpsc::Sender<Job>,
+    seat: Arc<Seat>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    thread_id: ThreadId,
 }
 
 impl Store {
     /// Opens the file, or makes it, and starts the commit thread. While it is written to, the two files
-    /// of its journal stand beside it ([`journal_of`](crate::journal_of)). `on_commit` is called on that thread after
-    /// each commit is durable and its tasks are answered; it must not block for long.
+    /// of its journal stand beside it ([`journal_of`](crate::journal_of)). `on_commit` is called on the thread
+    /// that commits after each commit is durable and its tasks are answered; it must not block for long.
     pub fn open(
         path: &Path,
         namespace: &Namespace,
@@ -93,18 +93,13 @@ impl Store {
         let identity = opened.identity;
         let no_thread = disk.failed("the commit thread could not be started");
         let (jobs, receiver) = mpsc::channel(options.queue_tasks_max.max(1));
-        let queue = (jobs.clone(), receiver);
-        let committer = Committer::new(disk, namespace.clone(), options, opened, queue, on_commit);
+        let (space, on_commit) = (namespace.clone(), Box::new(on_commit));
+        let committer = Committer::new(disk, space, options, opened, jobs.clone(), on_commit);
         let shared = committer.shared();
+        let seat = Arc::new(Seat::new(committer));
         let name = format!("commit {namespace}");
-        let (watched, space) = (shared.clone(), namespace.clone());
-        let started = thread::Builder::new().name(name).spawn(move || {
-            // redb may panic on pages that were damaged: then nothing more is written, and it shows.
-            if catch_unwind(AssertUnwindSafe(|| committer.run())).is_err() {
-                watched.failed.store(true, Ordering::SeqCst);
-                tracing::error!(namespace = %space, "the commit thread panicked: no more writes");
-            }
-        });
+        let (sits, seen) = (seat.clone(), shared.clone());
+        let started = thread::Builder::new().name(name).spawn(move || sits.run(&seen, receiver));
         let thread = started.map_err(|_| no_thread)?;
         Ok(Store {
             inner: Arc::new(Inner {
@@ -112,7 +107,7 @@ impl Store {
                 identity,
                 shared,
                 jobs,
-                thread_id: thread.thread().id(),
+                seat,
                 thread: Mutex::new(Some(thread)),
             }),
         })
@@ -191,12 +186,28 @@ impl Store {
     /// Puts a task in the queue; waits while the queue is full. Gives the task back if the store is
     /// closed.
     pub async fn submit(&self, task: Task) -> Result<(), Task> {
-        self.inner.jobs.send(Job::Task(task)).await.map_err(|e| returned(e.0))
+        let Ok(room) = self.inner.jobs.reserve().await else { return Err(task) };
+        self.inner.seat.waits();
+        room.send(Job::Task(task));
+        Ok(())
     }
 
     /// As [`Store::submit`], for plain threads: blocks while the queue is full.
     pub fn submit_blocking(&self, task: Task) -> Result<(), Task> {
+        self.inner.seat.waits();
         self.inner.jobs.blocking_send(Job::Task(task)).map_err(|e| returned(e.0))
+    }
+
+    /// True if nothing is committed, none waits, and the last task came alone: then
+    /// [`Store::commit_here`] is likely to take a task.
+    pub fn is_idle(&self) -> bool {
+        self.inner.seat.is_free()
+    }
+
+    /// Commits a task on this thread, which blocks until it is durable and answered, without waking the
+    /// commit thread. Gives the task back if others are committed or wait: then it is to be submitted.
+    pub fn commit_here(&self, task: Task) -> Result<(), Task> {
+        self.inner.seat.commit_here(task)
     }
 
     /// Answers what is in the queue, stops the commit thread and closes the database; blocks until
@@ -211,10 +222,11 @@ impl Inner {
         self.shared.stopping.store(true, Ordering::SeqCst);
         // A full queue wakes the thread as well.
         let _ = self.jobs.try_send(Job::Wake);
-        if thread::current().id() == self.thread_id {
+        let mut handle = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = |handle: &JoinHandle<()>| handle.thread().id() == thread::current().id();
+        if self.seat.is_held_here() || handle.as_ref().is_some_and(here) {
             return;
         }
-        let mut handle = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Err(_)) = handle.take().map(JoinHandle::join) {
             tracing::error!(namespace = %self.namespace, "the commit thread panicked");
         }

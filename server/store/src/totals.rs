@@ -1,8 +1,8 @@
 //! Counters and the digest of a namespace by bucket: kept up with every commit, and now and then on disk.
 //!
 //! A row of the table `digests`, in bytes, for each bucket that has keys: its second byte (1), digest
-//! (32), and the numbers of keys, objects, conflicts and keys in the trash (4 each), and the bytes of
-//! values (8). A row of the table `changes` has the same for each bucket that one commit has changed, as
+//! (32), and the numbers of keys, objects, conflicts and keys in the trash and of the bytes of values, each
+//! in as many bytes as it needs. A row of the table `changes` has the same for each bucket that one commit has changed, as
 //! it was after the commit, with both bytes of the bucket: so a store that was not closed is opened
 //! without a look at its keys.
 
@@ -216,7 +216,7 @@ impl Buckets {
         if self.0.is_empty() {
             return;
         }
-        let mut row = Writer(Vec::with_capacity(self.0.len() * 58));
+        let mut row = Writer(Vec::with_capacity(self.0.len() * 42));
         for (bucket, (digest, share)) in &self.0 {
             row.bytes(&bucket.to_be_bytes());
             write_bucket(&mut row, digest, share);
@@ -227,15 +227,14 @@ impl Buckets {
 
 fn write_bucket(row: &mut Writer, digest: &Digest, share: &Share) {
     row.bytes(&digest.to_bytes());
-    for number in [share.keys, share.objects, share.conflicts, share.trash] {
-        row.length(number as usize);
+    for number in [share.keys, share.objects, share.conflicts, share.trash, share.bytes] {
+        row.number(number);
     }
-    row.u64(share.bytes);
 }
 
 fn read_bucket(row: &mut Reader<'_>) -> Result<(Digest, Share), BadRow> {
     let digest = Digest::from_bytes(&row.array()?);
-    let mut number = || row.array().map(|bytes| u64::from(u32::from_be_bytes(bytes)));
+    let mut number = || row.number();
     let (keys, objects, conflicts, trash) = (number()?, number()?, number()?, number()?);
-    Ok((digest, Share { keys, objects, conflicts, trash, bytes: row.u64()? }))
+    Ok((digest, Share { keys, objects, conflicts, trash, bytes: number()? }))
 }

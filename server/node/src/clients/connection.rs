@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::Clients;
 use super::enter;
 use super::out::{CLOSE_WITHIN, Close, Out, SMALL_BYTES, Slot, Unread, write};
+use super::turns::in_turns;
 use super::write::{Sorted, WriteRequest};
 use crate::gates::{Access, Gates};
 use crate::protocol::{Answer, Call, Estimate, Format, Hello, NoRequest, PROTOCOL, decode_request};
@@ -120,7 +121,7 @@ pub fn run(
             drop(connection);
         };
         // In this order: what was just read is answered without another wake-up.
-        tokio::join!(biased; reading, write(sink, frames, format, last, stop));
+        in_turns(reading, write(sink, frames, format, last, stop)).await;
         // The close frame is lost if the socket is dropped with unread input.
         let rest = async { while let Some(Ok(_)) = stream.next().await {} };
         let _ = timeout(CLOSE_WITHIN, rest).await;

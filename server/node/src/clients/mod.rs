@@ -38,6 +38,8 @@ pub mod judge;
 pub mod ask;
 /// What operators ask of scripts.
 mod hook_log;
+/// Two halves of one task that take turns.
+mod turns;
 /// One client from first frame to close.
 pub mod connection;
 /// What goes out to a client, and the side that writes it.

@@ -36,6 +36,8 @@ impl Connection {
         if let Err(refusal) = checked {
             return self.answer(slot, id, Err(refusal));
         }
+        // This one has a slot by now.
+        let alone = self.out.capacity() + 1 == self.out.max_capacity();
         let room = space.byte_room(items.iter().map(bytes).sum()).await;
         let clients = self.clients.clone();
         let answer = move |outcome: Result<Done, Refusal>| {
@@ -60,7 +62,7 @@ impl Connection {
             }
         };
         let origin = Origin::new(Source::Client, self.actor.clone(), clock::now());
-        let write = Write { items, origin, reply, room: None };
+        let write = Write { items, origin, reply, room: None, alone };
         space.write(write, self.lane).await;
     }
 

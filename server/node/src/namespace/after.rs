@@ -286,7 +286,8 @@ impl Thread {
             };
             let item = Item::of(effect.name, effect.value, Condition::None);
             let room = room.clone();
-            let write = Write { items: vec![item], origin, reply: Box::new(report), room };
+            let write =
+                Write { items: vec![item], origin, reply: Box::new(report), room, alone: false };
             self.effects.blocking_send((effect.namespace, write)).ok()?;
         }
         Some(())

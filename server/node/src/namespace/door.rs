@@ -1,6 +1,7 @@
 //! The one way in: a write takes room, passes the hooks in their order, and goes to the store.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use keepboth_core::limits::Stage;
@@ -11,6 +12,7 @@ use keepboth_core::value::Value;
 use keepboth_core::write::Condition;
 use keepboth_store::{Op, Resolution, Snapshot, Store, Task, Written};
 use serde_json::Value as Json;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +24,9 @@ use crate::hooks::{Chain, Workers};
 
 /// How often hooks judge a write whose old value is replaced under them. Each time another write won.
 const ROUNDS_MAX: usize = 64;
+
+/// True while a thread of the runtime commits.
+static COMMITS_HERE: AtomicBool = AtomicBool::new(false);
 
 /// How the writer learns of the outcome: one entry for each item, or the refusal of all.
 pub type Reply = Box<dyn FnOnce(Result<Vec<Written>, Refusal>) + Send>;
@@ -36,6 +41,8 @@ pub struct Write {
     pub reply: Reply,
     /// The room that a hook's write shares with the write that led to it; None for a client's.
     pub room: Room,
+    /// True if nothing else of its writer is under way: then nobody loses if this thread commits it.
+    pub alone: bool,
 }
 
 /// One operation of a request.
@@ -105,12 +112,9 @@ impl Door {
             write.room = self.passage.after.room(write.items.len()).await;
         }
         let Some(threads) = self.threads(&setup) else {
-            let ops = judged::ops_of(std::mem::take(&mut write.items));
+            let (ops, alone) = (judged::ops_of(std::mem::take(&mut write.items)), write.alone);
             let task = self.passage.task(ops, write, setup, None);
-            if let Err(task) = self.passage.store.submit(task).await {
-                self.passage.refuse(task);
-            }
-            return;
+            return self.passage.give(task, alone).await;
         };
         let thread = &threads[lane as usize % threads.len()];
         if let Err(mpsc::error::SendError(entered)) = thread.send(Entered { write, setup }).await {
@@ -140,8 +144,9 @@ impl Door {
 /// A thread of before-hooks.
 fn run(mut writes: mpsc::Receiver<Entered>, passage: &Passage) {
     let mut workers = Workers::new(Chain::default());
-    while let Some(Entered { write, setup }) = writes.blocking_recv() {
+    while let Some(Entered { mut write, setup }) = writes.blocking_recv() {
         workers.follow(&setup.chain);
+        write.alone &= writes.is_empty();
         passage.pass(&mut workers, write, &setup);
     }
 }
@@ -183,11 +188,12 @@ impl Passage {
                 }
                 return (write.reply)(Err(refusal));
             }
+            let alone = write.alone;
             if !asked.guarded {
-                return self.submit(self.task(asked.ops, write, setup.clone(), None));
+                return self.submit(self.task(asked.ops, write, setup.clone(), None), alone);
             }
             let (back, overtaken) = oneshot::channel();
-            self.submit(self.task(asked.ops, write, setup.clone(), Some(back)));
+            self.submit(self.task(asked.ops, write, setup.clone(), Some(back)), alone);
             let Ok(again) = overtaken.blocking_recv() else { return };
             write = again;
         }
@@ -198,8 +204,31 @@ impl Passage {
         (write.reply)(Err(Refusal::new(Code::Overloaded, words).hint(hint)));
     }
 
-    fn submit(&self, task: Task) {
-        if let Err(task) = self.store.submit_blocking(task) {
+    /// Gives the store a task from a task of the server. One that is alone is committed here if the store is
+    /// idle, which spares waking two threads; at most one at a time, so that the others of the runtime's
+    /// threads go on.
+    async fn give(&self, task: Task, alone: bool) {
+        let here = alone
+            && self.store.is_idle()
+            && Handle::current().metrics().num_workers() > 1
+            && !COMMITS_HERE.swap(true, Ordering::SeqCst);
+        let task = if here { self.store.commit_here(task) } else { Err(task) };
+        if here {
+            COMMITS_HERE.store(false, Ordering::SeqCst);
+        }
+        if let Err(task) = task
+            && let Err(task) = self.store.submit(task).await
+        {
+            self.refuse(task);
+        }
+    }
+
+    /// As `give`, from a thread of the hooks.
+    fn submit(&self, task: Task, alone: bool) {
+        let task = if alone { self.store.commit_here(task) } else { Err(task) };
+        if let Err(task) = task
+            && let Err(task) = self.store.submit_blocking(task)
+        {
             self.refuse(task);
         }
     }
@@ -208,7 +237,7 @@ impl Passage {
     fn settle(&self) {
         let (sender, settled) = oneshot::channel();
         let done: Reply = Box::new(move |_| drop(sender));
-        self.submit(Task::Local { ops: Vec::new(), now: 0, done });
+        self.submit(Task::Local { ops: Vec::new(), now: 0, done }, false);
         // Nothing is ever sent: it ends when the store has come so far.
         let _: Result<(), _> = settled.blocking_recv();
     }

@@ -209,7 +209,7 @@ impl Host for PluginHost {
             let _ = reply.send(outcome);
         });
         let items = vec![Item::of(effect.name, effect.value, condition)];
-        let write = Write { items, origin, reply, room: None };
+        let write = Write { items, origin, reply, room: None, alone: false };
         let written = self.runtime.block_on(async {
             space.write(write, self.lane).await;
             written.await

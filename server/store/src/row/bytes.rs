@@ -1,8 +1,10 @@
 //! The row of a key in bytes.
 //!
 //! The first byte tells which of three forms the row has:
-//! - 0, one live head and no other tip: last sequence, versions, bytes of values, timestamp, origin,
-//!   head, branch, data hash: 129 bytes. The head is the last version.
+//! - 0, one live head and no other tip: last sequence, versions, bytes of values and timestamp, each in as
+//!   many bytes as it needs, origin, head, branch, data hash. The head is the last version. 16 more if the
+//!   branch is that of the head itself, and then it is left out: an object that was put once has about 95
+//!   bytes.
 //! - 1, one deleted head and no other tip: the same without the data hash.
 //! - 2, anything else: last sequence, versions, bytes of values, branch, the lists of main heads, tips and open
 //!   splits, the list of candidates, the list of detached objects, and a list of none or one newest
@@ -15,7 +17,7 @@
 use smallvec::{SmallVec, smallvec};
 
 use keepboth_core::ids::{StoreId, VersionId};
-use keepboth_core::version::Change;
+use keepboth_core::name::branch_of;
 use keepboth_core::view::{Object, View};
 
 use super::{KeyRow, Speaker};
@@ -23,17 +25,22 @@ use crate::apart::Apart;
 use crate::layout::{BadRow, Reader, Writer};
 use crate::state::Deleted;
 
+const LIVE: u8 = 0;
+const DELETED: u8 = 1;
+/// Added to either if the branch is that of the head.
+const OF_ITSELF: u8 = 16;
+
 impl KeyRow {
     pub fn encode(&self) -> Vec<u8> {
         let mut row = Writer(Vec::with_capacity(128));
         match (self.only_tip(), &self.speakers[..], &self.deleted) {
             _ if self.apart.is_some() => self.encode_apart(&mut row),
             (Some(tip), [live], None) if live.sequence == self.last => {
-                self.encode_simple(&mut row, 0, live.timestamp, &live.origin, tip);
+                self.encode_simple(&mut row, LIVE, live.timestamp, &live.origin, tip);
                 row.bytes(&self.view.candidates[0].data.0);
             }
             (Some(tip), [], Some(dead)) if dead.sequence == self.last => {
-                self.encode_simple(&mut row, 1, dead.timestamp, &dead.origin, tip);
+                self.encode_simple(&mut row, DELETED, dead.timestamp, &dead.origin, tip);
             }
             _ => self.encode_whole(&mut row, 2),
         }
@@ -43,8 +50,9 @@ impl KeyRow {
     pub fn decode(bytes: &[u8]) -> Result<KeyRow, BadRow> {
         let mut row = Reader(bytes);
         let read = match row.u8()? {
-            0 => KeyRow::decode_simple(&mut row, Change::Put),
-            1 => KeyRow::decode_simple(&mut row, Change::Delete),
+            form if matches!(form & !OF_ITSELF, LIVE | DELETED) => {
+                KeyRow::decode_simple(&mut row, form)
+            }
             2 => KeyRow::decode_whole(&mut row),
             3 => KeyRow::decode_apart(&mut row),
             _ => Err(BadRow("of no known form")),
@@ -73,14 +81,20 @@ impl KeyRow {
         origin: &StoreId,
         tip: &VersionId,
     ) {
-        row.u8(form).u64(self.last).u64(self.versions).u64(self.bytes).u64(timestamp);
-        row.bytes(&origin.0).bytes(&tip.0).bytes(&self.view.branch);
+        let is_first = self.view.branch == branch_of(tip);
+        row.u8(if is_first { form | OF_ITSELF } else { form });
+        row.number(self.last).number(self.versions).number(self.bytes).number(timestamp);
+        row.bytes(&origin.0).bytes(&tip.0);
+        if !is_first {
+            row.bytes(&self.view.branch);
+        }
     }
 
-    fn decode_simple(row: &mut Reader<'_>, change: Change) -> Result<KeyRow, BadRow> {
-        let (last, versions, bytes) = (row.u64()?, row.u64()?, row.u64()?);
-        let timestamp = row.u64()?;
-        let (origin, tip, branch) = (row.store()?, row.version()?, row.array()?);
+    fn decode_simple(row: &mut Reader<'_>, form: u8) -> Result<KeyRow, BadRow> {
+        let (last, versions, bytes) = (row.number()?, row.number()?, row.number()?);
+        let timestamp = row.number()?;
+        let (origin, tip) = (row.store()?, row.version()?);
+        let branch = if form & OF_ITSELF != 0 { branch_of(&tip) } else { row.array()? };
         let mut view =
             View { main_heads: smallvec![tip], tips: smallvec![tip], branch, ..View::default() };
         let mut read = KeyRow {
@@ -92,7 +106,7 @@ impl KeyRow {
             deleted: None,
             apart: None,
         };
-        if change == Change::Put {
+        if form & !OF_ITSELF == LIVE {
             let data = row.data()?;
             view.candidates.push(Object { heads: smallvec![tip], data, branch });
             read.speakers.push(Speaker { sequence: last, timestamp, origin });
@@ -110,7 +124,7 @@ impl KeyRow {
             self.speakers.split_at(view.candidates.len().min(self.speakers.len()));
         encode_objects(row, &view.candidates, candidates);
         encode_objects(row, &view.detached, detached);
-        row.length(self.deleted.iter().len());
+        row.number(self.deleted.iter().len() as u64);
         if let Some(deleted) = &self.deleted {
             row.bytes(&deleted.version.0).u64(deleted.sequence);
             row.u64(deleted.timestamp).bytes(&deleted.origin.0);
@@ -153,7 +167,7 @@ impl KeyRow {
 }
 
 fn encode_objects(row: &mut Writer, objects: &[Object], speakers: &[Speaker]) {
-    row.length(objects.len());
+    row.number(objects.len() as u64);
     for (object, speaker) in objects.iter().zip(speakers) {
         row.versions(&object.heads).bytes(&object.data.0).bytes(&object.branch);
         row.u64(speaker.sequence).u64(speaker.timestamp).bytes(&speaker.origin.0);
@@ -222,16 +236,19 @@ mod tests {
     }
 
     #[test]
-    fn the_row_of_an_ordinary_object_has_129_bytes() {
+    fn the_row_of_an_ordinary_object_has_about_95_bytes() {
         let row = &rows()[0];
-        assert_eq!(row.encode().len(), 129);
+        assert_eq!(row.encode().len(), 1 + 4 + 16 + 32 + 32);
+        let mut ordinary = KeyRow { last: 1_000_000, bytes: 1_024, ..row.clone() };
+        ordinary.speakers[0].sequence = ordinary.last;
+        assert_eq!(ordinary.encode().len(), 1 + 7 + 16 + 32 + 32);
         let key = Key::new("k").expect("a key");
         let first = Version::first(&key, DataHash([1; 32]), 1, ORIGIN);
         let gone = Version::next(row.view.tips.clone(), DataHash::NONE, 2, ORIGIN);
         let mut view = View::first(&first);
         assert!(view.advance(&gone));
         let gone = KeyRow::simple(view, &gone, 9, 2, 0);
-        assert_eq!(gone.encode().len(), 97);
+        assert_eq!(gone.encode().len(), 1 + 4 + 16 + 32 + 16);
         assert_eq!(KeyRow::decode(&gone.encode()), Ok(gone));
     }
 

@@ -13,6 +13,7 @@ mod everything;
 mod faults;
 mod feed;
 mod forgetting;
+mod here;
 mod histories;
 mod identity;
 mod journal;

@@ -1,0 +1,139 @@
+//! Who commits: one at a time, and no task overtakes one that waits.
+//!
+//! A thread takes the tasks that wait in the queue. A task that comes alone, while nothing is done, may be
+//! committed on the thread that brings it, which saves waking two threads.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::committer::{Committer, Job};
+use crate::shared::Shared;
+use crate::task::Task;
+
+/// A group that takes no longer may be committed by who brings it.
+const LIGHT: Duration = Duration::from_millis(2);
+
+/// Where the committer sits: whoever has the seat commits.
+pub struct Seat {
+    /// None after a panic, and when the store is closed.
+    committer: Mutex<Option<Committer>>,
+    /// Who has the seat.
+    holder: Mutex<Option<ThreadId>>,
+    /// Tasks that are in the queue, or were taken from it and are not committed.
+    waiting: AtomicUsize,
+    /// True if the last group was one task, so that another one will hardly come to share its sync, and was
+    /// soon durable, so that it holds up nobody much.
+    light: AtomicBool,
+}
+
+impl Seat {
+    pub fn new(committer: Committer) -> Seat {
+        Seat {
+            committer: Mutex::new(Some(committer)),
+            holder: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            light: AtomicBool::new(true),
+        }
+    }
+
+    /// Counts a task that is put in the queue now.
+    pub fn waits(&self) {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// True if a task that comes now may be committed by who brings it.
+    pub fn is_free(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) == 0 && self.light.load(Ordering::SeqCst)
+    }
+
+    /// True on the thread that commits.
+    pub fn is_held_here(&self) -> bool {
+        *self.held() == Some(thread::current().id())
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<ThreadId>> {
+        self.holder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Commits a task on this thread if nobody else commits and none waits; otherwise gives it back.
+    pub fn commit_here(&self, task: Task) -> Result<(), Task> {
+        let mut seat = match self.committer.try_lock() {
+            Ok(seat) => seat,
+            Err(TryLockError::Poisoned(_) | TryLockError::WouldBlock) => return Err(task),
+        };
+        match seat.is_some() && self.is_free() {
+            true => {
+                self.group(&mut seat, task, || None);
+                Ok(())
+            }
+            false => Err(task),
+        }
+    }
+
+    /// Commits what comes through the queue until it is told to stop, and then until the queue is empty.
+    pub fn run(&self, shared: &Shared, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(job) = jobs.blocking_recv() {
+            let mut seat = self.committer.lock().unwrap_or_else(PoisonError::into_inner);
+            if seat.is_none() {
+                return;
+            }
+            if let Job::Task(task) = job {
+                let mut next = Some(task);
+                while let Some(task) = next {
+                    let waiting = || match jobs.try_recv() {
+                        Ok(Job::Task(task)) => Some(task),
+                        Ok(Job::Wake) | Err(_) => None,
+                    };
+                    let Some((tasks, held)) = self.group(&mut seat, task, waiting) else { return };
+                    self.waiting.fetch_sub(tasks, Ordering::SeqCst);
+                    next = held;
+                }
+            } else if self.sit(&mut seat, Committer::go_on).is_none() {
+                return;
+            }
+            if shared.stopping.load(Ordering::SeqCst) {
+                // Nobody can send any more; what is in the queue still comes.
+                jobs.close();
+            }
+        }
+        let mut seat = self.committer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sit(&mut seat, Committer::close);
+        *seat = None;
+    }
+
+    /// Commits a group, and sees how long that took.
+    fn group(
+        &self,
+        seat: &mut Option<Committer>,
+        task: Task,
+        waiting: impl FnMut() -> Option<Task>,
+    ) -> Option<(usize, Option<Task>)> {
+        let begun = Instant::now();
+        let done = self.sit(seat, |committer| committer.group(task, waiting))?;
+        self.light.store(done.0 == 1 && begun.elapsed() <= LIGHT, Ordering::SeqCst);
+        Some(done)
+    }
+
+    /// Lets the committer do something. redb may panic on pages that were damaged: then nothing more is
+    /// written, and it shows.
+    fn sit<T>(
+        &self,
+        seat: &mut Option<Committer>,
+        work: impl FnOnce(&mut Committer) -> T,
+    ) -> Option<T> {
+        let committer = seat.as_mut()?;
+        *self.held() = Some(thread::current().id());
+        let done = catch_unwind(AssertUnwindSafe(|| work(&mut *committer))).ok();
+        *self.held() = None;
+        if done.is_none() {
+            committer.gives_up();
+            *seat = None;
+        }
+        done
+    }
+}
