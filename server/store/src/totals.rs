@@ -6,7 +6,7 @@
 //! it was after the commit, with both bytes of the bucket: so a store that was not closed is opened
 //! without a look at its keys.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use keepboth_core::digest::{Digest, DigestTree, bucket};
 use keepboth_core::name::Key;
@@ -30,7 +30,7 @@ const MARK_EVERY: u64 = 32_768;
 pub struct Totals {
     pub tree: DigestTree,
     pub counts: Counts,
-    shares: BTreeMap<u16, Share>,
+    shares: Shares,
     /// First bytes of buckets that changed since the rows were written.
     dirty: BTreeSet<u8>,
     /// The sequence that the rows tell of.
@@ -42,8 +42,41 @@ pub struct Totals {
     pub changes_read: u64,
 }
 
+/// The counters of each bucket: those with the same first byte together, once one of them has keys.
+#[derive(Debug, Clone, Default)]
+struct Shares(Vec<Vec<Share>>);
+
+impl Shares {
+    fn of(&self, bucket: u16) -> Share {
+        let [first, second] = bucket.to_be_bytes().map(usize::from);
+        self.0.get(first).and_then(|row| row.get(second)).copied().unwrap_or_default()
+    }
+
+    /// Sets the counters of a bucket and gives those before.
+    fn set(&mut self, bucket: u16, share: Share) -> Share {
+        let [first, second] = bucket.to_be_bytes().map(usize::from);
+        if self.0.is_empty() {
+            self.0.resize_with(256, Vec::new);
+        }
+        let row = &mut self.0[first];
+        if row.is_empty() {
+            row.resize(256, Share::default());
+        }
+        std::mem::replace(&mut row[second], share)
+    }
+
+    /// The buckets with this first byte that have keys.
+    fn row(&self, first: u8) -> impl Iterator<Item = (u16, Share)> {
+        let row = self.0.get(usize::from(first)).into_iter().flatten();
+        let all = (0..=255)
+            .zip(row)
+            .map(move |(second, share)| (u16::from_be_bytes([first, second]), *share));
+        all.filter(|(_, share)| *share != Share::default())
+    }
+}
+
 /// What buckets amount to after a commit.
-pub struct Buckets(BTreeMap<u16, (Digest, Share)>);
+pub struct Buckets(Vec<(u16, (Digest, Share))>);
 
 /// A key, and its row before and after.
 pub type Change<'c> = (&'c Key, Option<&'c KeyRow>, Option<&'c KeyRow>);
@@ -106,11 +139,8 @@ impl Totals {
 
     fn set(&mut self, bucket: u16, digest: &Digest, share: Share) {
         self.tree.set(bucket, digest);
-        let before = self.shares.remove(&bucket).unwrap_or_default();
+        let before = self.shares.set(bucket, share);
         self.count(before, share);
-        if share != Share::default() {
-            self.shares.insert(bucket, share);
-        }
     }
 
     fn count(&mut self, before: Share, after: Share) {
@@ -133,19 +163,22 @@ impl Totals {
 
     /// What the buckets of these keys amount to, which were so before and are so after.
     pub fn after<'c>(&self, changed: impl Iterator<Item = Change<'c>>) -> Buckets {
-        let mut buckets = BTreeMap::new();
-        for (key, before, after) in changed {
-            let hash = key.hash();
-            let bucket = bucket(&hash);
-            let (digest, share) = buckets.entry(bucket).or_insert_with(|| {
-                (self.tree.bucket(bucket), self.shares.get(&bucket).copied().unwrap_or_default())
-            });
-            let tips = |row: Option<&'c KeyRow>| row.map_or(&[][..], KeyRow::tips);
-            digest.add(&Digest::change(&hash, tips(before), tips(after)));
-            share.add(after.map(KeyRow::share).unwrap_or_default());
-            share.remove(before.map(KeyRow::share).unwrap_or_default());
-        }
-        Buckets(buckets)
+        let mut changed: Vec<_> =
+            changed.map(|(key, before, after)| (key.hash(), before, after)).collect();
+        changed.sort_unstable_by_key(|(hash, ..)| bucket(hash));
+        let of_one = changed.chunk_by(|(a, ..), (b, ..)| bucket(a) == bucket(b));
+        let buckets = of_one.map(|changed| {
+            let bucket = bucket(&changed[0].0);
+            let (mut digest, mut share) = (self.tree.bucket(bucket), self.shares.of(bucket));
+            for (hash, before, after) in changed {
+                let tips = |row: Option<&'c KeyRow>| row.map_or(&[][..], KeyRow::tips);
+                digest.add(&Digest::change(hash, tips(*before), tips(*after)));
+                share.add(after.map(KeyRow::share).unwrap_or_default());
+                share.remove(before.map(KeyRow::share).unwrap_or_default());
+            }
+            (bucket, (digest, share))
+        });
+        Buckets(buckets.collect())
     }
 
     /// The number under which the next commit's changes are written.
@@ -172,10 +205,9 @@ impl Totals {
     pub fn mark(&self) -> Mark {
         let row = |first: &u8| {
             let mut row = Writer::default();
-            let range = u16::from_be_bytes([*first, 0])..=u16::from_be_bytes([*first, 255]);
-            for (bucket, share) in self.shares.range(range) {
-                row.u8(*bucket as u8);
-                write_bucket(&mut row, &self.tree.bucket(*bucket), share);
+            for (bucket, share) in self.shares.row(*first) {
+                row.u8(bucket as u8);
+                write_bucket(&mut row, &self.tree.bucket(bucket), &share);
             }
             (*first, row.0)
         };
