@@ -9,7 +9,7 @@
 //!
 //! | step | what is called | when |
 //! | --- | --- | --- |
-//! | configure | [`Factory::schema`], then the function in [`Make`] | at the start, at a reload, and by `keepboth check`, which does this and nothing else. All mistakes are told at once, each with file, line and column; files that a plugin reads are looked at once its settings fit their schema. Opens no port, starts no thread, writes nothing. |
+//! | configure | [`Factory::schema`], then the function in [`Make`] | at the start, at a reload, and by `keepboth check`, which does this and nothing else. All mistakes are told at once, each with file, line and column; where some settings do not fit the schema, it is asked for its mistakes in the rest, which it is given without them. Opens no port, starts no thread, writes nothing. |
 //! | start | [`Plugin::start`] | once, when its namespace is open and before anybody can write to it. An error ends the start of the server with exit code 78 and the place in the config. |
 //! | run | the points below | |
 //! | reload | [`Plugin::fingerprint`] | one whose fingerprint is what it was stays, with what it remembers. Otherwise the new one is started, then writes go to it, and then the old one is drained and stopped. If a start fails, all old ones stay and the reload says why. When only files were saved that a plugin reads, one that is faulty stays as it was, or what is faulty of it ([`Plugin::renewed`]). |
