@@ -18,6 +18,7 @@ pub mod life;
 
 use crate::made::guarded;
 use crate::meters::Point;
+use crate::protocol::PluginsTold;
 
 /// A plugin of a namespace.
 pub type Bound = life::Bound<dyn Plugin>;
@@ -71,13 +72,9 @@ impl Chain {
         self.plugins.iter().map(|bound| bound.name.as_str())
     }
 
-    /// What the plugins warn of.
-    pub fn warnings(&self) -> Vec<String> {
-        let each = |bound: &Arc<Bound>| {
-            let warnings = bound.meters.warnings().into_iter();
-            warnings.map(|words| format!("{}: {words}", bound.name)).collect::<Vec<_>>()
-        };
-        self.plugins.iter().flat_map(each).collect()
+    /// What the plugins warn of, and what their calls cost.
+    pub fn told(&self) -> PluginsTold {
+        life::told(self.plugins.iter())
     }
 
     /// Whether a version that a peer sent is shown here: the first refusal counts. None is a delete.
