@@ -23,6 +23,7 @@ mod namespaces;
 mod net;
 mod operating;
 mod own_plugin;
+mod panics;
 mod plugins;
 mod processes;
 mod put_back;

@@ -2,7 +2,16 @@
 
 mod doorman;
 mod probe;
+mod slippery;
 
 fn main() -> std::process::ExitCode {
-    keepboth::main_with(&[probe::FACTORY, doorman::FACTORY])
+    keepboth::main_with(&[
+        probe::FACTORY,
+        doorman::FACTORY,
+        slippery::INDEX,
+        slippery::WEBHOOK,
+        slippery::EXPIRY,
+        slippery::LUA,
+        slippery::AUTH,
+    ])
 }

@@ -57,14 +57,19 @@ impl Round {
     pub fn run(mut self, end: &End) {
         while !end.wait(Duration::ZERO) {
             let outcome = if self.known { self.round(end) } else { self.look_through(end) };
-            let Err(refusal) = outcome else { continue };
+            let Err(refusal) = outcome else {
+                self.host.warn("rounds", None);
+                continue;
+            };
             match refusal.code {
                 Code::ShuttingDown | Code::UnknownNamespace => return,
                 // The feed has begun anew.
                 Code::BadCursor => self.known = false,
                 _ => {
                     self.host.count("failed_rounds", 1);
-                    tracing::error!(namespace = self.namespace.as_str(), "expiry: {refusal}");
+                    let words = format!("nothing is deleted at this moment: {refusal}");
+                    self.host.error(&words);
+                    self.host.warn("rounds", Some(words));
                 }
             }
             end.wait(Duration::from_secs(1));

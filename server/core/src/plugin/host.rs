@@ -191,6 +191,9 @@ pub struct Changed {
     pub key: Key,
     /// Its place in the feed.
     pub sequence: u64,
+    /// True if the version that speaks for it, the delete, or a side of the conflict was made at this node,
+    /// whoever made it elsewhere as well; also if that is not known any more.
+    pub made_here: bool,
     /// What readers see under it.
     pub now: Now,
 }

@@ -17,7 +17,7 @@ use serde_json::Value as Json;
 pub mod life;
 
 use crate::made::guarded;
-use crate::meters::Point;
+use crate::meters::{Meters, Point};
 use crate::protocol::PluginsTold;
 
 /// A plugin of a namespace.
@@ -188,8 +188,8 @@ impl Workers {
     }
 
     /// Tells every plugin that wants to hear of writes from there, and gives the writes that they ask
-    /// for.
-    pub fn after(&mut self, done: &Done) -> Vec<Effect> {
+    /// for, each with the meters of who does.
+    pub fn after(&mut self, done: &Done) -> Vec<(Arc<Meters>, Effect)> {
         let mut effects = Vec::new();
         let having = match done.origin.source {
             Source::Peer(_) => self.having(|points| points.after_replicated),
@@ -199,7 +199,8 @@ impl Workers {
             let mut own = Vec::new();
             let told = self.call(at, Point::After, Failure, |worker| worker.after(done, &mut own));
             // What was asked for before a failure still counts.
-            effects.append(&mut own);
+            let meters = &self.chain.plugins[at].meters;
+            effects.extend(own.into_iter().map(|effect| (meters.clone(), effect)));
             if let Err(Failure(words)) = told {
                 let (namespace, key) = (done.namespace.as_str(), done.key.as_str());
                 tracing::warn!(namespace, key, "after hook: {words}");

@@ -237,13 +237,13 @@ impl Meters {
         points.chain(hooks).filter(|told| told.calls > 0).collect()
     }
 
-    /// Warns of a matter, or does so no more.
-    pub fn warn(&self, matter: &str, words: Option<String>) {
+    /// Warns of a matter, or does so no more. True if that changes whether it is warned of.
+    pub fn warn(&self, matter: &str, words: Option<String>) -> bool {
         let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
         match words {
-            Some(words) => warnings.insert(matter.to_owned(), words),
-            None => warnings.remove(matter),
-        };
+            Some(words) => warnings.insert(matter.to_owned(), words).is_none(),
+            None => warnings.remove(matter).is_some(),
+        }
     }
 
     /// What the plugin warns of, with its name.
@@ -301,11 +301,12 @@ mod tests {
     #[test]
     fn a_warning_stands_until_it_is_taken_back() {
         let meters = Meters::unseen("own");
-        meters.warn("a", Some("a is off".into()));
-        meters.warn("a", Some("a is still off".into()));
-        meters.warn("b", Some("b is off".into()));
+        assert!(meters.warn("a", Some("a is off".into())));
+        assert!(!meters.warn("a", Some("a is still off".into())));
+        assert!(meters.warn("b", Some("b is off".into())));
         assert_eq!(meters.warnings(), ["own: a is still off", "own: b is off"]);
-        meters.warn("a", None);
+        assert!(meters.warn("a", None));
+        assert!(!meters.warn("a", None));
         assert_eq!(meters.warnings(), ["own: b is off"]);
     }
 }

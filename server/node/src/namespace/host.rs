@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use keepboth_core::ids::{NodeId, VersionId};
+use keepboth_core::ids::{NodeId, StoreId, VersionId};
 use keepboth_core::limits::figure;
 use keepboth_core::name::{Key, Name, Namespace};
 use keepboth_core::plugin::{
@@ -240,13 +240,16 @@ impl Host for PluginHost {
             return Err(Refusal::new(Code::BadCursor, words).hint("begin anew with 0"));
         }
         let (states, next) = snapshot.changes(after, limit.clamp(1, ITEMS_MAX))?;
-        let items = states.into_iter().map(|state| changed(&snapshot, state));
+        let store = space.store.id();
+        let items = states.into_iter().map(|state| changed(&snapshot, store, state));
         Ok(Changes { items: items.collect::<Result<_, _>>()?, next })
     }
 
     fn shown(&self, namespace: &Namespace, key: &Key) -> Result<Option<Changed>, Refusal> {
-        let snapshot = self.snapshot(namespace)?;
-        snapshot.state(key)?.map(|state| changed(&snapshot, state)).transpose()
+        let space = self.space(namespace)?;
+        let snapshot = space.store.snapshot();
+        let state = snapshot.state(key)?;
+        state.map(|state| changed(&snapshot, space.store.id(), state)).transpose()
     }
 
     fn wait_changed(
@@ -314,8 +317,14 @@ impl Host for PluginHost {
     }
 }
 
-/// A key as readers of the snapshot see it.
-fn changed(snapshot: &Snapshot, state: KeyState) -> Result<Changed, Refusal> {
+/// A key as readers of the snapshot see it, in this store.
+fn changed(snapshot: &Snapshot, store: StoreId, state: KeyState) -> Result<Changed, Refusal> {
+    let made_here = if state.view.in_conflict() {
+        state.shown.iter().any(|side| !side.detached && side.origin == store)
+    } else {
+        let origin = state.object().map(|shown| shown.origin);
+        origin.or(state.deleted.map(|d| d.origin)).is_none_or(|origin| origin == store)
+    };
     let now = if state.view.in_conflict() {
         Now::Conflict(state.view.conflict_addresses(state.key.hash()))
     } else {
@@ -328,5 +337,5 @@ fn changed(snapshot: &Snapshot, state: KeyState) -> Result<Changed, Refusal> {
             None => Now::Nothing,
         }
     };
-    Ok(Changed { key: state.key, sequence: state.sequence, now })
+    Ok(Changed { key: state.key, sequence: state.sequence, made_here, now })
 }
