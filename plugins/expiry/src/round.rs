@@ -120,9 +120,10 @@ impl Round {
         self.host.wait_changed(&self.namespace, self.place, until).map(drop)
     }
 
-    /// Takes what has changed since the last round.
+    /// Takes what had changed when the round began: what is written on and on does not hold it up.
     fn follow(&mut self, end: &End) -> Result<(), Refusal> {
-        while !end.wait(Duration::ZERO) {
+        let until = self.host.feed(&self.namespace)?.last;
+        while self.place < until && !end.wait(Duration::ZERO) {
             let changes = self.host.changes(&self.namespace, self.place, PAGE)?;
             let stands = changes.next;
             for changed in changes.items {
@@ -137,7 +138,7 @@ impl Round {
                 }
             }
             if std::mem::replace(&mut self.place, stands) == stands {
-                return Ok(());
+                break;
             }
         }
         Ok(())

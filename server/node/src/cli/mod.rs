@@ -205,6 +205,9 @@ pub fn main(own: &[Factory]) -> ExitCode {
         Command::Demo(args) => demo::run(&args, json),
         Command::Schema(schema::Schema::Check(files)) => schema::check(&files, json),
         Command::Schema(schema::Schema::Test(files)) => schema::test(&files, json),
+        Command::Schema(schema::Schema::Infer(args)) if args.from.is_some() => {
+            schema::infer(&args, json)
+        }
         Command::Hook(ref own) if let Some(outcome) = hook::offline(own, json) => outcome,
         Command::Token(command) => token::run(command, json),
         command => bearer::read(token_file.as_deref())
