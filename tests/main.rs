@@ -39,5 +39,6 @@ mod simulating;
 mod tidy;
 mod tls;
 mod tokens;
+mod waiting;
 mod watching;
 mod webhooks;

@@ -1,4 +1,4 @@
-//! The plugins that come along, on a server whose methods panic now and then: so their own threads do.
+//! The plugins that come along, on a server whose methods panic or hang now and then: so their own threads do.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -110,7 +110,8 @@ impl Gate for SlipperyGate {
 
 /// A host of which each of these panics once: `changes`, `shown` and `list` when they come to the key
 /// `slip/METHOD`, `is_elected` at its first call, and `warn` when a thread called `auth` says something of the
-/// file of tokens.
+/// file of tokens. `table`, and `shown` of the key `hang`, hang as long as there is a file `hold` in the
+/// plugin's folder.
 struct Ice {
     host: Arc<dyn Host>,
     /// What has slipped.
@@ -125,6 +126,13 @@ impl Ice {
     fn slip(&self, method: &'static str) {
         let first = self.slipped.lock().unwrap_or_else(PoisonError::into_inner).insert(method);
         assert!(!first, "it slips at {method}");
+    }
+
+    fn hang(&self) {
+        let hold = self.host.folder().expect("a folder").join("hold");
+        while hold.exists() {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
     }
 
     fn look(&self, method: &'static str, key: &Key) {
@@ -165,6 +173,7 @@ impl Host for Ice {
     }
 
     fn table(&self) -> Result<Arc<dyn Table>, Refusal> {
+        self.hang();
         self.host.table()
     }
 
@@ -205,6 +214,9 @@ impl Host for Ice {
 
     fn shown(&self, namespace: &Namespace, key: &Key) -> Result<Option<Changed>, Refusal> {
         self.look("shown", key);
+        if key.as_str() == "hang" {
+            self.hang();
+        }
         self.host.shown(namespace, key)
     }
 
