@@ -83,12 +83,28 @@ async fn a_saved_script_that_is_broken_is_kept_out_with_the_reason() {
     assert!(server.log().contains("scripts/own.luau:3: "), "{}", server.log());
     client.put("notes", "k", json!({})).await;
     assert_eq!(client.get("notes", "k").await["before"], "old");
+    let warnings = |status: Json| status["warnings"].clone();
+    let found = warnings(client.ok(json!({"status": {}})).await);
+    let told = "what was saved is not in force, its old version is: scripts/own.luau:3: ";
+    assert!(found[0].as_str().is_some_and(|words| words.starts_with(told)), "{found}");
     std::fs::remove_file(server.folder.path().join("scripts/own.luau")).expect("removed");
     until(&mut client, |_| server.log().contains("own.luau: there is no such file")).await;
     client.put("notes", "k", json!({})).await;
     assert_eq!(client.get("notes", "k").await["before"], "old");
     save(server.folder.path(), "own.luau", &marker("new"));
     until(&mut client, |value| value["before"] == "new").await;
+    let ended = Instant::now() + PATIENCE;
+    while !warnings(client.ok(json!({"status": {}})).await).is_null() {
+        assert!(Instant::now() < ended, "what is taken again is not warned of");
+        tokio::task::yield_now().await;
+    }
+    server.rewrite("[server]\nlisten = 5\n");
+    client.error(json!({"reload": {}})).await;
+    let told = "the configuration that was read last has mistakes and is not in force: keepboth check tells them";
+    assert_eq!(warnings(client.ok(json!({"status": {}})).await), json!([told]));
+    server.rewrite(&config("watch = true", ""));
+    client.ok(json!({"reload": {}})).await;
+    assert!(warnings(client.ok(json!({"status": {}})).await).is_null());
 }
 
 #[tokio::test]

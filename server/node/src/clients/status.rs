@@ -29,7 +29,11 @@ impl Clients {
             namespaces,
             connections: usize::try_from(self.metrics.connections.get()).unwrap_or_default(),
             plugins: match access.need_admin() {
-                Ok(()) => self.gates.load().told(),
+                Ok(()) => {
+                    let mut told = self.gates.load().told();
+                    told.warnings.extend(self.not_taken.load().warnings());
+                    told
+                }
                 Err(_) => PluginsTold::default(),
             },
         })

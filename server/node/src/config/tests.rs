@@ -314,6 +314,17 @@ fn mistakes_of_plugins_have_their_place_in_the_file() {
 }
 
 #[test]
+fn a_server_with_two_plugins_of_one_name_says_so() {
+    let loaded = load("[[namespaces.a.plugins]]\nuse = \"plain\"\n", &[]).expect("sound");
+    let words = check(&loaded, &[PLAIN, PLAIN]).map(|_| ()).expect_err("refused").to_string();
+    assert!(
+        words.contains("this server was built with two plugins of the name \"plain\""),
+        "{words}"
+    );
+    assert!(words.contains("each name in the list of factories stands once"), "{words}");
+}
+
+#[test]
 fn a_plugin_in_the_wrong_place_is_told_of_its_place_and_not_of_its_keys() {
     let gate = Factory {
         name: "gate",
