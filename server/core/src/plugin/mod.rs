@@ -1,6 +1,7 @@
 //! The contract between the server and its plugins.
 //!
-//! A plugin is a crate that knows this crate alone; `plugins/audit` is the smallest whole one: copy it.
+//! A plugin is a crate that knows this crate alone; `plugins/audit` is the smallest whole one, and
+//! `docs/PLUGINS.md` the way to a first one of your own.
 //! There are two kinds. A [`Plugin`] is bound to one namespace by `[[namespaces.NAME.plugins]]` and sees
 //! its writes; a [`Gate`] is bound to the server by `[[plugins]]` and says who may connect and do what.
 //! The order in the config is the order in which they are asked, at every point.
