@@ -285,13 +285,13 @@ async fn the_command_shows_the_token_of_a_file_or_of_the_environment() {
     assert_eq!(code, Some(0), "{text}");
     assert_eq!(run(&["get", "notes/a/1"], Some("anna")).await.0, Some(0));
     let (code, text) = run(&["get", "notes/b/1"], Some("anna")).await;
-    assert_eq!(code, Some(7), "{text}");
+    assert_eq!(code, Some(4), "{text}");
     assert!(text.contains("[forbidden]"), "{text}");
     let (code, text) = run(&["get", "notes/a/1"], None).await;
-    assert_eq!(code, Some(7), "{text}");
+    assert_eq!(code, Some(3), "{text}");
     assert!(text.contains("[unauthenticated]") && text.contains("--token-file"), "{text}");
     let (code, text) = run(&["get", "notes/a/1"], Some("wrong")).await;
-    assert_eq!(code, Some(7), "{text}");
+    assert_eq!(code, Some(3), "{text}");
 }
 
 #[tokio::test]
