@@ -233,6 +233,9 @@ async fn a_gate_turns_away_whom_it_does_not_want_before_there_is_a_connection() 
     assert!(answer.starts_with("HTTP/1.1 401") && answer.contains("nobody here knows this token"));
     let answer = server.get("/metrics", &["Origin: https://bad.example"]).await;
     assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("that page is not welcome"));
+    let answer = server.get("/metrics", &["Origin: https://panic.example"]).await;
+    assert!(answer.starts_with("HTTP/1.1 403"), "a panic lets nobody in either: {answer}");
+    assert!(answer.contains("plugin doorman panicked"), "{answer}");
 }
 
 #[tokio::test]

@@ -1,10 +1,11 @@
-//! A panic in a thread of a plugin that comes along: the thread goes on where it was, nothing is lost, and
-//! status tells of it.
+//! A panic of a plugin is a refusal or a line in the log, wherever it comes; in a thread of a plugin that comes
+//! along the thread goes on where it was, nothing is lost, and status tells of it.
 
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
-use crate::harness::{Client, PATIENCE, Server, own_program};
+use crate::cluster::logged;
+use crate::harness::{Client, PATIENCE, Server, Wire, own_program};
 use crate::receiver::Receiver;
 
 async fn start(config: &str) -> Server {
@@ -146,4 +147,80 @@ async fn who_is_revoked_is_sent_away_although_the_thread_that_sees_it_panicked_b
         tokio::task::yield_now().await;
     };
     assert_eq!(error["error"]["message"], "your token was revoked");
+}
+
+/// A plugin that panics at these points.
+fn faller(at: &[&str]) -> String {
+    plugin("faller", &format!("at = {at:?}"))
+}
+
+/// The settings of a node of a mesh that dials these.
+fn mesh(peers: &str) -> String {
+    format!(
+        "[mesh]\ndev = true\nadvertise = []\npeers = [{peers}]\nreconnect_min = \"20ms\"\nreconnect_max = \"100ms\"\n"
+    )
+}
+
+fn said(at: &str) -> String {
+    format!("plugin faller panicked: it falls at {at}")
+}
+
+#[tokio::test]
+async fn a_panic_before_a_write_refuses_it_and_one_after_it_or_at_the_end_is_logged() {
+    for (at, request) in [
+        ("before_put", json!({"put": {"ns": "notes", "key": "k", "value": 2}})),
+        ("before_delete", json!({"delete": {"ns": "notes", "key": "k"}})),
+    ] {
+        let mut server = start("[namespaces.notes]\n").await;
+        server.client().await.put("notes", "k", json!(1)).await;
+        server.rewrite(&faller(&[at]));
+        let mut client = server.client().await;
+        client.ok(json!({"reload": {}})).await;
+        for _ in 0..2 {
+            let error = client.error(request.clone()).await;
+            assert_eq!(error["code"], "hook_failed", "{error}");
+            assert_eq!(error["message"], said(at));
+        }
+        assert_eq!(client.get("notes", "k").await, 1);
+        assert_eq!(server.stop().await, Some(0));
+    }
+    let mut server = start(&faller(&["after", "state", "drain", "stop"])).await;
+    server.client().await.put("notes", "k", json!(1)).await;
+    logged(&server, &format!("after hook: {}", said("after"))).await;
+    logged(&server, &format!("state hook: {}", said("state"))).await;
+    assert_eq!(server.client().await.get("notes", "k").await, 1);
+    assert_eq!(server.stop().await, Some(0));
+    for at in ["drain", "stop"] {
+        assert!(server.log().contains(&said(at)), "{}", server.log());
+    }
+    let server = start(&faller(&["before_put", "worker"])).await;
+    let put = json!({"put": {"ns": "notes", "key": "k", "value": 1}});
+    let error = server.client().await.error(put).await;
+    let told = format!("plugin faller cannot start: {}", said("worker"));
+    assert_eq!((&error["code"], &error["message"]), (&json!("hook_failed"), &json!(told)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_over_what_a_peer_sent_hides_it_and_one_over_a_conflict_keeps_both_sides() {
+    let wire = Wire::start().await.expect("a wire");
+    let b = Server::start(&format!("{}[namespaces.notes]\n", mesh(""))).await;
+    wire.lead_to(b.address());
+    b.client().await.put("notes", "k", json!("b")).await;
+    let peers = mesh(&format!("\"ws://{}\"", wire.address));
+    let a = start(&format!("{peers}{}", faller(&["admit", "quarantine"]))).await;
+    logged(&a, &format!("quarantine hook: {}", said("quarantine"))).await;
+    let mut client = a.client().await;
+    assert_eq!(client.objects("notes").await, json!({}));
+    let hidden = client.ok(json!({"quarantine": {"ns": "notes"}})).await;
+    assert_eq!(hidden["items"][0]["key"], "k", "{hidden}");
+    assert!(hidden.to_string().contains(&said("admit")), "{hidden}");
+
+    let wire = Wire::start().await.expect("a wire");
+    let peers = mesh(&format!("\"ws://{}\"", wire.address));
+    let c = start(&format!("{peers}{}", faller(&["conflict"]))).await;
+    c.client().await.put("notes", "k", json!("c")).await;
+    wire.lead_to(b.address());
+    logged(&c, &format!("conflict hook: {}; all sides are kept", said("conflict"))).await;
+    let conflicts = c.client().await.ok(json!({"conflicts": {"ns": "notes"}})).await;
+    assert_eq!(conflicts["items"][0]["key"], "k", "{conflicts}");
 }

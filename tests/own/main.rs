@@ -1,6 +1,7 @@
 //! A server with plugins of its own: what the tests of the contract start.
 
 mod doorman;
+mod faller;
 mod probe;
 mod slippery;
 
@@ -8,6 +9,7 @@ fn main() -> std::process::ExitCode {
     keepboth::main_with(&[
         probe::FACTORY,
         doorman::FACTORY,
+        faller::FACTORY,
         slippery::INDEX,
         slippery::WEBHOOK,
         slippery::EXPIRY,
