@@ -44,7 +44,9 @@
 //! anything follows the feed: [`Host::changes`].
 //!
 //! A panic at any point becomes a refusal or a log line, never a dead server; a worker that panicked is
-//! made anew. Calls, errors and times of each point are in the metrics `keepboth_plugin_*`.
+//! made anew. Calls, errors and times of each point are in `keepboth status NAMESPACE` and in the metrics
+//! `keepboth_plugin_*`. A write that [`Worker::after`] asked for and that is refused stands in the log of the
+//! scripts, is counted, and is warned of in the status.
 //!
 //! # Running
 //!
