@@ -202,6 +202,14 @@ impl Host for Ice {
         self.host.write_if(effect, condition, origin)
     }
 
+    fn write_each(
+        &self,
+        writes: Vec<(Effect, Condition)>,
+        origin: &Origin,
+    ) -> Vec<Result<VersionId, Refusal>> {
+        self.host.write_each(writes, origin)
+    }
+
     fn feed(&self, namespace: &Namespace) -> Result<Feed, Refusal> {
         self.host.feed(namespace)
     }

@@ -14,7 +14,7 @@ use keepboth_core::plugin::{
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
 use keepboth_core::write::Condition;
-use keepboth_store::{KeyState, OpenError, Shelf, Snapshot};
+use keepboth_store::{KeyState, OpenError, Shelf, Snapshot, Written};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
@@ -100,6 +100,32 @@ impl PluginHost {
         Ok(self.space(name)?.store.snapshot())
     }
 
+    /// Gives a write to the door.
+    async fn enter(
+        &self,
+        effect: Effect,
+        condition: Condition,
+        origin: Origin,
+    ) -> Result<Entered, Refusal> {
+        let space = self.space(&effect.namespace)?;
+        let most = space.setup().bounds.hook_depth_max;
+        if origin.depth > most {
+            let words = format!(
+                "hooks answered each other {most} deep, so {}/{} is not written",
+                effect.namespace, effect.name
+            );
+            return Err(Refusal::new(Code::HookFailed, words).hint("limits.hook_depth_max"));
+        }
+        let (reply, entered) = oneshot::channel();
+        let reply = Box::new(move |outcome| {
+            // Whoever asked waits for it.
+            let _ = reply.send(outcome);
+        });
+        let items = vec![Item::of(effect.name, effect.value, condition)];
+        space.write(Write { items, origin, reply, room: None }, self.lane).await;
+        Ok(entered)
+    }
+
     /// Who waits in a hook waits for himself.
     fn may_wait(&self, what: &str) -> Result<(), Refusal> {
         if !in_hook() {
@@ -109,6 +135,16 @@ impl PluginHost {
         Err(Refusal::new(Code::HookFailed, words)
             .hint("ask for writes by the list that after gets"))
     }
+}
+
+/// A write that is on its way; what becomes of it comes here.
+type Entered = oneshot::Receiver<Result<Vec<Written>, Refusal>>;
+
+/// The version that a write made.
+async fn done(entered: Result<Entered, Refusal>) -> Result<VersionId, Refusal> {
+    let lost = || Refusal::new(Code::StoreFailed, "whether it was written is unknown");
+    let written = entered?.await.unwrap_or_else(|_| Err(lost()))?;
+    written.last().map(|written| written.version).ok_or_else(lost)
 }
 
 fn stopped() -> Refusal {
@@ -194,29 +230,27 @@ impl Host for PluginHost {
         origin: Origin,
     ) -> Result<VersionId, Refusal> {
         self.may_wait("write")?;
-        let space = self.space(&effect.namespace)?;
-        let most = space.setup().bounds.hook_depth_max;
-        if origin.depth > most {
-            let words = format!(
-                "hooks answered each other {most} deep, so {}/{} is not written",
-                effect.namespace, effect.name
-            );
-            return Err(Refusal::new(Code::HookFailed, words).hint("limits.hook_depth_max"));
+        self.runtime.block_on(async { done(self.enter(effect, condition, origin).await).await })
+    }
+
+    fn write_each(
+        &self,
+        writes: Vec<(Effect, Condition)>,
+        origin: &Origin,
+    ) -> Vec<Result<VersionId, Refusal>> {
+        if let Err(refusal) = self.may_wait("write") {
+            return writes.iter().map(|_| Err(refusal.clone())).collect();
         }
-        let (reply, written) = oneshot::channel();
-        let reply = Box::new(move |outcome| {
-            // Whoever asked waits for it.
-            let _ = reply.send(outcome);
-        });
-        let items = vec![Item::of(effect.name, effect.value, condition)];
-        let write = Write { items, origin, reply, room: None };
-        let written = self.runtime.block_on(async {
-            space.write(write, self.lane).await;
-            written.await
-        });
-        let lost = || Refusal::new(Code::StoreFailed, "whether it was written is unknown");
-        let written = written.unwrap_or_else(|_| Err(lost()))?;
-        written.last().map(|written| written.version).ok_or_else(lost)
+        self.runtime.block_on(async {
+            let (mut entered, mut outcomes) = (Vec::new(), Vec::new());
+            for (effect, condition) in writes {
+                entered.push(self.enter(effect, condition, origin.clone()).await);
+            }
+            for entered in entered {
+                outcomes.push(done(entered).await);
+            }
+            outcomes
+        })
     }
 
     fn feed(&self, namespace: &Namespace) -> Result<Feed, Refusal> {
