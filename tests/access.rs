@@ -233,6 +233,9 @@ async fn a_gate_turns_away_whom_it_does_not_want_before_there_is_a_connection() 
     assert!(answer.starts_with("HTTP/1.1 401") && answer.contains("nobody here knows this token"));
     let answer = server.get("/metrics", &["Origin: https://bad.example"]).await;
     assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("that page is not welcome"));
+    let answer = server.get("/metrics", &["Origin: https://panic.example"]).await;
+    assert!(answer.starts_with("HTTP/1.1 403"), "a panic lets nobody in either: {answer}");
+    assert!(answer.contains("plugin doorman panicked"), "{answer}");
 }
 
 #[tokio::test]
@@ -285,13 +288,13 @@ async fn the_command_shows_the_token_of_a_file_or_of_the_environment() {
     assert_eq!(code, Some(0), "{text}");
     assert_eq!(run(&["get", "notes/a/1"], Some("anna")).await.0, Some(0));
     let (code, text) = run(&["get", "notes/b/1"], Some("anna")).await;
-    assert_eq!(code, Some(7), "{text}");
+    assert_eq!(code, Some(4), "{text}");
     assert!(text.contains("[forbidden]"), "{text}");
     let (code, text) = run(&["get", "notes/a/1"], None).await;
-    assert_eq!(code, Some(7), "{text}");
+    assert_eq!(code, Some(3), "{text}");
     assert!(text.contains("[unauthenticated]") && text.contains("--token-file"), "{text}");
     let (code, text) = run(&["get", "notes/a/1"], Some("wrong")).await;
-    assert_eq!(code, Some(7), "{text}");
+    assert_eq!(code, Some(3), "{text}");
 }
 
 #[tokio::test]

@@ -382,6 +382,18 @@ async fn a_script_that_is_switched_off_stands_out_in_the_status_and_each_hook_in
     assert!(status.err.contains(warning), "{}", status.err);
     let status = client.ok(json!({"status": {"ns": "notes"}})).await;
     assert_eq!(status["namespaces"][0]["warnings"].as_array().map(Vec::len), Some(1));
+    let hooks = status["namespaces"][0]["hooks"].as_array().expect("hooks");
+    let [point, hook] = &hooks[..] else { panic!("{status}") };
+    assert_eq!((&point["plugin"], &point["hook"]), (&json!("lua"), &json!("before_put")));
+    let expected = json!({"plugin": "lua", "script": "scripts/own.luau", "hook": "on_put",
+        "calls": 2, "errors": 2, "p50_ns": hook["p50_ns"], "p99_ns": hook["p99_ns"]});
+    assert_eq!(*hook, expected);
+    assert!(
+        hook["p50_ns"].as_u64() >= Some(1) && hook["p99_ns"].as_u64() >= hook["p50_ns"].as_u64()
+    );
+    let shown = asks(&server, &["status", "notes"]).out;
+    let line = shown.lines().find(|line| line.ends_with("scripts/own.luau")).expect("a line");
+    assert!(line.starts_with("notes      lua     on_put") && line.contains("s "), "{shown}");
     let metrics = server.get("/metrics", &[]).await;
     let label = "{namespace=\"notes\",plugin=\"lua\",script=\"scripts/own.luau\",hook=\"on_put\"}";
     for line in [

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
+use tokio::time::Instant;
 
-use crate::harness::{Client, Server, Wire, project};
+use crate::harness::{Client, PATIENCE, Server, Wire, project};
 
 /// A folder of scripts of the test's own beside the shipped ones.
 fn scripts(folder: &Path, own: &[(&str, &str)]) {
@@ -192,6 +193,41 @@ async fn hooks_that_answer_each_other_come_to_an_end() {
     }
     client.ok(put("end", json!(1))).await;
     assert_eq!(watcher.change().await["key"], "end", "the depth is bounded");
+}
+
+#[tokio::test]
+async fn a_write_that_a_hook_asks_for_and_that_is_refused_stands_in_its_log_and_in_the_status() {
+    let script = "kb.namespace():after_put(function(ev) kb.put(\"new\", ev.key, ev.value) end)";
+    let (server, mut client) = server(&lua(&["own.luau"], ""), &[("own.luau", script)]).await;
+    client.ok(put("k", json!(1))).await;
+    let log = json!({"hook_log": {"ns": "notes", "after": 0, "wait_ms": 30_000}});
+    let line = client.ok(log).await["lines"][0].take();
+    let told =
+        "a write to new/k, after that of notes/k, was refused: there is no namespace \"new\"";
+    assert_eq!(
+        (&line["level"], &line["at"], &line["text"]),
+        (&json!("error"), &json!("lua"), &json!(told))
+    );
+    let warnings = |status: Json| status["namespaces"][0]["warnings"].clone();
+    let mut until = json!([format!("lua: {told}")]);
+    for _ in 0..2 {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let found = warnings(client.ok(json!({"status": {"ns": "notes"}})).await);
+            if found == until {
+                break;
+            }
+            assert!(Instant::now() < end, "{found}");
+            tokio::task::yield_now().await;
+        }
+        client.ok(json!({"ns_add": {"ns": "new"}})).await;
+        client.ok(put("l", json!(2))).await;
+        until = Json::Null;
+    }
+    assert!(server.log().contains(told), "{}", server.log());
+    let count = "{namespace=\"notes\",plugin=\"lua\",name=\"writes_refused\"} 1";
+    let metrics = server.get("/metrics", &[]).await;
+    assert!(metrics.contains(count), "{metrics}");
 }
 
 /// Two nodes that change a list of things at the same time, the second with or without the hook.

@@ -372,6 +372,22 @@ async fn a_schema_is_inferred_from_objects_and_lets_them_pass() {
     let whole: Json = serde_json::from_str(&whole).expect("JSON");
     assert_eq!(whole["x-keepboth-kind"], json!(["bytes", "json"]));
 
+    let file = server.folder.path().join("export.ndjson");
+    let path = file.to_str().expect("a path");
+    let (_, lines, _) = run(&["--url", &url, "export", "notes"]);
+    std::fs::write(&file, &lines).expect("written");
+    // The port of nobody: no server is asked.
+    let nobody = ["--url", "ws://127.0.0.1:1", "schema", "infer", "--from", path];
+    for (of, expected) in [("notes/task/", &inferred), ("notes", &whole)] {
+        let (code, out, err) = run(&[&nobody[..], &[of]].concat());
+        assert_eq!(code, 0, "{err}");
+        assert_eq!(serde_json::from_str::<Json>(&out).expect("JSON"), *expected);
+    }
+    std::fs::write(&file, format!("{lines}{{\"key\":1}}\n")).expect("written");
+    let (code, _, err) = run(&[&nobody[..], &["notes"]].concat());
+    assert_eq!(code, 7);
+    assert!(err.contains("line 12: key or value is missing"), "{err}");
+
     schema(server.folder.path(), &out);
     client.ok(json!({"reload": {}})).await;
     assert_eq!(report(&mut client, |report| report["checked"] == 11).await["unfit"], 0);

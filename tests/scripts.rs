@@ -83,12 +83,28 @@ async fn a_saved_script_that_is_broken_is_kept_out_with_the_reason() {
     assert!(server.log().contains("scripts/own.luau:3: "), "{}", server.log());
     client.put("notes", "k", json!({})).await;
     assert_eq!(client.get("notes", "k").await["before"], "old");
+    let warnings = |status: Json| status["warnings"].clone();
+    let found = warnings(client.ok(json!({"status": {}})).await);
+    let told = "what was saved is not in force, its old version is: scripts/own.luau:3: ";
+    assert!(found[0].as_str().is_some_and(|words| words.starts_with(told)), "{found}");
     std::fs::remove_file(server.folder.path().join("scripts/own.luau")).expect("removed");
     until(&mut client, |_| server.log().contains("own.luau: there is no such file")).await;
     client.put("notes", "k", json!({})).await;
     assert_eq!(client.get("notes", "k").await["before"], "old");
     save(server.folder.path(), "own.luau", &marker("new"));
     until(&mut client, |value| value["before"] == "new").await;
+    let ended = Instant::now() + PATIENCE;
+    while !warnings(client.ok(json!({"status": {}})).await).is_null() {
+        assert!(Instant::now() < ended, "what is taken again is not warned of");
+        tokio::task::yield_now().await;
+    }
+    server.rewrite("[server]\nlisten = 5\n");
+    client.error(json!({"reload": {}})).await;
+    let told = "the configuration that was read last has mistakes and is not in force: keepboth check tells them";
+    assert_eq!(warnings(client.ok(json!({"status": {}})).await), json!([told]));
+    server.rewrite(&config("watch = true", ""));
+    client.ok(json!({"reload": {}})).await;
+    assert!(warnings(client.ok(json!({"status": {}})).await).is_null());
 }
 
 #[tokio::test]
@@ -206,18 +222,21 @@ async fn while_a_script_loops_other_namespaces_do_all_their_writes() {
 }
 
 #[tokio::test]
-async fn hooks_are_told_what_peers_wrote_if_they_declare_it() {
+async fn hooks_are_told_what_peers_write_if_they_declare_it_and_nothing_of_repair_and_recovery() {
     let script = "local here = kb.namespace()
         here:after_put(function(ev) kb.put('seen', ev.key .. '/' .. ev.source, ev.value) end, { on = 'both' })
         here:after_put(function(ev) kb.put('seen', ev.key .. '/local', ev.source) end)";
     let b = "[mesh]\ndev = true\n[namespaces.notes]\n";
     let b = Server::start(b).await;
+    for n in 0..100 {
+        b.client().await.put("notes", &format!("before/{n}"), json!(0)).await;
+    }
     let a = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\n[mesh]\ndev = true\npeers = [\"{}\"]\n[namespaces.seen]\n[namespaces.notes]\n\
          [[namespaces.notes.plugins]]\nuse = \"lua\"\nscripts = [\"own.luau\"]\ntime_limit_ms = 5000\n",
         b.url()
     );
-    let a = Server::start_with(&a, |folder| save(folder, "own.luau", script)).await;
+    let mut a = Server::start_with(&a, |folder| save(folder, "own.luau", script)).await;
     let (mut at_a, mut at_b) = (a.client().await, b.client().await);
     at_a.put("notes", "here", json!(1)).await;
     a.until("notes", "synced").await;
@@ -229,7 +248,23 @@ async fn hooks_are_told_what_peers_wrote_if_they_declare_it() {
     let mut keys: Vec<String> =
         at_a.objects("seen").await.as_object().expect("objects").keys().cloned().collect();
     keys.sort();
-    assert_eq!(keys, ["here/client", "here/local", "there/peer"]);
+    assert_eq!(
+        keys,
+        ["here/client", "here/local", "there/peer"],
+        "nothing of what was there before"
+    );
+    assert_eq!(at_a.objects("notes").await.as_object().map(|all| all.len()), Some(102));
+    a.kill().await;
+    a.go_on().await;
+    let mut at_a = a.client().await;
+    let mut watcher = a.client().await;
+    watcher.ok(json!({"watch": {"ns": "seen"}})).await;
+    at_a.put("notes", "again", json!(3)).await;
+    watcher.event(|event| event["key"] == "again/local").await;
+    for key in keys {
+        let history = at_a.ok(json!({"history": {"ns": "seen", "key": key}})).await;
+        assert_eq!(history["versions"].as_array().map(Vec::len), Some(1), "{key} once: {history}");
+    }
 }
 
 #[tokio::test]

@@ -118,11 +118,6 @@ async fn changes_come_as_signed_cloud_events() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conflict_is_told_with_its_addresses() {
     let wire = Wire::start().await.expect("a wire");
-    let mesh = |peers: &str| {
-        format!(
-            "[mesh]\ndev = true\nadvertise = []\npeers = [{peers}]\nreconnect_min = \"20ms\"\nreconnect_max = \"100ms\"\n"
-        )
-    };
     let b = Server::start(&format!("{}[namespaces.notes]\n", mesh(""))).await;
     b.client().await.put("notes", "k", json!("b")).await;
     let mut receiver = Receiver::start().await;
@@ -134,6 +129,54 @@ async fn a_conflict_is_told_with_its_addresses() {
     let event = receiver.take().await;
     assert_eq!((&event["type"], &event["subject"]), (&json!("keepboth.conflict"), &json!("k")));
     assert_eq!(event["data"]["addresses"].as_array().map(Vec::len), Some(2));
+}
+
+/// The settings of a node of a mesh that dials these.
+fn mesh(peers: &str) -> String {
+    format!(
+        "[mesh]\ndev = true\nadvertise = []\npeers = [{peers}]\nreconnect_min = \"20ms\"\nreconnect_max = \"100ms\"\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_mesh_the_node_at_which_a_change_was_made_tells_it_or_every_node_if_that_is_wanted() {
+    for (on, tellers) in
+        [("local", [vec!["a"], vec!["b"]]), ("every", [vec!["a", "b"], vec!["a", "b"]])]
+    {
+        let mut receiver = Receiver::start().await;
+        let targets = told(&receiver, &format!("on = \"{on}\""));
+        let b = Server::start(&format!("{}{targets}", mesh(""))).await;
+        let peers = mesh(&format!("\"ws://{}\"", b.address()));
+        let a = Server::start(&format!("{peers}{targets}")).await;
+        let (mut at_a, mut at_b) = (ready(&a).await, ready(&b).await);
+        for client in [&mut at_a, &mut at_b] {
+            client.ok(json!({"watch": {"ns": "notes"}})).await;
+        }
+        at_a.put("notes", "of a", json!(1)).await;
+        at_b.put("notes", "of b", json!(1)).await;
+        at_a.event(|event| event["key"] == "of b").await;
+        at_b.event(|event| event["key"] == "of a").await;
+        let mut source = BTreeMap::new();
+        for (name, client) in [("a", &mut at_a), ("b", &mut at_b)] {
+            let status = client.ok(json!({"status": {}})).await;
+            let node = status["node"].as_str().expect("a node");
+            source.insert(format!("/nodes/{node}/namespaces/notes"), name);
+        }
+        let mut heard: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for _ in 0..tellers.concat().len() {
+            let event = receiver.take().await;
+            let key = event["subject"].as_str().expect("a key").to_owned();
+            heard.entry(key).or_default().push(source[event["source"].as_str().expect("a source")]);
+        }
+        heard.values_mut().for_each(|tellers| tellers.sort_unstable());
+        let [of_a, of_b] = tellers;
+        let expected = BTreeMap::from([("of a".to_owned(), of_a), ("of b".to_owned(), of_b)]);
+        assert_eq!(heard, expected, "{on}");
+        for client in [&mut at_a, &mut at_b] {
+            at_rest(client).await;
+        }
+        assert!(receiver.there().is_none(), "{on}: nothing is told twice by one node");
+    }
 }
 
 #[tokio::test]
@@ -209,6 +252,10 @@ async fn what_a_target_refuses_is_dead_at_once_and_can_be_sent_after_all() {
     server.go_on().await;
     let mut client = ready(&server).await;
     assert_eq!(dead(&mut client, 3).await, found, "they outlive the server");
+    let warnings = |status: Json| status["namespaces"][0]["warnings"].clone();
+    let status = client.ok(json!({"status": {"ns": "notes"}})).await;
+    let warning = "webhook: 3 events for the target crm are dead: keepboth plugin notes webhook dead shows why";
+    assert_eq!(warnings(status), json!([warning]));
     let page = client.ok(ask("dead", json!({"after": found[0]["id"], "limit": 1}))).await;
     assert_eq!(page["items"], json!([found[1]]));
     let answer = client.ok(ask("retry", json!({"id": found[1]["id"]}))).await;
@@ -220,6 +267,7 @@ async fn what_a_target_refuses_is_dead_at_once_and_can_be_sent_after_all() {
     assert_eq!(receiver.take().await["data"]["value"], json!({"of": "c"}));
     at_rest(&mut client).await;
     assert!(dead(&mut client, 0).await.is_empty());
+    assert!(warnings(client.ok(json!({"status": {"ns": "notes"}})).await).is_null());
 }
 
 #[tokio::test]

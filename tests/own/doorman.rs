@@ -83,6 +83,8 @@ impl Gate for Doorman {
     }
 
     fn connect(&self, arrival: &Arrival) -> Result<(), Refusal> {
+        let origin = arrival.origin.as_deref();
+        assert_ne!(origin, Some("https://panic.example"), "this page makes it panic");
         match arrival.origin.is_some() && arrival.origin == self.banned {
             true => Err(Refusal::new(Code::Forbidden, "that page is not welcome")),
             false => Ok(()),

@@ -156,6 +156,18 @@ struct Running {
     dummy: String,
 }
 
+impl Running {
+    /// The tokens as the file has them now. Status warns while that cannot be used.
+    fn table(&self) -> MutexGuard<'_, Table> {
+        let mut table = lock(&self.table);
+        if table.refresh() {
+            let told = |fault| format!("nobody new is let in by stored tokens: {fault}");
+            self.host.warn("tokens", table.fault().map(told));
+        }
+        table
+    }
+}
+
 impl Gate for Auth {
     fn authenticates(&self) -> bool {
         true
@@ -200,7 +212,7 @@ impl Porter {
     /// Reads the file again if it has changed, so that who was revoked leaves although nobody comes.
     fn look(&self) {
         if let Some(running) = self.running.get() {
-            lock(&running.table).refresh();
+            drop(running.table());
         }
     }
 
@@ -246,8 +258,7 @@ impl Porter {
 
     /// The stored token, if it was verified before.
     fn known(&self, running: &Running, token: &str) -> Option<Arc<Record>> {
-        let mut table = lock(&running.table);
-        table.refresh();
+        let table = running.table();
         table.verified(token).filter(|_| table.fault().is_none())
     }
 

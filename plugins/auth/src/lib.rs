@@ -17,6 +17,8 @@ pub mod secret;
 pub mod book;
 /// Tokens that carry their grants under a signature.
 pub mod signed;
+/// Tokens in words that are shown or kept.
+mod hidden;
 /// How often an address may show wrong tokens.
 mod attempts;
 /// How many hashes are computed at once.
@@ -28,6 +30,7 @@ mod gate;
 
 pub use form::check_name;
 pub use gate::{FILE, Settings};
+pub use hidden::hide_tokens;
 
 /// The plugin `auth`.
 pub const FACTORY: Factory = Factory {

@@ -82,12 +82,12 @@ impl Table {
     }
 
     /// Reads the file again if it has changed. What is gone from it is revoked at once. While it cannot
-    /// be used nothing is revoked, and nobody comes in by it.
-    pub fn refresh(&mut self) {
+    /// be used nothing is revoked, and nobody comes in by it. True if it was read.
+    pub fn refresh(&mut self) -> bool {
         // Before it is read: what changes in between is seen the next time.
         let stamp = Stamp::of(&self.file);
         if self.stamp.as_ref() == Some(&stamp) {
-            return;
+            return false;
         }
         let read = Book::read(&self.file).and_then(|book| self.take(book.unwrap_or_default()));
         self.fault = read.err();
@@ -95,6 +95,7 @@ impl Table {
             tracing::error!("nobody new is let in by stored tokens: {fault}");
         }
         self.stamp = Some(stamp);
+        true
     }
 
     fn take(&mut self, book: Book) -> Result<(), String> {

@@ -78,7 +78,7 @@ pub fn build(site: &Site, settings: Json) -> Built {
         keys.push((Pattern::new(pattern), period));
     }
     let (field, ttl_field) = (settings.field, settings.ttl_field);
-    if after.is_none() && keys.is_empty() && field.is_none() && ttl_field.is_none() {
+    if settings.after.is_none() && keys.is_empty() && field.is_none() && ttl_field.is_none() {
         let words = "nothing ever ends: set after, keys, field or ttl_field";
         faults.push(fault("/use".into(), words.into()));
     }

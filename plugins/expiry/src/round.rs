@@ -1,5 +1,5 @@
 //! What a thread of its own does: looks through the namespace once, follows the feed, and deletes what
-//! is due, one object after another and no more than so many in a second.
+//! is due, a few objects at a time and no more than so many in a second.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +17,8 @@ use crate::rules::Rules;
 const ACTOR: &str = "expiry";
 /// Objects or changes that are looked at with one question.
 const PAGE: usize = 1_000;
+/// Keys whose objects are deleted at once: they wait for the disk together, and others for no more than these.
+const TOGETHER: usize = 64;
 /// The shortest round: how late a delete may be when there is little to do.
 const ROUND: Duration = Duration::from_millis(100);
 /// The longest wait: so late a clock that was set forward is noticed.
@@ -57,14 +59,19 @@ impl Round {
     pub fn run(mut self, end: &End) {
         while !end.wait(Duration::ZERO) {
             let outcome = if self.known { self.round(end) } else { self.look_through(end) };
-            let Err(refusal) = outcome else { continue };
+            let Err(refusal) = outcome else {
+                self.host.warn("rounds", None);
+                continue;
+            };
             match refusal.code {
                 Code::ShuttingDown | Code::UnknownNamespace => return,
                 // The feed has begun anew.
                 Code::BadCursor => self.known = false,
                 _ => {
                     self.host.count("failed_rounds", 1);
-                    tracing::error!(namespace = self.namespace.as_str(), "expiry: {refusal}");
+                    let words = format!("nothing is deleted at this moment: {refusal}");
+                    self.host.error(&words);
+                    self.host.warn("rounds", Some(words));
                 }
             }
             end.wait(Duration::from_secs(1));
@@ -115,9 +122,10 @@ impl Round {
         self.host.wait_changed(&self.namespace, self.place, until).map(drop)
     }
 
-    /// Takes what has changed since the last round.
+    /// Takes what had changed when the round began: what is written on and on does not hold it up.
     fn follow(&mut self, end: &End) -> Result<(), Refusal> {
-        while !end.wait(Duration::ZERO) {
+        let until = self.host.feed(&self.namespace)?.last;
+        while self.place < until && !end.wait(Duration::ZERO) {
             let changes = self.host.changes(&self.namespace, self.place, PAGE)?;
             let stands = changes.next;
             for changed in changes.items {
@@ -132,74 +140,85 @@ impl Round {
                 }
             }
             if std::mem::replace(&mut self.place, stands) == stands {
-                return Ok(());
+                break;
             }
         }
         Ok(())
     }
 
-    /// Judges what is due, as many keys as a round may have. Gives how many it has looked at.
+    /// Judges what is due, as many keys as a round may have, some at a time. Gives how many it has looked at.
     fn delete_due(&mut self, end: &End) -> Result<u32, Refusal> {
         let most = (self.per_second / 10).max(1);
         let mut looked_at = 0;
         while looked_at < most && !end.wait(Duration::ZERO) {
-            // Asked for each: a clock that was set back counts at once.
-            let Some(key) = self.clock.due(self.host.now()) else { break };
-            looked_at += 1;
-            if let Err(refusal) = self.judge(&key) {
-                self.clock.add(&key, self.host.now());
+            let (mut keys, mut over) = (Vec::new(), Vec::new());
+            let together = TOGETHER.min((most - looked_at) as usize);
+            let mut outcome = Ok(());
+            while keys.len() < together && outcome.is_ok() {
+                // Asked for each: a clock that was set back counts at once.
+                let Some(key) = self.clock.due(self.host.now()) else { break };
+                outcome = self.judge(&key, &mut over);
+                keys.push(key);
+            }
+            if keys.is_empty() {
+                break;
+            }
+            looked_at += u32::try_from(keys.len()).unwrap_or(u32::MAX);
+            if let Err(refusal) = outcome.and_then(|()| self.delete(over)) {
+                keys.iter().for_each(|key| self.clock.add(key, self.host.now()));
                 return Err(refusal);
             }
         }
         Ok(looked_at)
     }
 
-    /// Deletes the objects of a key that have ended, and remembers when the next of them ends.
-    fn judge(&mut self, key: &Key) -> Result<(), Refusal> {
+    /// Finds the objects of a key that have ended, and remembers when the next of them ends.
+    fn judge(&mut self, key: &Key, over: &mut Vec<Listed>) -> Result<(), Refusal> {
         // All objects of one key stand in one page, and the key is the first that begins so.
         let page = self.host.list(&self.namespace, key.as_str(), None, 1)?;
-        let mut next: Option<u64> = None;
         for object in page.items.into_iter().filter(|object| object.key == *key) {
-            let Some(mut time) = self.end_of(key, &object.value, object.timestamp) else {
-                continue;
-            };
-            if time <= self.host.now() {
-                match self.delete(object)? {
-                    Deleted::Done => continue,
-                    Deleted::Later => time = self.host.now().saturating_add(AGAIN_MS),
-                }
+            match self.end_of(key, &object.value, object.timestamp) {
+                Some(time) if time <= self.host.now() => over.push(object),
+                time => self.remember(key, time),
             }
-            next = Some(next.map_or(time, |other| other.min(time)));
         }
-        self.remember(key, next);
         Ok(())
     }
 
-    fn delete(&mut self, object: Listed) -> Result<Deleted, Refusal> {
-        let named = object.name.to_string();
-        let effect = Effect { namespace: self.namespace.clone(), name: object.name, value: None };
+    /// Deletes these objects, if each is still what was judged. What a hook does not want to go is remembered
+    /// for later.
+    fn delete(&mut self, over: Vec<Listed>) -> Result<(), Refusal> {
         let origin = Origin::new(Source::Timer, ACTOR, self.host.now());
-        match self.host.write_if(effect, Condition::Is(object.version), origin) {
-            Ok(_) => {
+        let delete = |object: &Listed| {
+            let (namespace, name) = (self.namespace.clone(), object.name.clone());
+            (Effect { namespace, name, value: None }, Condition::Is(object.version))
+        };
+        let outcomes = self.host.write_each(over.iter().map(delete).collect(), &origin);
+        for (object, outcome) in over.iter().zip(outcomes) {
+            let Err(refusal) = outcome else {
                 self.host.count("deleted", 1);
-                Ok(Deleted::Done)
-            }
-            Err(refusal) => match refusal.code {
-                Code::ShuttingDown | Code::UnknownNamespace | Code::StoreFailed => Err(refusal),
+                continue;
+            };
+            match refusal.code {
+                Code::ShuttingDown | Code::UnknownNamespace | Code::StoreFailed => {
+                    return Err(refusal);
+                }
                 // Somebody was quicker. The feed tells what there is now.
-                Code::VersionMismatch | Code::NotFound | Code::InConflict => Ok(Deleted::Done),
+                Code::VersionMismatch | Code::NotFound | Code::InConflict => {}
                 _ => {
                     self.host.count("refused", 1);
                     let now = self.host.now();
+                    self.clock.add(&object.key, now.saturating_add(AGAIN_MS));
                     if now.abs_diff(self.complained) >= AGAIN_MS {
                         self.complained = now;
-                        let namespace = self.namespace.as_str();
-                        tracing::warn!(namespace, object = named, "expiry: not deleted: {refusal}");
+                        let (namespace, object) =
+                            (self.namespace.as_str(), object.name.to_string());
+                        tracing::warn!(namespace, object, "expiry: not deleted: {refusal}");
                     }
-                    Ok(Deleted::Later)
                 }
-            },
+            }
         }
+        Ok(())
     }
 
     fn end_of(&self, key: &Key, value: &Value, timestamp: u64) -> Option<u64> {
@@ -212,12 +231,4 @@ impl Round {
             self.clock.add(key, time);
         }
     }
-}
-
-/// What became of an object whose time is over.
-enum Deleted {
-    /// It is gone, or is another one now.
-    Done,
-    /// A hook does not want it to go.
-    Later,
 }

@@ -35,6 +35,8 @@ pub struct Follower {
     pub table: Arc<dyn Table>,
     /// Who waits.
     pub progress: Arc<Progress>,
+    /// How often the thread had fallen when this was opened.
+    pub falls: u64,
 }
 
 impl Follower {
@@ -45,7 +47,9 @@ impl Follower {
             if matches!(refusal.code, Code::ShuttingDown | Code::UnknownNamespace) {
                 break;
             }
-            tracing::error!(namespace = %self.namespace, "the indexes do not go on: {refusal}");
+            let words = format!("the indexes do not go on: {refusal}");
+            self.host.error(&words);
+            self.host.warn("follow", Some(words));
             self.progress.stuck(&refusal.message);
             // Waits for the end too.
             let _ = self.host.wait_changed(&self.namespace, u64::MAX, PAUSE);
@@ -147,6 +151,7 @@ impl Follower {
 
     fn publish(&self, places: &[Option<Place>], feed: &Feed) {
         self.progress.moved(places);
+        self.host.warn("follow", None);
         let reached = places.iter().flatten().map(|place| place.sequence).min();
         let behind = feed.last.saturating_sub(reached.unwrap_or_default());
         self.host.gauge("behind", i64::try_from(behind).unwrap_or(i64::MAX));

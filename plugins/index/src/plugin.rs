@@ -56,7 +56,7 @@ struct Fallen<'a> {
 impl Drop for Fallen<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.progress.stuck("its thread panicked and is started again");
+            self.progress.fall("its thread panicked and is started again");
             lock(&self.running.follower).take();
             self.running.tell();
         }
@@ -91,7 +91,9 @@ impl Plugin for Indexes {
                 Ok(table) => table,
                 Err(refusal) => {
                     if refusal.code != Code::ShuttingDown {
-                        tracing::error!(%namespace, "there are no indexes: {refusal}");
+                        let words = format!("there are no indexes: {refusal}");
+                        own.error(&words);
+                        own.warn("table", Some(words));
                     }
                     progress.stuck(&refusal.message);
                     return running.tell();
@@ -103,6 +105,7 @@ impl Plugin for Indexes {
                 indexes: indexes.clone(),
                 table,
                 progress: progress.clone(),
+                falls: progress.falls(),
             });
             *lock(&running.follower) = Some(follower.clone());
             running.tell();

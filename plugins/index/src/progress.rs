@@ -20,6 +20,8 @@ struct State {
     places: Vec<Option<Place>>,
     /// Why it does not go on.
     stuck: Option<String>,
+    /// How often all has to be opened again.
+    falls: u64,
     over: bool,
 }
 
@@ -28,10 +30,10 @@ impl Progress {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The indexes have come so far.
+    /// The indexes have come so far, and nothing is in the way.
     pub fn moved(&self, places: &[Option<Place>]) {
         let mut state = self.state();
-        if state.places != places {
+        if state.places != places || state.stuck.is_some() {
             state.places = places.to_vec();
             state.stuck = None;
             self.moved.notify_all();
@@ -41,6 +43,14 @@ impl Progress {
     /// Something is in the way; it is tried again.
     pub fn stuck(&self, why: &str) {
         self.state().stuck = Some(why.to_owned());
+    }
+
+    /// As [`Progress::stuck`], and all has to be opened again: who waits has to let go of the table for that.
+    pub fn fall(&self, why: &str) {
+        let mut state = self.state();
+        state.stuck = Some(why.to_owned());
+        state.falls += 1;
+        self.moved.notify_all();
     }
 
     /// Nothing comes any more; nobody waits on.
@@ -64,8 +74,14 @@ impl Progress {
         self.state().stuck.clone()
     }
 
-    /// Waits until an index has followed to a sequence, but not longer than `until`.
-    pub fn wait(&self, at: usize, sequence: u64, until: Instant) -> Result<(), Late> {
+    /// How often it has fallen.
+    pub fn falls(&self) -> u64 {
+        self.state().falls
+    }
+
+    /// Waits until an index has followed to a sequence, but not longer than `until`, and not once there were
+    /// more falls than these.
+    pub fn wait(&self, at: usize, sequence: u64, until: Instant, falls: u64) -> Result<(), Late> {
         let mut state = self.state();
         loop {
             let place = state.places.get(at).copied().flatten();
@@ -77,7 +93,7 @@ impl Progress {
             if state.over {
                 return Err(Late::Over);
             }
-            if left.is_zero() {
+            if left.is_zero() || state.falls != falls {
                 return Err(Late::Behind { reached, why: state.stuck.clone() });
             }
             state = self.moved.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -124,20 +140,31 @@ mod tests {
     fn who_waits_goes_on_when_the_index_is_there_and_hears_where_it_is_if_not() {
         let progress = Progress::default();
         let none = Instant::now();
-        let late = progress.wait(0, 0, none).expect_err("nothing is there");
+        let late = progress.wait(0, 0, none, 0).expect_err("nothing is there");
         assert_eq!(late, Late::Behind { reached: 0, why: None });
         progress.moved(&[at(4_000), at(9_000)]);
-        assert_eq!(progress.wait(1, 9_000, none), Ok(()));
+        assert_eq!(progress.wait(1, 9_000, none, 0), Ok(()));
         progress.stuck("the disk failed");
-        let refusal = progress.wait(0, 9_000, none).expect_err("late").refusal("by", 9_000);
+        let refusal = progress.wait(0, 9_000, none, 0).expect_err("late").refusal("by", 9_000);
         let words = "the index by is at change 4,000 of 9,000, and does not go on: the disk failed";
         assert_eq!((refusal.code, refusal.message.as_str()), (Code::IndexBehind, words));
+        progress.moved(&[at(4_000), at(9_000)]);
+        assert_eq!(
+            progress.why_stuck(),
+            None,
+            "it goes on, also where there is nothing to be done"
+        );
         let long = Instant::now() + std::time::Duration::from_secs(600);
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| progress.wait(0, 9_000, long));
+            let waiting = scope.spawn(|| progress.wait(0, 9_000, long, 0));
             progress.moved(&[at(9_000), at(9_000)]);
             assert_eq!(waiting.join().expect("no panic"), Ok(()));
-            let waiting = scope.spawn(|| progress.wait(0, 9_001, long));
+            let waiting = scope.spawn(|| progress.wait(0, 9_001, long, 0));
+            progress.fall("a panic");
+            let fallen = || Err(Late::Behind { reached: 9_000, why: Some("a panic".into()) });
+            assert_eq!(waiting.join().expect("no panic"), fallen());
+            assert_eq!(progress.wait(0, 9_001, long, 0), fallen(), "also who comes late");
+            let waiting = scope.spawn(|| progress.wait(0, 9_001, long, progress.falls()));
             progress.end();
             assert_eq!(waiting.join().expect("no panic"), Err(Late::Over));
         });

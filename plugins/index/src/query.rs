@@ -36,7 +36,7 @@ pub fn query(follower: &Follower, asked: &Json, until: Instant) -> Result<Json, 
     };
     // What was committed before the query came is in the answer.
     let needed = follower.host.feed(&follower.namespace)?.last;
-    let reached = follower.progress.wait(at, needed, until);
+    let reached = follower.progress.wait(at, needed, until, follower.falls);
     reached.map_err(|late| late.refusal(&index.name, needed))?;
     let limit = asked["limit"].as_u64().and_then(|limit| usize::try_from(limit).ok());
     let limit = limit.unwrap_or(ITEMS_MAX).clamp(1, ITEMS_MAX);

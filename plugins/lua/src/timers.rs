@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use keepboth_core::plugin::{Host, Origin, Source};
+use keepboth_core::plugin::{Host, LogLevel, LogLine, Origin, Source};
 
 use crate::bound::Bound;
 use crate::hook::Every;
@@ -137,10 +137,16 @@ fn turn(
     let actor = &bound.scripts[script].script.chunk;
     for effect in effects? {
         let target = format!("{}/{}", effect.namespace, effect.name);
+        let matter = format!("writes of timers to {}", effect.namespace);
         let origin = Origin::new(Source::Timer, actor.clone(), now);
-        if let Err(refusal) = host.write(effect, origin) {
-            tracing::warn!("a timer's write to {target} was refused: {refusal}");
+        let refused = host.write(effect, origin).err();
+        let words = refused.map(|refusal| format!("a write to {target} was refused: {refusal}"));
+        if let Some(words) = &words {
+            tracing::warn!("timer of {}: {words}", every.text);
+            let (at, text) = (actor.to_string(), words.clone());
+            host.log(&LogLine { level: LogLevel::Error, at, text });
         }
+        host.warn(&matter, words);
     }
     Ok(())
 }

@@ -13,10 +13,10 @@ mod sign;
 mod address;
 /// The settings.
 mod settings;
-/// A target, read from its settings, or what is wrong with them.
-mod target;
 /// Events.
 mod event;
+/// A target, read from its settings, or what is wrong with them.
+mod target;
 /// What an answer means, and when it is tried again.
 mod verdict;
 /// What waits for one target.

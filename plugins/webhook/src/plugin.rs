@@ -79,7 +79,9 @@ impl Plugin for Webhooks {
             if let Err(refusal) = outcome
                 && refusal.code != Code::ShuttingDown
             {
-                tracing::error!(%namespace, "there are no webhooks: {refusal}");
+                let words = format!("nothing is told: {refusal}");
+                own.error(&words);
+                own.warn("all", Some(words));
             }
         })
     }

@@ -29,6 +29,17 @@ pub enum Kind {
     Conflict,
 }
 
+/// Which nodes of a mesh tell a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum On {
+    /// The one at which it was made.
+    #[default]
+    Local,
+    /// Every one that hears of it.
+    Every,
+}
+
 /// A target.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -39,6 +50,12 @@ pub struct Declared {
     #[serde(default = "all_kinds")]
     #[schemars(length(min = 1))]
     pub events: Vec<Kind>,
+    /// Which nodes of a mesh tell: with `local` the one at which a change was made, so that those with the same
+    /// settings tell it once; with `every` each one that has the target, whoever made the change. What several
+    /// nodes make alike, a delete of `expiry` or a merge of a hook, each of them tells; a conflict, each that made
+    /// a side of it.
+    #[serde(default)]
+    pub on: On,
     /// Patterns of keys: only keys that fit one of them are told of. `*` is any run of characters, `?` one.
     #[serde(default = "all_keys")]
     #[schemars(length(min = 1))]

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keepboth_core::pattern::Pattern;
-use keepboth_core::plugin::{SettingsError, Site};
+use keepboth_core::plugin::{Changed, SettingsError, Site};
 use keepboth_core::policy::Fingerprint;
 use rustls::ClientConfig;
 use serde_json::Value as Json;
 
 use crate::address::{self, Address};
-use crate::settings::{Declared, Settings};
+use crate::event;
+use crate::settings::{Declared, On, Settings};
 use crate::sign::Secret;
 
 /// Most targets of one namespace.
@@ -35,9 +36,12 @@ pub struct Target {
 }
 
 impl Target {
-    /// True if it wants to hear of a key.
-    pub fn wants(&self, key: &str) -> bool {
-        self.patterns.iter().any(|pattern| pattern.matches(key))
+    /// True if this node is to tell it of a change.
+    pub fn tells(&self, changed: &Changed) -> bool {
+        let declared = &self.declared;
+        (changed.made_here || declared.on == On::Every)
+            && declared.events.contains(&event::kind(&changed.now))
+            && self.patterns.iter().any(|pattern| pattern.matches(changed.key.as_str()))
     }
 }
 

@@ -15,6 +15,7 @@ use crate::meters::Point;
 use crate::metrics::Metrics;
 use crate::namespace::host::PluginHost;
 use crate::namespace::{Namespaces, NotStarted};
+use crate::protocol::PluginsTold;
 
 type Plugin = Arc<Bound<dyn Gate>>;
 
@@ -211,6 +212,11 @@ impl Gates {
     pub async fn stop(&self) {
         let plugins = self.plugins.clone();
         let _ = spawn_blocking(move || plugins.iter().for_each(|bound| bound.stop())).await;
+    }
+
+    /// What they warn of, and what their calls cost.
+    pub fn told(&self) -> PluginsTold {
+        life::told(self.plugins.iter())
     }
 
     /// The names of those that are in one of both only; of all if their order is another.

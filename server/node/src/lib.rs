@@ -26,6 +26,8 @@ pub mod metrics;
 pub mod peers;
 /// Who may connect, and who that is: the plugins of the server.
 pub mod gates;
+/// What stands in files and is not in force.
+pub mod not_taken;
 /// The connections of clients.
 pub mod clients;
 /// The server: everything together, from start to graceful stop.

@@ -172,6 +172,7 @@ pub async fn start(config: &Config, plugins: config::Bound) -> Result<Running, S
         started,
         lanes: AtomicU64::new(0),
         reloads: ask_reload,
+        not_taken: ArcSwap::default(),
     });
     let door = Door { clients: clients.clone(), origins: config.server.origins.clone().into() };
     let app = router(door).into_make_service_with_connect_info::<Reached>();

@@ -15,7 +15,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::dead::{Graveyard, ROWS_MAX, corrupt, rows_between};
 use crate::deliver::{Shared, deliver};
-use crate::event;
 use crate::orders::Order;
 use crate::post::Post;
 use crate::queue::{Queue, WAITING_MAX, Waiting};
@@ -70,15 +69,19 @@ pub async fn run(
 ) {
     while !shared.stop.is_cancelled() {
         let outcome = match Lane::open(shared.clone(), target.clone()) {
-            Ok(mut lane) => lane.work(&mut news, &mut orders).await,
+            Ok(mut lane) => {
+                shared.host.warn(&format!("target {}", target.name), None);
+                lane.work(&mut news, &mut orders).await
+            }
             Err(refusal) => Err(refusal),
         };
         let Err(refusal) = outcome else { return };
         if matches!(refusal.code, Code::ShuttingDown | Code::UnknownNamespace) {
             return;
         }
-        let (namespace, name) = (&shared.namespace, &target.name);
-        tracing::error!(%namespace, target = name, "the webhook does not go on: {refusal}");
+        let words = format!("the target {} is told nothing at this moment: {refusal}", target.name);
+        shared.host.error(&words);
+        shared.host.warn(&format!("target {}", target.name), Some(words));
         let _ = timeout(FLUSH, shared.stop.cancelled()).await;
     }
 }
@@ -114,7 +117,7 @@ impl Lane {
             }
         }
         let dead = Graveyard::open(table, name, target.declared.dead_max)?;
-        Ok(Lane {
+        let lane = Lane {
             post: Arc::new(Post::new(&target)),
             queue,
             place,
@@ -126,7 +129,21 @@ impl Lane {
             counted: 0,
             shared,
             target,
-        })
+        };
+        lane.warn_of_dead();
+        Ok(lane)
+    }
+
+    /// Has status say that something was given up, as long as it is there.
+    fn warn_of_dead(&self) {
+        let (name, namespace) = (&self.target.name, &self.shared.namespace);
+        let words = |count| {
+            format!(
+                "{count} events for the target {name} are dead: keepboth plugin {namespace} webhook dead shows why"
+            )
+        };
+        let dead = Some(self.dead.count()).filter(|count| *count > 0);
+        self.shared.host.warn(&format!("dead {name}"), dead.map(words));
     }
 
     async fn work(
@@ -227,8 +244,7 @@ impl Lane {
         let mut changes = Vec::with_capacity(found.items.len() + 1);
         for changed in &found.items {
             let key = changed.key.as_str();
-            let told = self.target.declared.events.contains(&event::kind(&changed.now));
-            if told && self.target.wants(key) {
+            if self.target.tells(changed) {
                 let waiting = self.queue.changed(key, changed.sequence, now);
                 changes.push(self.row(key, Some(waiting)));
             }
@@ -335,6 +351,7 @@ impl Lane {
         }
         self.shared.host.count("dead", 1);
         self.last_error = Some(why);
+        self.warn_of_dead();
         self.write(&changes)
     }
 }

@@ -32,7 +32,7 @@ impl Lane {
                 let found = self.dead.list(table.as_ref(), *after, *limit)?;
                 let items = found.into_iter().map(|(id, dead)| {
                     json!({"id": id, "target": self.target.name, "key": dead.key,
-                        "attempts": dead.attempts, "at": dead.at, "why": dead.why})
+                        "attempts": dead.attempts, "timestamp": dead.at, "why": dead.why})
                 });
                 Ok(Told { items: items.collect(), count: 0 })
             }
@@ -75,6 +75,7 @@ impl Lane {
             }
             self.write(&changes)?;
         }
+        self.warn_of_dead();
         self.flush()?;
         Ok(Told { items: Vec::new(), count })
     }

@@ -84,6 +84,18 @@ pub trait Host: Send + Sync {
         origin: Origin,
     ) -> Result<VersionId, Refusal>;
 
+    /// Several writes, each as [`Host::write_if`] by itself: what becomes of each, in their order. They wait for
+    /// the disk together, which is as quick as one alone. Others who write meanwhile wait behind all of them, so
+    /// there should not be more than some dozens.
+    fn write_each(
+        &self,
+        writes: Vec<(Effect, Condition)>,
+        origin: &Origin,
+    ) -> Vec<Result<VersionId, Refusal>> {
+        let write = |(effect, condition)| self.write_if(effect, condition, origin.clone());
+        writes.into_iter().map(write).collect()
+    }
+
     /// Where a namespace's feed stands. In the feed each key stands once, at its last change.
     fn feed(&self, namespace: &Namespace) -> Result<Feed, Refusal>;
 
@@ -191,6 +203,9 @@ pub struct Changed {
     pub key: Key,
     /// Its place in the feed.
     pub sequence: u64,
+    /// True if the version that speaks for it, the delete, or a side of the conflict was made at this node,
+    /// whoever made it elsewhere as well; also if that is not known any more.
+    pub made_here: bool,
     /// What readers see under it.
     pub now: Now,
 }

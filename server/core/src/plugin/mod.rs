@@ -1,6 +1,7 @@
 //! The contract between the server and its plugins.
 //!
-//! A plugin is a crate that knows this crate alone; `plugins/audit` is the smallest whole one: copy it.
+//! A plugin is a crate that knows this crate alone; `plugins/audit` is the smallest whole one, and
+//! `docs/PLUGINS.md` the way to a first one of your own.
 //! There are two kinds. A [`Plugin`] is bound to one namespace by `[[namespaces.NAME.plugins]]` and sees
 //! its writes; a [`Gate`] is bound to the server by `[[plugins]]` and says who may connect and do what.
 //! The order in the config is the order in which they are asked, at every point.
@@ -9,7 +10,7 @@
 //!
 //! | step | what is called | when |
 //! | --- | --- | --- |
-//! | configure | [`Factory::schema`], then the function in [`Make`] | at the start, at a reload, and by `keepboth check`, which does this and nothing else. All mistakes are told at once, each with file, line and column; files that a plugin reads are looked at once its settings fit their schema. Opens no port, starts no thread, writes nothing. |
+//! | configure | [`Factory::schema`], then the function in [`Make`] | at the start, at a reload, and by `keepboth check`, which does this and nothing else. All mistakes are told at once, each with file, line and column; where some settings do not fit the schema, it is asked for its mistakes in the rest, which it is given without them. Opens no port, starts no thread, writes nothing. |
 //! | start | [`Plugin::start`] | once, when its namespace is open and before anybody can write to it. An error ends the start of the server with exit code 78 and the place in the config. |
 //! | run | the points below | |
 //! | reload | [`Plugin::fingerprint`] | one whose fingerprint is what it was stays, with what it remembers. Otherwise the new one is started, then writes go to it, and then the old one is drained and stopped. If a start fails, all old ones stay and the reload says why. When only files were saved that a plugin reads, one that is faulty stays as it was, or what is faulty of it ([`Plugin::renewed`]). |
@@ -43,7 +44,9 @@
 //! anything follows the feed: [`Host::changes`].
 //!
 //! A panic at any point becomes a refusal or a log line, never a dead server; a worker that panicked is
-//! made anew. Calls, errors and times of each point are in the metrics `keepboth_plugin_*`.
+//! made anew. Calls, errors and times of each point are in `keepboth status NAMESPACE` and in the metrics
+//! `keepboth_plugin_*`. A write that [`Worker::after`] asked for and that is refused stands in the log of the
+//! scripts, is counted, and is warned of in the status.
 //!
 //! # Running
 //!

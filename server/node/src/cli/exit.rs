@@ -18,6 +18,10 @@ pub enum Exit {
     Failure = 1,
     /// The command line itself is wrong.
     Usage = 2,
+    /// The server does not know who asks.
+    Unknown = 3,
+    /// Who asks may not do this.
+    Forbidden = 4,
     /// There is no such object, version or namespace.
     NotFound = 5,
     /// The name is in conflict, or a condition does not hold.
@@ -48,9 +52,9 @@ impl Exit {
             | Code::SchemaRefused
             | Code::HookRefused
             | Code::HookFailed
-            | Code::Unauthenticated
-            | Code::Forbidden
             | Code::InConfig => Exit::Refused,
+            Code::Unauthenticated => Exit::Unknown,
+            Code::Forbidden => Exit::Forbidden,
             Code::FrameTooLarge
             | Code::ValueTooLarge
             | Code::BatchTooLarge
@@ -179,6 +183,8 @@ mod tests {
             ("in_conflict", Exit::Conflict),
             ("version_mismatch", Exit::Conflict),
             ("schema_refused", Exit::Refused),
+            ("unauthenticated", Exit::Unknown),
+            ("forbidden", Exit::Forbidden),
             ("value_too_large", Exit::Limit),
             ("rate_limited", Exit::Limit),
             ("bad_config", Exit::Config),

@@ -30,6 +30,11 @@ impl Lines {
         Ok(Lines(lines))
     }
 
+    /// The next line, for those who have nothing else to do; None at the end.
+    pub fn wait(&mut self) -> Option<Result<Line, Failure>> {
+        self.0.blocking_recv()
+    }
+
     /// The next line; None at the end.
     pub async fn next(&mut self) -> Option<Result<Line, Failure>> {
         self.0.recv().await

@@ -94,9 +94,9 @@ First steps:
   keepboth watch default --initial
   keepboth conflict ls default
 
-Exit codes: 0 done, 1 failure, 2 usage, 5 not found, 6 conflict or a condition that does not hold,
-7 refused, 8 limit, 9 server unreachable, 10 not on all nodes that were asked for, 78 configuration,
-130 interrupted."
+Exit codes: 0 done, 1 failure, 2 usage, 3 the server does not know who you are, 4 not allowed,
+5 not found, 6 conflict or a condition that does not hold, 7 refused, 8 limit, 9 server unreachable,
+10 not on all nodes that were asked for, 78 configuration, 130 interrupted."
 )]
 struct Cli {
     /// The server
@@ -205,6 +205,9 @@ pub fn main(own: &[Factory]) -> ExitCode {
         Command::Demo(args) => demo::run(&args, json),
         Command::Schema(schema::Schema::Check(files)) => schema::check(&files, json),
         Command::Schema(schema::Schema::Test(files)) => schema::test(&files, json),
+        Command::Schema(schema::Schema::Infer(args)) if args.from.is_some() => {
+            schema::infer(&args, json)
+        }
         Command::Hook(ref own) if let Some(outcome) = hook::offline(own, json) => outcome,
         Command::Token(command) => token::run(command, json),
         command => bearer::read(token_file.as_deref())

@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 use super::exit::Failure;
 use super::object::namespace;
 use super::session::{Session, namespace_arguments};
-use super::table::Table;
+use super::table::{Table, time};
 
 /// What is asked of which plugin.
 #[derive(Debug, clap::Args)]
@@ -70,7 +70,10 @@ fn table_of(items: &[Json]) -> Table {
     let head: Vec<String> = columns.iter().map(|name| name.to_uppercase()).collect();
     let mut table = Table::new(&head.iter().map(String::as_str).collect::<Vec<_>>());
     for item in items {
-        table.row(columns.iter().map(|name| shown(&item[name.as_str()])));
+        table.row(columns.iter().map(|name| match name.as_str() {
+            "timestamp" => time(item[name.as_str()].as_u64()),
+            name => shown(&item[name]),
+        }));
     }
     table
 }
@@ -89,8 +92,18 @@ mod tests {
 
     #[test]
     fn items_of_an_answer_stand_in_a_table_under_their_names() {
-        let items = [json!({"id": 7, "why": "it answered 400"}), json!({"id": 12, "why": null})];
-        assert_eq!(table_of(&items).lines(), ["ID  WHY", "7   it answered 400", "12  -"]);
+        let items = [
+            json!({"id": 7, "timestamp": 1_700_000_000_123_u64, "why": "it answered 400"}),
+            json!({"id": 12, "why": null}),
+        ];
+        assert_eq!(
+            table_of(&items).lines(),
+            [
+                "ID  TIMESTAMP                 WHY",
+                "7   2023-11-14T22:13:20.123Z  it answered 400",
+                "12  -                         -"
+            ]
+        );
     }
 
     #[test]

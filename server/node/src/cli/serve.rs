@@ -15,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config, Loaded, LogFormat};
 use crate::namespace::{NotStarted, OpenSpaceError};
+use crate::not_taken::NotTaken;
 use crate::protocol::Reloaded;
 use crate::reload::{InForce, in_words};
 use crate::saved::{self, Files, Saved};
@@ -252,17 +253,17 @@ async fn reload(
     let (file, factories) = (plan.args.config.clone(), plan.factories.clone());
     let (before, in_force_now) = (plan.loaded.clone(), plan.plugins.clone());
     let loaded = tokio::task::spawn_blocking(move || match again {
-        Again::All => {
-            Config::load_and_check(file.as_deref(), &factories).map_err(|errors| errors.to_string())
-        }
+        Again::All => Config::load_and_check(file.as_deref(), &factories)
+            .map(|(loaded, bound)| (loaded, bound, Vec::new()))
+            .map_err(|errors| errors.to_string()),
         Again::Files => {
             let (bound, faulty) = config::renew(&before, &in_force_now, &factories);
-            if let Some(faulty) = faulty {
+            if let Some(faulty) = &faulty {
                 tracing::error!(
                     "what is faulty of what was saved was not taken, its old version stays:\n{faulty}"
                 );
             }
-            Ok((before, bound))
+            Ok((before, bound, faulty.as_ref().map(NotTaken::files).unwrap_or_default()))
         }
     });
     let loaded = loaded.await.unwrap_or_else(|e| Err(format!("reading it ended early: {e}")));
@@ -271,7 +272,7 @@ async fn reload(
         Again::Files => Ok(()),
     };
     let outcome = match loaded.and_then(|loaded| certificates(&loaded).map(|()| loaded)) {
-        Ok((loaded, plugins)) => {
+        Ok((loaded, plugins, faulty)) => {
             let config = plan.args.over(loaded.config.clone());
             let applied = in_force.apply(running, config, plugins.clone()).await;
             let applied = applied.map_err(|error| {
@@ -283,11 +284,17 @@ async fn reload(
             });
             if applied.is_ok() {
                 (plan.loaded, plan.plugins) = (loaded, plugins);
+                let config = again == Again::Files && running.clients.not_taken.load().config;
+                running.clients.not_taken.store(NotTaken { config, files: faulty }.into());
             }
             applied
         }
         Err(words) => Err(Refusal::new(Code::BadConfig, words)),
     };
+    if outcome.is_err() && again == Again::All {
+        let files = running.clients.not_taken.load().files.clone();
+        running.clients.not_taken.store(NotTaken { config: true, files }.into());
+    }
     match &outcome {
         Ok(reloaded) if again == Again::Files => {
             if reloaded.namespaces_changed.is_empty() && reloaded.plugins_changed.is_empty() {

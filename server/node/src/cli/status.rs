@@ -1,5 +1,7 @@
 //! `status`: how the node, its namespaces and its peers are.
 
+use std::time::Duration;
+
 use keepboth_core::name::Namespace;
 use serde_json::{Value as Json, json};
 
@@ -7,7 +9,7 @@ use super::exit::Failure;
 use super::object::namespace;
 use super::out::{Out, printable, talk};
 use super::session::{Session, number, text};
-use super::table::Table;
+use super::table::{Table, duration};
 
 /// Of what.
 #[derive(Debug, clap::Args)]
@@ -40,25 +42,54 @@ fn write(out: &mut Out, status: &Json) -> Result<(), Failure> {
     }
     let namespaces = status["namespaces"].as_array().map(Vec::as_slice).unwrap_or_default();
     out.flush()?;
-    warnings(namespaces).iter().for_each(|warning| talk(&format!("\x1b[1;31m{warning}\x1b[0m")));
+    warnings(status).iter().for_each(|warning| talk(&format!("\x1b[1;31m{warning}\x1b[0m")));
     out.line("")?;
     table_of_namespaces(namespaces).write(out, "no namespaces")?;
-    let peers = table_of_peers(namespaces);
-    if peers.is_empty() {
-        return Ok(());
+    for table in [table_of_peers(namespaces), table_of_hooks(status)] {
+        if !table.is_empty() {
+            out.line("")?;
+            table.write(out, "")?;
+        }
     }
-    out.line("")?;
-    peers.write(out, "")
+    Ok(())
+}
+
+/// The node as a whole, and each of its namespaces, with its name.
+fn places(status: &Json) -> impl Iterator<Item = (&str, &Json)> {
+    let namespaces = status["namespaces"].as_array().into_iter().flatten();
+    [("the server", status)].into_iter().chain(namespaces.map(|ns| (text(ns, "name"), ns)))
 }
 
 /// What nobody should overlook, a line each.
-fn warnings(namespaces: &[Json]) -> Vec<String> {
-    let each = |ns: &Json| {
-        let warnings = ns["warnings"].as_array().into_iter().flatten().filter_map(Json::as_str);
-        let name = text(ns, "name");
+fn warnings(status: &Json) -> Vec<String> {
+    let each = |(name, place): (&str, &Json)| {
+        let warnings = place["warnings"].as_array().into_iter().flatten().filter_map(Json::as_str);
         warnings.map(|words| printable(&format!("WARNING: {name}: {words}"))).collect::<Vec<_>>()
     };
-    namespaces.iter().flat_map(each).collect()
+    places(status).flat_map(each).collect()
+}
+
+/// What plugins and the hooks of their scripts cost.
+fn table_of_hooks(status: &Json) -> Table {
+    let head = ["NAMESPACE", "PLUGIN", "HOOK", "CALLS", "ERRORS", "P50", "P99", "SCRIPT"];
+    let mut table = Table::new(&head);
+    for (name, place) in places(status) {
+        for hook in place["hooks"].as_array().into_iter().flatten() {
+            let within = |field| duration(Duration::from_nanos(hook[field].as_u64().unwrap_or(0)));
+            let name = if std::ptr::eq(place, status) { "" } else { name };
+            table.row([
+                name,
+                text(hook, "plugin"),
+                text(hook, "hook"),
+                &number(hook, "calls"),
+                &number(hook, "errors"),
+                &within("p50_ns"),
+                &within("p99_ns"),
+                text(hook, "script"),
+            ]);
+        }
+    }
+    table
 }
 
 fn table_of_namespaces(namespaces: &[Json]) -> Table {
@@ -114,10 +145,34 @@ mod tests {
             table_of_namespaces(&namespaces).lines()[1],
             "notes      not_synced  2     3        1          0      4     5      no peer"
         );
-        assert_eq!(warnings(&namespaces), ["WARNING: notes: lua: scripts/a.luau is switched off"]);
+        let status = json!({"namespaces": namespaces, "warnings": ["auth: its file is gone"]});
+        assert_eq!(
+            warnings(&status),
+            [
+                "WARNING: the server: auth: its file is gone",
+                "WARNING: notes: lua: scripts/a.luau is switched off"
+            ]
+        );
         assert_eq!(
             table_of_peers(&namespaces).lines()[1],
             "notes      ws://b:7400  no         no      3       refused"
+        );
+    }
+
+    #[test]
+    fn each_hook_has_a_line_with_its_calls_errors_and_times() {
+        let status = json!({
+            "hooks": [{"plugin": "auth", "hook": "connect", "calls": 1, "errors": 0,
+                "p50_ns": 125, "p99_ns": 125}],
+            "namespaces": [{"name": "notes", "hooks": [{"plugin": "lua", "script": "scripts/a.luau",
+                "hook": "on_put", "calls": 12, "errors": 1, "p50_ns": 2_500, "p99_ns": 50_000_000}]}]});
+        assert_eq!(
+            table_of_hooks(&status).lines(),
+            [
+                "NAMESPACE  PLUGIN  HOOK     CALLS  ERRORS  P50       P99       SCRIPT",
+                "           auth    connect  1      0       0.125 us  0.125 us",
+                "notes      lua     on_put   12     1       2.5 us    50 ms     scripts/a.luau",
+            ]
         );
     }
 }

@@ -1,5 +1,7 @@
 //! Tables for people: columns as wide as they must be, no lines, nothing that a terminal would obey.
 
+use std::time::Duration;
+
 use super::exit::Failure;
 use super::out::{Out, printable};
 
@@ -67,6 +69,17 @@ pub fn time(ms: Option<u64>) -> String {
     time.map_or_else(|| "-".to_owned(), |time| format!("{time:.3}"))
 }
 
+/// A duration for people: `0.125 us`, `2.5 us`, `50 ms`, `1.5 s`.
+pub fn duration(time: Duration) -> String {
+    let micros = time.as_nanos() as f64 / 1e3;
+    let (figure, unit) = match micros {
+        ..1e3 => (micros, "us"),
+        1e3..1e6 => (micros / 1e3, "ms"),
+        _ => (micros / 1e6, "s"),
+    };
+    format!("{} {unit}", (figure * 1e3).round() / 1e3)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +97,20 @@ mod tests {
         let mut table = Table::new(&["A"]);
         table.row(["é".repeat(200)]);
         assert_eq!(table.lines()[1], format!("{}…", "é".repeat(100)));
+    }
+
+    #[test]
+    fn a_duration_has_the_unit_that_fits() {
+        for (nanos, shown) in [
+            (0, "0 us"),
+            (125, "0.125 us"),
+            (2_500, "2.5 us"),
+            (999_999, "999.999 us"),
+            (50_000_000, "50 ms"),
+            (1_500_000_000, "1.5 s"),
+        ] {
+            assert_eq!(duration(Duration::from_nanos(nanos)), shown);
+        }
     }
 
     #[test]

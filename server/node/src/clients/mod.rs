@@ -15,6 +15,7 @@ use crate::config::Limits;
 use crate::gates::Gates;
 use crate::metrics::Metrics;
 use crate::namespace::{Namespaces, Space};
+use crate::not_taken::NotTaken;
 use crate::peers::Mesh;
 use crate::protocol::{LimitsInfo, Reloaded};
 
@@ -77,6 +78,8 @@ pub struct Clients {
     pub lanes: AtomicU64,
     /// Asks whoever has the configuration to read it again.
     pub reloads: mpsc::Sender<Reload>,
+    /// What stands in files and is not in force, for the status.
+    pub not_taken: ArcSwap<NotTaken>,
 }
 
 /// A request to read the configuration again; the answer goes here.

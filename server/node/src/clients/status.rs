@@ -7,17 +7,18 @@ use super::Clients;
 use crate::clock;
 use crate::gates::Access;
 use crate::namespace::{Space, news};
-use crate::protocol::{Member, NamespaceStatus, PeerStatus, Status};
+use crate::protocol::{Member, NamespaceStatus, PeerStatus, PluginsTold, Status};
 
 impl Clients {
-    /// The status of the node, with one namespace or all that the client may know.
+    /// The status of the node, with one namespace or all that the client may know. What hooks cost is told of
+    /// one only, for the answer is one frame.
     pub fn status(&self, only: Option<&Namespace>, access: &Access) -> Result<Status, Refusal> {
         let namespaces = match only {
             Some(name) => vec![self.namespace_status(self.space(name)?.as_ref())],
             None => {
                 let all = self.namespaces.all();
                 let known = all.values().filter(|space| access.knows(&space.name));
-                known.map(|space| self.namespace_status(space)).collect()
+                known.map(|space| self.namespace_status(space)).map(without_hooks).collect()
             }
         };
         Ok(Status {
@@ -27,6 +28,14 @@ impl Clients {
             uptime_s: clock::steady().saturating_sub(self.started) / 1000,
             namespaces,
             connections: usize::try_from(self.metrics.connections.get()).unwrap_or_default(),
+            plugins: match access.need_admin() {
+                Ok(()) => {
+                    let mut told = self.gates.load().told();
+                    told.warnings.extend(self.not_taken.load().warnings());
+                    told
+                }
+                Err(_) => PluginsTold::default(),
+            },
         })
     }
 
@@ -42,7 +51,7 @@ impl Clients {
             trash: counts.trash,
             quarantined: counts.quarantined,
             unfit: space.unfit().summary().unfit,
-            warnings: space.setup().chain.warnings(),
+            plugins: space.setup().chain.told(),
             sequence: counts.last_sequence,
             store: space.id(),
             peers: self.peers_of(space),
@@ -71,4 +80,9 @@ impl Clients {
         }
         peers
     }
+}
+
+fn without_hooks(mut status: NamespaceStatus) -> NamespaceStatus {
+    status.plugins.hooks.clear();
+    status
 }

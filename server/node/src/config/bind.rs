@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 
 use super::mistake::{Mistake, did_you_mean, find};
 use super::shape::{Config, NamespaceConfig, PluginConfig};
+use super::sound::sound_part;
 use super::tree::join;
 use crate::made::{Made, Speaks};
 
@@ -153,7 +154,17 @@ impl Place<'_> {
                 false => Vec::new(),
             };
             if !mistakes.is_empty() {
+                let left = sound_part(&(factory.schema)(), &plugin.settings, &mistakes, &pointer);
                 found.extend(mistakes);
+                // What the rest has to say of what is there; the rest itself is of no use.
+                if let Some(left) = left
+                    && let Err(more) = make(factory, left.clone(), None)
+                {
+                    let is_there = |e: &SettingsError| {
+                        !e.pointer.is_empty() && left.pointer(&e.pointer).is_some()
+                    };
+                    found.extend(more.into_iter().filter(is_there).map(|e| mistake(&pointer, e)));
+                }
                 continue;
             }
             let before = old.get(at);
@@ -167,9 +178,7 @@ impl Place<'_> {
                 Err(faulty) => (before.cloned(), faulty),
             };
             made.extend(plugin);
-            let mistake =
-                |e: SettingsError| Mistake::new(format!("{pointer}{}", e.pointer), e.message);
-            found.extend(faulty.into_iter().map(mistake));
+            found.extend(faulty.into_iter().map(|e| mistake(&pointer, e)));
         }
         made
     }
@@ -188,6 +197,11 @@ impl Place<'_> {
         }
         found
     }
+}
+
+/// A mistake of the plugin whose settings stand at this pointer.
+fn mistake(pointer: &str, error: SettingsError) -> Mistake {
+    Mistake::new(format!("{pointer}{}", error.pointer), error.message)
 }
 
 /// The same plugin stands there before, and a second one makes no sense.

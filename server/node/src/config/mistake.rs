@@ -162,15 +162,17 @@ fn siblings(schema: &Json, refused_at: &str) -> Vec<String> {
 
 /// The name of a section as it stands in TOML: `[server]`, `[[namespaces.notes.plugins]]`.
 pub(super) fn section(pointer: &str) -> String {
-    let mut keys = parts(pointer);
-    if keys.is_empty() {
-        return "the file".to_owned();
+    let keys = parts(pointer);
+    // A table within one of a list is named after the list. A namespace may be called by a number.
+    let is_place =
+        |at: usize| keys[at].parse::<usize>().is_ok() && at > 0 && keys[at - 1] != "namespaces";
+    let names = (0..keys.len()).filter(|at| !is_place(*at)).map(|at| keys[at].as_str());
+    let name = names.collect::<Vec<_>>().join(".");
+    match keys.len().checked_sub(1) {
+        None => "the file".to_owned(),
+        Some(last) if is_place(last) => format!("[[{name}]]"),
+        Some(_) => format!("[{name}]"),
     }
-    if keys.last().is_some_and(|key| key.parse::<usize>().is_ok()) {
-        keys.pop();
-        return format!("[[{}]]", keys.join("."));
-    }
-    format!("[{}]", keys.join("."))
 }
 
 fn within(pointer: &str) -> String {

@@ -10,6 +10,8 @@ mod error;
 mod tree;
 /// What the JSON Schema finds wrong, in words.
 mod mistake;
+/// Settings without what is faulty in them.
+mod sound;
 /// What a schema cannot say.
 mod rules;
 /// The files of certificates and keys that are named.

@@ -297,7 +297,7 @@ fn a_mistake_in_the_environment_names_the_variable() {
 
 #[test]
 fn mistakes_of_plugins_have_their_place_in_the_file() {
-    let text = "[[namespaces.a.plugins]]\nuse = \"plan\"\n[[namespaces.a.plugins]]\nuse = \"plain\"\nword = \"bad\"\n[[namespaces.b.plugins]]\nuse = \"plain\"\nwort = 1\n";
+    let text = "[[namespaces.a.plugins]]\nuse = \"plan\"\n[[namespaces.a.plugins]]\nuse = \"plain\"\nword = \"bad\"\n[[namespaces.b.plugins]]\nuse = \"plain\"\nwort = 1\nword = \"bad\"\n";
     let loaded = load(text, &[]).expect("the plugins are not looked at yet");
     let words = check(&loaded, &[PLAIN]).map(|_| ()).expect_err("refused").to_string();
     for said in [
@@ -306,10 +306,22 @@ fn mistakes_of_plugins_have_their_place_in_the_file() {
         "config.toml:5:8: error: the word is bad",
         "config.toml:8:1: error: unknown key \"wort\" in [[namespaces.b.plugins]]",
         "did you mean \"word\"?",
-        "3 mistakes in the configuration",
+        "config.toml:9:8: error: the word is bad",
+        "4 mistakes in the configuration",
     ] {
         assert!(words.contains(said), "{words}\nlacks\n{said}");
     }
+}
+
+#[test]
+fn a_server_with_two_plugins_of_one_name_says_so() {
+    let loaded = load("[[namespaces.a.plugins]]\nuse = \"plain\"\n", &[]).expect("sound");
+    let words = check(&loaded, &[PLAIN, PLAIN]).map(|_| ()).expect_err("refused").to_string();
+    assert!(
+        words.contains("this server was built with two plugins of the name \"plain\""),
+        "{words}"
+    );
+    assert!(words.contains("each name in the list of factories stands once"), "{words}");
 }
 
 #[test]

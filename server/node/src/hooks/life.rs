@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::made::{Made, Says, guarded};
 use crate::meters::Meters;
+use crate::protocol::PluginsTold;
 
 /// A plugin of a namespace or of the server, with what the server knows of it.
 pub struct Bound<P: ?Sized> {
@@ -95,6 +96,15 @@ impl<P: Life + ?Sized> Bound<P> {
             tracing::error!("{words}");
         }
     }
+}
+
+/// What these plugins warn of, and what their calls cost.
+pub fn told<'a, P: ?Sized + 'a>(plugins: impl Iterator<Item = &'a Arc<Bound<P>>>) -> PluginsTold {
+    plugins.fold(PluginsTold::default(), |mut told, bound| {
+        told.warnings.extend(bound.meters.warnings());
+        told.hooks.extend(bound.meters.told());
+        told
+    })
 }
 
 thread_local! {

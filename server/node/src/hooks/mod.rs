@@ -17,7 +17,8 @@ use serde_json::Value as Json;
 pub mod life;
 
 use crate::made::guarded;
-use crate::meters::Point;
+use crate::meters::{Meters, Point};
+use crate::protocol::PluginsTold;
 
 /// A plugin of a namespace.
 pub type Bound = life::Bound<dyn Plugin>;
@@ -71,13 +72,9 @@ impl Chain {
         self.plugins.iter().map(|bound| bound.name.as_str())
     }
 
-    /// What the plugins warn of.
-    pub fn warnings(&self) -> Vec<String> {
-        let each = |bound: &Arc<Bound>| {
-            let warnings = bound.meters.warnings().into_iter();
-            warnings.map(|words| format!("{}: {words}", bound.name)).collect::<Vec<_>>()
-        };
-        self.plugins.iter().flat_map(each).collect()
+    /// What the plugins warn of, and what their calls cost.
+    pub fn told(&self) -> PluginsTold {
+        life::told(self.plugins.iter())
     }
 
     /// Whether a version that a peer sent is shown here: the first refusal counts. None is a delete.
@@ -191,8 +188,8 @@ impl Workers {
     }
 
     /// Tells every plugin that wants to hear of writes from there, and gives the writes that they ask
-    /// for.
-    pub fn after(&mut self, done: &Done) -> Vec<Effect> {
+    /// for, each with the meters of who does.
+    pub fn after(&mut self, done: &Done) -> Vec<(Arc<Meters>, Effect)> {
         let mut effects = Vec::new();
         let having = match done.origin.source {
             Source::Peer(_) => self.having(|points| points.after_replicated),
@@ -202,7 +199,8 @@ impl Workers {
             let mut own = Vec::new();
             let told = self.call(at, Point::After, Failure, |worker| worker.after(done, &mut own));
             // What was asked for before a failure still counts.
-            effects.append(&mut own);
+            let meters = &self.chain.plugins[at].meters;
+            effects.extend(own.into_iter().map(|effect| (meters.clone(), effect)));
             if let Err(Failure(words)) = told {
                 let (namespace, key) = (done.namespace.as_str(), done.key.as_str());
                 tracing::warn!(namespace, key, "after hook: {words}");

@@ -7,12 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use keepboth_core::ids::NodeId;
 use keepboth_core::name::{Name, Namespace};
 use keepboth_core::plugin::{Before, Done, Origin, Quarantined, Source, StateChange};
+use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::version::{Change, Event};
 use keepboth_core::write::Condition;
 use keepboth_store::{Commit, Op, Resolution, Store, Written};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::asked::Asked;
 use super::door::{Item, Write};
+use super::script_log::ScriptLog;
 use super::{Current, Setup};
 use crate::clock;
 use crate::hooks::{Chain, Workers};
@@ -80,9 +83,15 @@ impl After {
     }
 
     /// The thread is started when a plugin has something to do there. `effects` takes what hooks write.
-    pub fn serve(&self, jobs: Jobs, store: &Store, effects: mpsc::Sender<(Namespace, Write)>) {
+    pub fn serve(
+        &self,
+        jobs: Jobs,
+        store: &Store,
+        script_log: &Arc<ScriptLog>,
+        effects: mpsc::Sender<(Namespace, Write)>,
+    ) {
         let (name, store, jobs) = (self.name.clone(), store.clone(), jobs.0);
-        let thread = Thread { name, jobs, store, effects };
+        let thread = Thread { name, jobs, store, script_log: script_log.clone(), effects };
         *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
     }
 
@@ -226,6 +235,7 @@ struct Thread {
     name: Namespace,
     jobs: mpsc::UnboundedReceiver<Job>,
     store: Store,
+    script_log: Arc<ScriptLog>,
     effects: mpsc::Sender<(Namespace, Write)>,
 }
 
@@ -269,21 +279,21 @@ impl Thread {
     /// Tells the hooks and passes on what they want written. None if nobody takes that any more.
     fn tell(&self, workers: &mut Workers, done: &Done, setup: &Setup, room: &Room) -> Option<()> {
         let depth_max = setup.bounds.hook_depth_max;
-        for effect in workers.after(done) {
+        for (meters, effect) in workers.after(done) {
             let origin = done.origin.caused_by(Source::Hook, clock::now());
-            let target = format!("{}/{}", effect.namespace, effect.name);
+            let asked = Asked {
+                meters,
+                from: format!("{}/{}", done.namespace, done.key),
+                namespace: effect.namespace.clone(),
+                name: effect.name.to_string(),
+                script_log: self.script_log.clone(),
+            };
             if origin.depth > depth_max {
-                let from = format!("{}/{}", done.namespace, done.key);
-                tracing::warn!(
-                    "hook of {from} may not write {target}: hooks answered each other {depth_max} deep"
-                );
+                let words = format!("hooks answered each other {depth_max} deep");
+                asked.ended(Err(Refusal::new(Code::HookFailed, words)));
                 continue;
             }
-            let report = move |outcome: Result<Vec<Written>, keepboth_core::refusal::Refusal>| {
-                if let Err(refusal) = outcome {
-                    tracing::warn!("a hook's write to {target} was refused: {refusal}");
-                }
-            };
+            let report = move |outcome: Result<Vec<Written>, Refusal>| asked.ended(outcome);
             let item = Item::of(effect.name, effect.value, Condition::None);
             let room = room.clone();
             let write =

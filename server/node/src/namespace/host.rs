@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use keepboth_core::ids::{NodeId, VersionId};
+use keepboth_core::ids::{NodeId, StoreId, VersionId};
 use keepboth_core::limits::figure;
 use keepboth_core::name::{Key, Name, Namespace};
 use keepboth_core::plugin::{
@@ -14,7 +14,7 @@ use keepboth_core::plugin::{
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
 use keepboth_core::write::Condition;
-use keepboth_store::{KeyState, OpenError, Shelf, Snapshot};
+use keepboth_store::{KeyState, OpenError, Shelf, Snapshot, Written};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
@@ -100,6 +100,32 @@ impl PluginHost {
         Ok(self.space(name)?.store.snapshot())
     }
 
+    /// Gives a write to the door.
+    async fn enter(
+        &self,
+        effect: Effect,
+        condition: Condition,
+        origin: Origin,
+    ) -> Result<Entered, Refusal> {
+        let space = self.space(&effect.namespace)?;
+        let most = space.setup().bounds.hook_depth_max;
+        if origin.depth > most {
+            let words = format!(
+                "hooks answered each other {most} deep, so {}/{} is not written",
+                effect.namespace, effect.name
+            );
+            return Err(Refusal::new(Code::HookFailed, words).hint("limits.hook_depth_max"));
+        }
+        let (reply, entered) = oneshot::channel();
+        let reply = Box::new(move |outcome| {
+            // Whoever asked waits for it.
+            let _ = reply.send(outcome);
+        });
+        let items = vec![Item::of(effect.name, effect.value, condition)];
+        space.write(Write { items, origin, reply, room: None, alone: false }, self.lane).await;
+        Ok(entered)
+    }
+
     /// Who waits in a hook waits for himself.
     fn may_wait(&self, what: &str) -> Result<(), Refusal> {
         if !in_hook() {
@@ -109,6 +135,16 @@ impl PluginHost {
         Err(Refusal::new(Code::HookFailed, words)
             .hint("ask for writes by the list that after gets"))
     }
+}
+
+/// A write that is on its way; what becomes of it comes here.
+type Entered = oneshot::Receiver<Result<Vec<Written>, Refusal>>;
+
+/// The version that a write made.
+async fn done(entered: Result<Entered, Refusal>) -> Result<VersionId, Refusal> {
+    let lost = || Refusal::new(Code::StoreFailed, "whether it was written is unknown");
+    let written = entered?.await.unwrap_or_else(|_| Err(lost()))?;
+    written.last().map(|written| written.version).ok_or_else(lost)
 }
 
 fn stopped() -> Refusal {
@@ -194,29 +230,27 @@ impl Host for PluginHost {
         origin: Origin,
     ) -> Result<VersionId, Refusal> {
         self.may_wait("write")?;
-        let space = self.space(&effect.namespace)?;
-        let most = space.setup().bounds.hook_depth_max;
-        if origin.depth > most {
-            let words = format!(
-                "hooks answered each other {most} deep, so {}/{} is not written",
-                effect.namespace, effect.name
-            );
-            return Err(Refusal::new(Code::HookFailed, words).hint("limits.hook_depth_max"));
+        self.runtime.block_on(async { done(self.enter(effect, condition, origin).await).await })
+    }
+
+    fn write_each(
+        &self,
+        writes: Vec<(Effect, Condition)>,
+        origin: &Origin,
+    ) -> Vec<Result<VersionId, Refusal>> {
+        if let Err(refusal) = self.may_wait("write") {
+            return writes.iter().map(|_| Err(refusal.clone())).collect();
         }
-        let (reply, written) = oneshot::channel();
-        let reply = Box::new(move |outcome| {
-            // Whoever asked waits for it.
-            let _ = reply.send(outcome);
-        });
-        let items = vec![Item::of(effect.name, effect.value, condition)];
-        let write = Write { items, origin, reply, room: None, alone: false };
-        let written = self.runtime.block_on(async {
-            space.write(write, self.lane).await;
-            written.await
-        });
-        let lost = || Refusal::new(Code::StoreFailed, "whether it was written is unknown");
-        let written = written.unwrap_or_else(|_| Err(lost()))?;
-        written.last().map(|written| written.version).ok_or_else(lost)
+        self.runtime.block_on(async {
+            let (mut entered, mut outcomes) = (Vec::new(), Vec::new());
+            for (effect, condition) in writes {
+                entered.push(self.enter(effect, condition, origin.clone()).await);
+            }
+            for entered in entered {
+                outcomes.push(done(entered).await);
+            }
+            outcomes
+        })
     }
 
     fn feed(&self, namespace: &Namespace) -> Result<Feed, Refusal> {
@@ -240,13 +274,16 @@ impl Host for PluginHost {
             return Err(Refusal::new(Code::BadCursor, words).hint("begin anew with 0"));
         }
         let (states, next) = snapshot.changes(after, limit.clamp(1, ITEMS_MAX))?;
-        let items = states.into_iter().map(|state| changed(&snapshot, state));
+        let store = space.store.id();
+        let items = states.into_iter().map(|state| changed(&snapshot, store, state));
         Ok(Changes { items: items.collect::<Result<_, _>>()?, next })
     }
 
     fn shown(&self, namespace: &Namespace, key: &Key) -> Result<Option<Changed>, Refusal> {
-        let snapshot = self.snapshot(namespace)?;
-        snapshot.state(key)?.map(|state| changed(&snapshot, state)).transpose()
+        let space = self.space(namespace)?;
+        let snapshot = space.store.snapshot();
+        let state = snapshot.state(key)?;
+        state.map(|state| changed(&snapshot, space.store.id(), state)).transpose()
     }
 
     fn wait_changed(
@@ -314,8 +351,14 @@ impl Host for PluginHost {
     }
 }
 
-/// A key as readers of the snapshot see it.
-fn changed(snapshot: &Snapshot, state: KeyState) -> Result<Changed, Refusal> {
+/// A key as readers of the snapshot see it, in this store.
+fn changed(snapshot: &Snapshot, store: StoreId, state: KeyState) -> Result<Changed, Refusal> {
+    let made_here = if state.view.in_conflict() {
+        state.shown.iter().any(|side| !side.detached && side.origin == store)
+    } else {
+        let origin = state.object().map(|shown| shown.origin);
+        origin.or(state.deleted.map(|d| d.origin)).is_none_or(|origin| origin == store)
+    };
     let now = if state.view.in_conflict() {
         Now::Conflict(state.view.conflict_addresses(state.key.hash()))
     } else {
@@ -328,5 +371,5 @@ fn changed(snapshot: &Snapshot, state: KeyState) -> Result<Changed, Refusal> {
             None => Now::Nothing,
         }
     };
-    Ok(Changed { key: state.key, sequence: state.sequence, now })
+    Ok(Changed { key: state.key, sequence: state.sequence, made_here, now })
 }

@@ -22,6 +22,10 @@ use crate::meters::PluginMetrics;
 pub mod setup;
 /// How many writes a namespace takes in a second.
 mod rate;
+/// What scripts said of late.
+pub mod script_log;
+/// What becomes of the writes that after-hooks ask for.
+mod asked;
 /// After-hooks.
 pub mod after;
 /// Conflict hooks.
@@ -38,8 +42,6 @@ pub mod marks;
 pub mod stall;
 /// What a plugin may use while it runs.
 pub mod host;
-/// What scripts said of late.
-pub mod script_log;
 /// The life of plugins.
 mod plugins;
 /// Versions that are hidden, looked at again.
@@ -86,7 +88,7 @@ pub struct Space {
     /// Its store.
     pub store: Store,
     /// What its scripts said of late.
-    pub script_log: script_log::ScriptLog,
+    pub script_log: Arc<script_log::ScriptLog>,
     setup: Current,
     door: door::Door,
     after: Arc<after::After>,
@@ -158,7 +160,8 @@ impl Space {
             }
         };
         let store = Store::open(file, &name, options, tell)?;
-        after.serve(after_thread, &store, effects);
+        let script_log = Arc::default();
+        after.serve(after_thread, &store, &script_log, effects);
         let kept = store
             .snapshot()
             .agreed()
@@ -169,7 +172,7 @@ impl Space {
         Ok(Arc::new(Space {
             name,
             store,
-            script_log: script_log::ScriptLog::default(),
+            script_log,
             setup,
             door,
             after,

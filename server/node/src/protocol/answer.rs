@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 use super::held::HeldAt;
 use super::hook_log::HookLog;
 use super::members::{Acks, Held, Members, Reached, Stalled, Unfit};
+use super::plugins_told::PluginsTold;
 
 /// What stands after `ok`.
 #[derive(Debug, Clone, PartialEq)]
@@ -316,6 +317,8 @@ pub struct Status {
     pub namespaces: Vec<NamespaceStatus>,
     /// Clients that are connected.
     pub connections: usize,
+    /// What the plugins of the server say, for those who may see all; nothing for others.
+    pub plugins: PluginsTold,
 }
 
 /// How a namespace is.
@@ -339,8 +342,8 @@ pub struct NamespaceStatus {
     pub quarantined: u64,
     /// Objects that break the schemas that hold now.
     pub unfit: u64,
-    /// What its plugins warn of.
-    pub warnings: Vec<String>,
+    /// What its plugins say.
+    pub plugins: PluginsTold,
     /// The store's count of changes.
     pub sequence: u64,
     /// The store.

@@ -1,5 +1,6 @@
 //! From answers, events and refusals to the bytes of a frame.
 
+use keepboth_auth::hide_tokens;
 use keepboth_core::refusal::Refusal;
 use keepboth_core::version::Change;
 
@@ -15,6 +16,7 @@ use super::cursor::Cursor;
 use super::format::Format;
 use super::hook_log::put_hook_log;
 use super::notice::Notice;
+use super::plugins_told::put_plugins;
 use super::sink::{JsonSink, PackSink, Sink};
 
 /// Runs the same words on the sink of a format.
@@ -390,6 +392,7 @@ fn put_status<S: Sink>(s: &mut S, status: &Status) {
         s.name("namespaces");
         s.list(&status.namespaces, put_namespace);
         s.count("connections", status.connections as u64);
+        put_plugins(s, &status.plugins);
     });
 }
 
@@ -404,10 +407,7 @@ fn put_namespace<S: Sink>(s: &mut S, namespace: &NamespaceStatus) {
         s.count("trash", namespace.trash);
         s.count("quarantined", namespace.quarantined);
         s.count("unfit", namespace.unfit);
-        if !namespace.warnings.is_empty() {
-            s.name("warnings");
-            s.list(&namespace.warnings, |s, words| s.text(words));
-        }
+        put_plugins(s, &namespace.plugins);
         s.count("sequence", namespace.sequence);
         s.show("store", &namespace.store);
         s.name("peers");
@@ -441,11 +441,12 @@ fn put_peer<S: Sink>(s: &mut S, peer: &PeerStatus) {
 fn put_refusal<S: Sink>(s: &mut S, refusal: &Refusal) {
     s.map(|s| {
         s.say("code", refusal.code.as_str());
-        s.say("message", &refusal.message);
+        // It may repeat what stands in the request: a token that came in the wrong place, for instance.
+        s.say("message", &hide_tokens(&refusal.message));
         s.name("retry");
         s.truth(refusal.code.retry());
         if let Some(hint) = &refusal.hint {
-            s.say("hint", hint);
+            s.say("hint", &hide_tokens(hint));
         }
         if !refusal.addresses.is_empty() {
             s.name("addresses");

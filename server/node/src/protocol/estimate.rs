@@ -112,9 +112,10 @@ impl Estimate for Json {
 
 impl Estimate for NamespaceStatus {
     fn bytes_estimate(&self) -> usize {
-        let texts = self.warnings.iter().chain([&self.reason]);
-        let texts = texts.map(|text| text.bytes_estimate()).sum::<usize>();
-        FIELDS_BYTES + texts + self.peers.bytes_estimate()
+        FIELDS_BYTES
+            + self.reason.bytes_estimate()
+            + self.plugins.bytes_estimate()
+            + self.peers.bytes_estimate()
     }
 }
 

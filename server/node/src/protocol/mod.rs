@@ -22,6 +22,8 @@ mod decode;
 mod answer;
 /// What scripts said of late.
 mod hook_log;
+/// What plugins say of themselves.
+mod plugins_told;
 /// What the server answers about other nodes.
 mod members;
 /// What the server tells those who watch.
@@ -52,6 +54,7 @@ pub use held::{BadPlace, HeldAt};
 pub use hook_log::{HookLog, Logged};
 pub use members::{Ack, Acks, Held, Member, Members, Reached, SHARED_MAX, Shared, Stalled, Unfit};
 pub use notice::Notice;
+pub use plugins_told::{HookFigures, PluginsTold};
 pub use request::{BatchOp, Call, METHODS, PutValue, Request, Resolution, Wait, Waiting};
 pub use told::Told;
 

@@ -19,6 +19,7 @@ mod infer;
 mod report;
 
 pub use check::run as check;
+pub use infer::offline as infer;
 pub use test::run as test;
 
 /// JSON Schemas for values

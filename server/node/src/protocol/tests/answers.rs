@@ -1,5 +1,7 @@
 //! Every answer, error and pushed frame, in both formats.
 
+use std::time::Duration;
+
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::{Kind, Value};
 use keepboth_core::version::Change;
@@ -10,11 +12,11 @@ use smallvec::smallvec;
 use super::super::msgpack;
 use super::super::tree::Tree;
 use super::super::{
-    Ack, Acks, Answer, Base, Conflict, Cursor, Estimate, Format, Held, HeldAt, Hello, HookLog,
-    LimitsInfo, Listed, Logged, Member, Members, NamespaceInfo, NamespaceLimits, NamespaceStatus,
-    Notice, Object, Page, PeerStatus, Reached, Recorded, Reloaded, Shared, Side, Stalled, State,
-    Status, TWIN_WARNING, Told, Trashed, Unfit, Written, encode_answer, encode_end, encode_event,
-    encode_live,
+    Ack, Acks, Answer, Base, Conflict, Cursor, Estimate, Format, Held, HeldAt, Hello, HookFigures,
+    HookLog, LimitsInfo, Listed, Logged, Member, Members, NamespaceInfo, NamespaceLimits,
+    NamespaceStatus, Notice, Object, Page, PeerStatus, PluginsTold, Reached, Recorded, Reloaded,
+    Shared, Side, Stalled, State, Status, TWIN_WARNING, Told, Trashed, Unfit, Written,
+    encode_answer, encode_end, encode_event, encode_live,
 };
 use super::{address, conflict, id, key, name, node, ns, store, version};
 
@@ -137,6 +139,28 @@ fn reads() -> Vec<(Answer, Json)> {
     ]
 }
 
+/// What a plugin of this name says.
+fn told(plugin: &str) -> PluginsTold {
+    let hook = HookFigures {
+        plugin: plugin.into(),
+        script: Some("scripts/a.luau".into()),
+        hook: "on_put",
+        calls: 3,
+        errors: 1,
+        p50: Duration::from_nanos(2_500),
+        p99: Duration::from_micros(60),
+    };
+    let point = HookFigures { script: None, hook: "answer", ..hook.clone() };
+    PluginsTold { warnings: vec![format!("{plugin}: it is off")], hooks: vec![hook, point] }
+}
+
+fn told_json(plugin: &str) -> Json {
+    json!([
+        {"plugin": plugin, "script": "scripts/a.luau", "hook": "on_put", "calls": 3, "errors": 1, "p50_ns": 2_500, "p99_ns": 60_000},
+        {"plugin": plugin, "hook": "answer", "calls": 3, "errors": 1, "p50_ns": 2_500, "p99_ns": 60_000},
+    ])
+}
+
 fn others() -> Vec<(Answer, Json)> {
     let hello = Hello {
         version: "0.1.0".into(),
@@ -163,14 +187,15 @@ fn others() -> Vec<(Answer, Json)> {
         trash: 0,
         quarantined: 6,
         unfit: 7,
-        warnings: vec!["lua: it is off".into()],
+        plugins: told("lua"),
         sequence: 42,
         store: store(),
         peers: vec![peer()],
     };
     let namespace_json = json!({"name": "notes", "state": "not_synced",
         "reason": "no peer is connected", "keys": 2, "objects": 3, "conflicts": 1, "trash": 0,
-        "quarantined": 6, "unfit": 7, "warnings": ["lua: it is off"], "sequence": 42, "store": origin(), "peers": [peer_json()]});
+        "quarantined": 6, "unfit": 7, "warnings": ["lua: it is off"],
+        "hooks": told_json("lua"), "sequence": 42, "store": origin(), "peers": [peer_json()]});
     let info = NamespaceInfo {
         status: namespace.clone(),
         epoch: 1,
@@ -201,6 +226,7 @@ fn others() -> Vec<(Answer, Json)> {
         uptime_s: 7,
         namespaces: vec![namespace],
         connections: 1,
+        plugins: told("auth"),
     };
     let done = json!({"name": "a", "key": "a", "version": id(1), "sequence": 9});
     vec![
@@ -218,6 +244,7 @@ fn others() -> Vec<(Answer, Json)> {
         (
             Answer::Status(status),
             json!({"node": id(5), "twin": true, "warning": TWIN_WARNING, "version": "0.1.0", "uptime_s": 7, "connections": 1,
+                "warnings": ["auth: it is off"], "hooks": told_json("auth"),
                 "namespaces": [namespace_json.clone()]}),
         ),
         (

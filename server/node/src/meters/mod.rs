@@ -10,14 +10,14 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-/// The bounds of the buckets in seconds: from a script of a few instructions to one that hangs.
-const SECONDS: [f64; 18] = [
-    1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2,
-    1e-1, 2.5e-1, 1.0, 10.0,
-];
+/// How long calls took.
+mod times;
+
+use times::Times;
+
+use crate::protocol::HookFigures;
 
 /// Where the server asks a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,29 +85,15 @@ struct ByNamespace {
 }
 
 /// All figures of plugins. Clones share them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct PluginMetrics {
-    seconds: Family<ByPoint, Histogram, fn() -> Histogram>,
+    seconds: Family<ByPoint, Times>,
     errors: Family<ByPoint, Counter>,
-    hook_seconds: Family<ByHook, Histogram, fn() -> Histogram>,
+    hook_seconds: Family<ByHook, Times>,
     hook_errors: Family<ByHook, Counter>,
     count: Family<ByName, Counter>,
     gauge: Family<ByName, Gauge>,
     untold: Family<ByNamespace, Counter>,
-}
-
-impl Default for PluginMetrics {
-    fn default() -> PluginMetrics {
-        PluginMetrics {
-            seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
-            errors: Family::default(),
-            hook_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
-            hook_errors: Family::default(),
-            count: Family::default(),
-            gauge: Family::default(),
-            untold: Family::default(),
-        }
-    }
 }
 
 impl PluginMetrics {
@@ -135,8 +121,8 @@ impl PluginMetrics {
     /// The figures of a plugin; without a namespace it is one of the server.
     pub fn of(&self, namespace: Option<&Namespace>, plugin: &str) -> Meters {
         let namespace = namespace.map(Namespace::to_string).unwrap_or_default();
-        let (meters, warnings) = Default::default();
-        Meters { all: self.clone(), namespace, plugin: plugin.to_owned(), meters, warnings }
+        let (meters, hooks, warnings) = Default::default();
+        Meters { all: self.clone(), namespace, plugin: plugin.to_owned(), meters, hooks, warnings }
     }
 
     /// Counts what the hooks of a namespace were not told.
@@ -152,22 +138,39 @@ pub struct Meters {
     namespace: String,
     plugin: String,
     /// One for each point, made when the plugin is first asked there, so that none is looked up twice.
-    meters: [OnceLock<(Histogram, Counter)>; POINTS.len()],
+    meters: [OnceLock<Figures>; POINTS.len()],
+    /// One for each hook of its scripts that was asked for: script and hook.
+    hooks: Mutex<BTreeMap<(String, &'static str), Figures>>,
     /// What it warns of, by matter.
     warnings: Mutex<BTreeMap<String, String>>,
 }
 
-/// The figures of one hook of a script.
-struct HookMeter {
-    seconds: Histogram,
+/// The figures of one kind of calls.
+#[derive(Debug, Clone)]
+struct Figures {
+    seconds: Times,
     errors: Counter,
 }
 
-impl Meter for HookMeter {
+impl Meter for Figures {
     fn took(&self, time: Duration, failed: bool) {
-        self.seconds.observe(time.as_secs_f64());
+        self.seconds.add(time);
         if failed {
             self.errors.inc();
+        }
+    }
+}
+
+impl Figures {
+    fn told(&self, plugin: &str, script: Option<&str>, hook: &'static str) -> HookFigures {
+        HookFigures {
+            plugin: plugin.to_owned(),
+            script: script.map(str::to_owned),
+            hook,
+            calls: self.seconds.count(),
+            errors: self.errors.get(),
+            p50: self.seconds.within(0.5),
+            p99: self.seconds.within(0.99),
         }
     }
 }
@@ -186,18 +189,15 @@ impl Meters {
 
     /// Calls the plugin and counts it.
     pub fn time<T, E>(&self, point: Point, call: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        let (seconds, errors) = self.meters[point as usize].get_or_init(|| {
+        let figures = self.meters[point as usize].get_or_init(|| {
             let (namespace, plugin) = (self.namespace.clone(), self.plugin.clone());
             let label = ByPoint { namespace, plugin, point: POINTS[point as usize] };
             let seconds = self.all.seconds.get_or_create(&label).clone();
-            (seconds, self.all.errors.get_or_create(&label).clone())
+            Figures { seconds, errors: self.all.errors.get_or_create(&label).clone() }
         });
         let started = Instant::now();
         let outcome = call();
-        seconds.observe(started.elapsed().as_secs_f64());
-        if outcome.is_err() {
-            errors.inc();
-        }
+        figures.took(started.elapsed(), outcome.is_err());
         outcome
     }
 
@@ -213,25 +213,43 @@ impl Meters {
 
     /// The figures of a hook of one of the plugin's scripts.
     pub fn hook(&self, script: &str, hook: &'static str) -> Arc<dyn Meter> {
-        let (namespace, plugin) = (self.namespace.clone(), self.plugin.clone());
-        let label = ByHook { namespace, plugin, script: script.to_owned(), hook };
-        let seconds = self.all.hook_seconds.get_or_create(&label).clone();
-        Arc::new(HookMeter { seconds, errors: self.all.hook_errors.get_or_create(&label).clone() })
+        let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+        let figures = hooks.entry((script.to_owned(), hook)).or_insert_with(|| {
+            let (namespace, plugin) = (self.namespace.clone(), self.plugin.clone());
+            let label = ByHook { namespace, plugin, script: script.to_owned(), hook };
+            let seconds = self.all.hook_seconds.get_or_create(&label).clone();
+            Figures { seconds, errors: self.all.hook_errors.get_or_create(&label).clone() }
+        });
+        Arc::new(figures.clone())
     }
 
-    /// Warns of a matter, or does so no more.
-    pub fn warn(&self, matter: &str, words: Option<String>) {
+    /// What the server has asked of the plugin since it started, and each hook of its scripts; what was never
+    /// called is left out.
+    pub fn told(&self) -> Vec<HookFigures> {
+        let points = POINTS.iter().zip(&self.meters);
+        let points = points.filter_map(|(point, figures)| {
+            figures.get().map(|figures| figures.told(&self.plugin, None, point))
+        });
+        let hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+        let hooks = hooks
+            .iter()
+            .map(|((script, hook), figures)| figures.told(&self.plugin, Some(script), hook));
+        points.chain(hooks).filter(|told| told.calls > 0).collect()
+    }
+
+    /// Warns of a matter, or does so no more. True if that changes whether it is warned of.
+    pub fn warn(&self, matter: &str, words: Option<String>) -> bool {
         let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
         match words {
-            Some(words) => warnings.insert(matter.to_owned(), words),
-            None => warnings.remove(matter),
-        };
+            Some(words) => warnings.insert(matter.to_owned(), words).is_none(),
+            None => warnings.remove(matter).is_some(),
+        }
     }
 
-    /// What the plugin warns of.
+    /// What the plugin warns of, with its name.
     pub fn warnings(&self) -> Vec<String> {
         let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        warnings.values().cloned().collect()
+        warnings.values().map(|words| format!("{}: {words}", self.plugin)).collect()
     }
 
     fn by_name(&self, name: &'static str) -> ByName {
@@ -273,15 +291,22 @@ mod tests {
             assert!(text.contains(&line), "{line}: {text}");
         }
         assert!(!text.contains("before_put"), "only points at which it was asked: {text}");
+        let told: Vec<_> =
+            meters.told().into_iter().map(|t| (t.script, t.hook, t.calls, t.errors)).collect();
+        let script = Some("scripts/a.luau".to_owned());
+        assert_eq!(told, [(None, "after", 2, 1), (script, "on_put", 1, 1)]);
+        assert_eq!(meters.told()[1].p99, Duration::from_millis(1));
     }
+
     #[test]
     fn a_warning_stands_until_it_is_taken_back() {
         let meters = Meters::unseen("own");
-        meters.warn("a", Some("a is off".into()));
-        meters.warn("a", Some("a is still off".into()));
-        meters.warn("b", Some("b is off".into()));
-        assert_eq!(meters.warnings(), ["a is still off", "b is off"]);
-        meters.warn("a", None);
-        assert_eq!(meters.warnings(), ["b is off"]);
+        assert!(meters.warn("a", Some("a is off".into())));
+        assert!(!meters.warn("a", Some("a is still off".into())));
+        assert!(meters.warn("b", Some("b is off".into())));
+        assert_eq!(meters.warnings(), ["own: a is still off", "own: b is off"]);
+        assert!(meters.warn("a", None));
+        assert!(!meters.warn("a", None));
+        assert_eq!(meters.warnings(), ["own: b is off"]);
     }
 }
