@@ -111,17 +111,24 @@ pub fn run(
     };
     async move {
         let (last, stream_in) = (close.clone(), &mut stream);
-        let reading = async move {
-            let Err(why) = connection.read(stream_in).await;
-            tracing::debug!(lane = connection.lane, code = why.0, reason = why.1, "client left");
-            *close.lock().unwrap_or_else(PoisonError::into_inner) = why;
-            connection.watches.values().for_each(CancellationToken::cancel);
-            connection.left.cancel();
-            // The writing ends when the last answer under way has been given.
-            drop(connection);
-        };
-        // In this order: what was just read is answered without another wake-up.
-        in_turns(reading, write(sink, frames, format, last, stop)).await;
+        {
+            let reading = pin!(async move {
+                let Err(why) = connection.read(stream_in).await;
+                tracing::debug!(
+                    lane = connection.lane,
+                    code = why.0,
+                    reason = why.1,
+                    "client left"
+                );
+                *close.lock().unwrap_or_else(PoisonError::into_inner) = why;
+                connection.watches.values().for_each(CancellationToken::cancel);
+                connection.left.cancel();
+                // The writing ends when the last answer under way has been given.
+                drop(connection);
+            });
+            // In this order: what was just read is answered without another wake-up.
+            in_turns(reading, pin!(write(sink, frames, format, last, stop))).await;
+        }
         // The close frame is lost if the socket is dropped with unread input.
         let rest = async { while let Some(Ok(_)) = stream.next().await {} };
         let _ = timeout(CLOSE_WITHIN, rest).await;

@@ -1,7 +1,7 @@
 //! Two halves of one task that take turns.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -29,9 +29,11 @@ impl Wake for Second {
 
 /// Runs both to their ends. Each time the task wakes, the first has its turn, then the second. What the
 /// first has for the second does not wake the task once more, which would set another thread of the runtime
-/// looking for work.
-pub async fn in_turns(first: impl Future<Output = ()>, second: impl Future<Output = ()>) {
-    let (mut first, mut second) = (pin!(first), pin!(second));
+/// looking for work. They are lent, so that the task does not hold them twice.
+pub async fn in_turns(
+    mut first: Pin<&mut impl Future<Output = ()>>,
+    mut second: Pin<&mut impl Future<Output = ()>>,
+) {
     let woken = Arc::new(Second::default());
     let waker = Waker::from(woken.clone());
     let (mut first_ended, mut second_ended) = (false, false);
@@ -53,6 +55,7 @@ pub async fn in_turns(first: impl Future<Output = ()>, second: impl Future<Outpu
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::sync::atomic::AtomicUsize;
 
     use tokio::sync::mpsc;
@@ -87,6 +90,7 @@ mod tests {
         let woken = Arc::new(Woken::default());
         let (waker, count) = (Waker::from(woken.clone()), || woken.0.load(Ordering::SeqCst));
         let mut context = Context::from_waker(&waker);
+        let (first, second) = (pin!(first), pin!(second));
         let mut task = pin!(in_turns(first, second));
         assert!(task.as_mut().poll(&mut context).is_pending());
 
