@@ -268,6 +268,31 @@ async fn hooks_are_told_what_peers_write_if_they_declare_it_and_nothing_of_repai
 }
 
 #[tokio::test]
+async fn a_script_is_loaded_once_for_its_thread_and_again_after_it_hit_a_limit() {
+    let script = "print('loaded')
+        kb.namespace():on_put(function(ev) while ev.key == 'loop' do end end)";
+    let config = config("", "").replace("time_limit_ms = 5000", "time_limit_ms = 2000");
+    let server = Server::start_with(&config, |folder| save(folder, "own.luau", script)).await;
+    let mut client = server.client().await;
+    let loaded = async |client: &mut Client| {
+        let log = json!({"hook_log": {"ns": "notes", "after": 0, "limit": 1000}});
+        let log = client.ok(log).await;
+        let lines = log["lines"].as_array().expect("lines").iter();
+        lines.filter(|line| line["text"] == "loaded").count()
+    };
+    client.put("notes", "first", json!(0)).await;
+    let first = loaded(&mut client).await;
+    for n in 0..100 {
+        client.put("notes", &format!("k{n}"), json!(n)).await;
+    }
+    assert_eq!(loaded(&mut client).await, first);
+    let error = client.error(json!({"put": {"ns": "notes", "key": "loop", "value": 1}})).await;
+    assert_eq!(error["code"], "hook_failed", "{error}");
+    client.put("notes", "last", json!(0)).await;
+    assert_eq!(loaded(&mut client).await, first + 1);
+}
+
+#[tokio::test]
 async fn a_timer_runs_and_reads_and_writes() {
     let script = "kb.namespace():on_delete(print)
         kb.every('1s', function(ev)
