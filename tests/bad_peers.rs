@@ -61,7 +61,8 @@ pub fn hello() -> Wire {
             store: StoreId([9; 16]),
             policy: Policy::default(),
             away: false,
-            met: 0,
+            shown: 0,
+            seen: 0,
         }],
     })
 }

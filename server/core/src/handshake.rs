@@ -16,9 +16,9 @@ use crate::identity::{NodeKey, SIGNATURE_BYTES, verify};
 use crate::ids::NodeId;
 
 /// The newest version of the protocol that this code speaks.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 /// The oldest version of the protocol that this code speaks.
-pub const PROTOCOL_MIN: u32 = 3;
+pub const PROTOCOL_MIN: u32 = 4;
 
 /// Bytes that are drawn at random for one connection.
 pub type Nonce = [u8; 32];

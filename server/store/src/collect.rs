@@ -13,14 +13,14 @@ use keepboth_core::retention::{contracted, droppable, forgettable};
 
 use crate::draft::Draft;
 use crate::failure::{corrupt, failed};
-use crate::format::{STATE_REMOVED, STATE_RULES, STATE_WALKED};
+use crate::format::{STATE_RULES, STATE_WALKED};
 use crate::loaded::Loaded;
 use crate::note::Note;
 use crate::record::Record;
 use crate::row::KeyRow;
 use crate::tables::stored_key;
 use crate::task::{Collected, Keep};
-use crate::verdict::{drop_values, forget, remove, skipped};
+use crate::verdict::{drop_values, forget, remove, removed, skipped};
 
 /// One step of retention.
 pub struct Step<'d> {
@@ -67,16 +67,11 @@ impl Step<'_> {
             match row {
                 Some(row) if note == Note::Forgotten && row.forgotten() == Some(at) => {
                     self.spend(row.versions as usize);
-                    let removed = remove(self.draft, &key, &row).map(|()| 1);
-                    let removed = skipped(&key, removed)?;
-                    self.done.removed += removed;
-                    if removed > 0 {
-                        let before = match self.draft.removal.state.get(STATE_REMOVED) {
-                            Some(before) => *before,
-                            None => base.tables.number(STATE_REMOVED)?,
-                        };
-                        let high = before.max(row.last);
-                        self.draft.removal.state.insert(STATE_REMOVED, high);
+                    let gone = remove(self.draft, &key, &row).map(|()| 1);
+                    let gone = skipped(&key, gone)?;
+                    self.done.removed += gone;
+                    if gone > 0 {
+                        removed(self.draft, row.last)?;
                     }
                 }
                 Some(row) if row.sequence() == at => {}

@@ -2,6 +2,7 @@
 
 use keepboth_core::name::Key;
 use keepboth_core::refusal::Refusal;
+use keepboth_core::session;
 
 use crate::draft::{Cell, Draft, Drafted};
 use crate::failure::failed;
@@ -146,7 +147,13 @@ fn trash(rows: &mut Rows, changed: &[Changed<'_>], draft: &Draft) -> Result<(), 
     for (key, cell, now) in changed {
         let was = cell.before.as_ref().is_some_and(KeyRow::is_trash);
         let deleted = now.filter(|now| now.is_trash()).map(|now| now.last);
+        let replaced =
+            cell.before.as_ref().is_some_and(|row| draft.removal.records.contains(&row.last));
         match (was, deleted) {
+            (true, Some(last)) if replaced => {
+                from_trash(rows, key, draft)?;
+                to_trash(rows, key, TrashRow { last, since: draft.now, stage: 0 });
+            }
             (false, Some(last)) => {
                 to_trash(rows, key, TrashRow { last, since: draft.now, stage: 0 });
             }
@@ -203,9 +210,9 @@ fn quarantine(rows: &mut Rows, draft: &Draft) {
 /// after a crash, the store would look like one that was put back from a backup.
 fn marks(rows: &mut Rows, draft: &Draft) -> Result<bool, Refusal> {
     let (mut peers, mut stale) = (rows.of(PEERS), false);
-    for (node, (sequence, met, at)) in &draft.marks {
+    for (node, session::Mark { agreed, exchanged, at }) in &draft.marks {
         let mut row = Writer::default();
-        row.u64(*sequence).u64(*met).u64(*at);
+        row.u64(*agreed).u64(exchanged.shown).u64(exchanged.seen).u64(*at);
         peers.put(&node.0, &row.0[..]);
         let before = draft.base().tables.peers().get(&node.0).map_err(failed)?;
         let before = before.and_then(|row| row.value().last_chunk().copied());

@@ -21,7 +21,7 @@
 //! | `raised` | id of a conflict | the sequence at which its event was raised; it is raised once |
 //! | `quarantine` | text of a key, id of a version | why it is hidden from readers: [`crate::quarantine`] |
 //! | `notes` | sequence | what happened to a key without a new version: 0 it was forgotten, 1 a version of it came out of quarantine (1), the key's text |
-//! | `peers` | id of a node | the sequence up to which that node has what is here (8), the number of the conversation in which that was agreed (8; not in older rows), and when, in milliseconds since 1970 (8) |
+//! | `peers` | id of a node | the sequence up to which that node has what is here (8), how many digests were shown to it and seen of it (8 each; older rows have one number or none there), and when, in milliseconds since 1970 (8) |
 //! | `digests` | first byte of the hashes of a range of keys | for each of its buckets that has keys: [`crate::totals`] |
 //! | `changes` | a number that grows with every commit | what the buckets that it has changed amount to: [`crate::totals`]; since `digests` was written |
 //! | `state` | a word | a number |

@@ -47,7 +47,6 @@ impl Planner {
                 answer(done, Ok(judge.receive(events)))
             }
             Task::Agreed { marks } => {
-                let marks = marks.into_iter().map(|(node, at, met, when)| (node, (at, met, when)));
                 draft.marks.extend(marks);
                 Box::new(|_| {})
             }
@@ -55,8 +54,13 @@ impl Planner {
                 draft.now = now;
                 alone(draft, done, |draft| verdict::judge(draft, &key, &version, verdict))
             }
-            Task::Replace { key, if_last_at_most, done } => {
-                alone(draft, done, |draft| verdict::replace(draft, &key, if_last_at_most))
+            Task::Replace { keys, events, from, now, done } => {
+                let (store, asked) = (self.store, &mut self.asked);
+                alone(draft, done, |draft| {
+                    verdict::drop_older(draft, &keys)?;
+                    let judge = Judge { draft, options, store, asked, from, maker: None, now };
+                    judge.replace(events, &keys)
+                })
             }
             Task::Forget { keys, local, purge, done } => {
                 let namespace = &self.namespace;

@@ -32,6 +32,10 @@ pub struct Judge<'d> {
 impl Judge<'_> {
     /// Judges each version alone; those of one key that stand together are taken together.
     pub fn receive(mut self, events: Vec<Incoming>) -> Vec<Received> {
+        self.receive_all(events)
+    }
+
+    fn receive_all(&mut self, events: Vec<Incoming>) -> Vec<Received> {
         let mut outcomes = Vec::with_capacity(events.len());
         let mut events = events.into_iter().peekable();
         while let Some(first) = events.next() {
@@ -51,6 +55,34 @@ impl Judge<'_> {
             }
         }
         outcomes
+    }
+
+    /// Judges versions that come in place of the histories of some keys, which are gone from the draft.
+    /// Refused if something of these keys is not taken.
+    pub fn replace(
+        mut self,
+        events: Vec<Incoming>,
+        keys: &[(Key, u64)],
+    ) -> Result<Vec<Received>, Refusal> {
+        let replaces = |key: &Key| keys.iter().any(|(replaced, _)| replaced == key);
+        let replaced: Vec<bool> = events.iter().map(|one| replaces(&one.event.key)).collect();
+        let outcomes = self.receive_all(events);
+        // What was here a moment ago is no sign that the store was put back.
+        self.draft.own_came_back = false;
+        for (outcome, _) in outcomes.iter().zip(replaced).filter(|(_, replaced)| *replaced) {
+            match outcome {
+                Received::Refused(refusal) => return Err(refusal.clone()),
+                Received::Missing(parents) => {
+                    let words = format!(
+                        "a history that was to come in place of one here lacks {} parents",
+                        parents.len()
+                    );
+                    return Err(Refusal::new(Code::MissingParent, words));
+                }
+                Received::New | Received::Known | Received::Quarantined(_) => {}
+            }
+        }
+        Ok(outcomes)
     }
 
     fn group(&mut self, key: &Key, group: Vec<Incoming>) -> Result<Vec<Received>, Refusal> {

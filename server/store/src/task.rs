@@ -5,7 +5,7 @@ use std::fmt;
 use keepboth_core::ids::{ConflictId, NodeId, VersionId};
 use keepboth_core::name::{Address, Key, Name};
 use keepboth_core::refusal::Refusal;
-pub use keepboth_core::session::Received;
+pub use keepboth_core::session::{Mark, Received};
 use keepboth_core::value::Value;
 use keepboth_core::version::Event;
 use keepboth_core::write::Condition;
@@ -54,12 +54,10 @@ pub enum Task {
         /// Takes what became of each.
         done: Done<Vec<Received>>,
     },
-    /// What other nodes have of this store, by node: a sequence, the number of the
-    /// conversation in which that was agreed, and when. Kept with
-    /// the next commit, and lost if the power goes before: an older mark is always true.
+    /// What other nodes have of this store, and what this node remembers of them. Kept with the next commit, and lost if the power goes before: an older mark is always true.
     Agreed {
-        /// Node, sequence, conversation, milliseconds since 1970.
-        marks: Vec<(NodeId, u64, u64, u64)>,
+        /// By node.
+        marks: Vec<(NodeId, Mark)>,
     },
     /// Ends the quarantine of a version. The answer is false if it is not in quarantine.
     Judge {
@@ -99,15 +97,19 @@ pub enum Task {
         /// Takes what was done.
         done: Done<Collected>,
     },
-    /// Drops the whole history of a key, for a peer's to come in its stead. The answer is false, and
-    /// nothing is done, if it changed after this sequence or there is none.
+    /// As [`Task::Remote`], for versions of which some come in place of what is here: that goes in the
+    /// same commit. If not all of such a key can be taken, nothing of the task is done.
     Replace {
-        /// The key.
-        key: Key,
-        /// The largest last sequence that its history may have.
-        if_last_at_most: u64,
-        /// Takes whether it was done.
-        done: Done<bool>,
+        /// The keys whose histories go, each unless it changed after this sequence.
+        keys: Vec<(Key, u64)>,
+        /// The versions, of each key parents first.
+        events: Vec<Incoming>,
+        /// The node that sent them.
+        from: NodeId,
+        /// Milliseconds since 1970.
+        now: u64,
+        /// Takes what became of each.
+        done: Done<Vec<Received>>,
     },
 }
 
@@ -180,7 +182,7 @@ impl fmt::Debug for Task {
             Task::Judge { key, verdict, .. } => write!(f, "Judge({key}, {verdict:?})"),
             Task::Forget { keys, .. } => write!(f, "Forget({} keys)", keys.len()),
             Task::Collect { horizon, .. } => write!(f, "Collect(up to {horizon})"),
-            Task::Replace { key, .. } => write!(f, "Replace({key})"),
+            Task::Replace { keys, .. } => write!(f, "Replace({} keys)", keys.len()),
         }
     }
 }

@@ -7,6 +7,7 @@ use keepboth_core::value::Value;
 use keepboth_core::version::{Change, Event};
 
 use crate::draft::{Draft, Drafted};
+use crate::format::STATE_REMOVED;
 use crate::loaded::next_of;
 use crate::note::Note;
 use crate::quarantine::Quarantined;
@@ -132,13 +133,27 @@ pub fn drop_values(draft: &mut Draft, key: &Key) -> Result<u64, Refusal> {
     Ok(count)
 }
 
-/// Drops all that is here of a key, if nothing of it is newer than this; false if there is nothing.
-pub fn replace(draft: &mut Draft, key: &Key, if_last_at_most: u64) -> Result<bool, Refusal> {
-    let row = draft.begin(key)?;
-    match row.filter(|row| row.sequence() <= if_last_at_most) {
-        Some(row) => remove(draft, key, &row).map(|()| true),
-        None => Ok(false),
+/// Drops all that is here of these keys, of each if nothing of it is newer than its sequence. Whoever has not
+/// what comes in their place has to be told, as of what was forgotten.
+pub fn drop_older(draft: &mut Draft, keys: &[(Key, u64)]) -> Result<(), Refusal> {
+    for (key, last) in keys {
+        let row = draft.begin(key)?;
+        if let Some(row) = row.filter(|row| row.sequence() <= *last) {
+            remove(draft, key, &row)?;
+            removed(draft, draft.next_sequence())?;
+        }
     }
+    Ok(())
+}
+
+/// Remembers the last sequence of anything that went for good.
+pub fn removed(draft: &mut Draft, sequence: u64) -> Result<(), Refusal> {
+    let before = match draft.removal.state.get(STATE_REMOVED) {
+        Some(before) => *before,
+        None => draft.base().tables.number(STATE_REMOVED)?,
+    };
+    draft.removal.state.insert(STATE_REMOVED, before.max(sequence));
+    Ok(())
 }
 
 /// Takes a key with all its rows away.

@@ -45,6 +45,8 @@ pub struct Store {
     pub forgotten: BTreeSet<Key>,
     /// The last sequence of anything that was dropped for good.
     pub dropped: u64,
+    /// Every version that it had at any time.
+    pub had: BTreeSet<(Key, VersionId)>,
     values: BTreeMap<DataHash, Value>,
     tree: DigestTree,
     hashes: BTreeMap<[u8; 16], Key>,
@@ -66,6 +68,7 @@ impl Store {
             schema: BTreeSet::new(),
             forgotten: BTreeSet::new(),
             dropped: 0,
+            had: BTreeSet::new(),
             values: BTreeMap::new(),
             tree: DigestTree::default(),
             hashes: BTreeMap::new(),
@@ -112,6 +115,7 @@ impl Store {
         let made = self.replica.write(name, intent, Condition::None, now)?;
         self.values.extend(value.map(|value| (hash::data_hash(&value), value)));
         self.forgotten.remove(&key);
+        self.had.extend(made.iter().map(|version| (key.clone(), version.id)));
         self.moved(&key, &before);
         Ok(made.iter().map(|version| self.event(&key, version)).collect())
     }
@@ -145,6 +149,7 @@ impl Store {
         self.forgotten.remove(key);
         self.values.extend(event.value.clone().map(|value| (version.data, value)));
         self.replica.learn(key, version);
+        self.had.insert((key.clone(), version.id));
         self.moved(key, &before);
         if hidden { Received::Quarantined(self.breaks(key)) } else { Received::New }
     }
@@ -208,6 +213,11 @@ impl Store {
     pub fn knows(&self, key: &Key, version: &VersionId) -> bool {
         let entry = self.replica.keys.get(key);
         entry.is_some_and(|entry| entry.history.find(version).is_some())
+    }
+
+    /// True if the version is here, or was at any time.
+    pub fn has_had(&self, key: &Key, version: &VersionId) -> bool {
+        self.had.contains(&(key.clone(), *version))
     }
 
     /// True if the key with this half of a hash is here and not forgotten.

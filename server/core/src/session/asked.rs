@@ -80,13 +80,15 @@ impl Questions {
         number
     }
 
-    /// The answer has come whole. An earlier question's says nothing of the one that is open.
-    fn answered(&mut self, Answered { key, question }: &Answered, now: u64) {
+    /// The answer has come whole; true if it is that of the last question. An earlier one's says nothing
+    /// of the one that is open.
+    fn answered(&mut self, Answered { key, question }: &Answered, now: u64) -> bool {
         let asked = self.keys.get_mut(key).filter(|asked| asked.number == *question);
-        let Some(asked) = asked else { return };
+        let Some(asked) = asked else { return false };
         let rests = if asked.whole { asked.at.saturating_add(WHOLE_AGAIN) } else { now };
         asked.answered = true;
         asked.until = rests.max(now.saturating_add(asked.pause));
+        true
     }
 
     /// A part of the answer is taken. True if so much of it was known that the peer should hear what is
@@ -121,14 +123,17 @@ impl Questions {
 }
 
 impl Session {
-    /// Asks for what is missing of a key, once until it comes.
+    /// Asks for what is missing of a key, once until it comes. One that may have to go for the peer's is not
+    /// asked for beside that.
     pub(super) fn want_once(
         &mut self,
         namespace: &Namespace,
         key: &Key,
         replica: &impl Replica,
     ) -> Result<(), Refusal> {
-        match self.questions(namespace).is_some_and(|asked| asked.is_free(key)) {
+        let free =
+            |shared: &mut Shared| !shared.replacing.contains_key(key) && shared.asked.is_free(key);
+        match self.shared.get_mut(namespace).is_some_and(free) {
             true => self.want(namespace, key, replica),
             false => Ok(()),
         }
@@ -169,8 +174,12 @@ impl Session {
     /// The peer has answered what it was asked of these keys.
     pub(super) fn on_answered(&mut self, namespace: &Namespace, answered: &[Answered]) {
         let now = self.now;
-        let Some(asked) = self.questions(namespace) else { return };
-        answered.iter().for_each(|answered| asked.answered(answered, now));
+        let Some(shared) = self.shared.get_mut(namespace) else { return };
+        for answered in answered {
+            if shared.asked.answered(answered, now) {
+                shared.replacing.remove(&answered.key);
+            }
+        }
     }
 
     /// Asks for all of a key that was asked for, as if nothing of it were here: the answer leaves out

@@ -18,6 +18,8 @@ pub struct Burden {
     pub comparing: usize,
     /// Ranges of comparisons that wait.
     pub held: usize,
+    /// Keys whose histories here may have to go for the peer's.
+    pub replacing: usize,
 }
 
 impl Burden {
@@ -30,6 +32,7 @@ impl Burden {
             asked: self.asked.max(other.asked),
             comparing: self.comparing.max(other.comparing),
             held: self.held.max(other.held),
+            replacing: self.replacing.max(other.replacing),
         }
     }
 }
@@ -48,6 +51,7 @@ impl Session {
                 Compare::Running(running) => running.holds(),
             }),
             held: sum(|shared| shared.held.as_ref().map_or(0, Vec::len)),
+            replacing: sum(|shared| shared.replacing.len()),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::identity::NodeKey;
 use crate::ids::NodeId;
 use crate::mesh::AGENT_BYTES_MAX;
 use crate::refusal::{Code, Refusal};
-use crate::wire::{Hello, Message, Space};
+use crate::wire::{Exchanged, Hello, Message, Space};
 
 /// How a conversation begins.
 #[derive(Debug, Clone)]
@@ -165,30 +165,35 @@ impl Session {
                 )));
             }
             let mark = self.marks.get(&theirs.namespace).copied().unwrap_or(0);
-            // What the peer has is from after the conversation that this node remembers as the last: so what
-            // this node had then, and the peer has not, is gone for a reason. Were it the other way round,
-            // the peer would remember fewer. No clock is asked.
-            let put_back = mine.met < theirs.met;
-            if put_back {
+            let (here, there) = (&mine, &theirs);
+            // What the peer has is from after all that this node remembers of it: so what this node had then,
+            // and the peer has not, is gone for a reason. But if it is the peer that was put back, it may
+            // just have lost that. No clock is asked.
+            let (put_back, lost) = (here.shown < there.seen, there.shown < here.seen);
+            let judges = (put_back || theirs.away) && !lost && mark > 0;
+            if put_back || judges {
+                let why = match put_back {
+                    true => {
+                        "remembers less than the peer, for it was put back from a backup or stopped hard"
+                    }
+                    false => "was away for so long that others have forgotten deletes",
+                };
                 self.out.push(Output::Warn(format!(
-                    "namespace {}: this node remembers less than the peer, for it was put back from a \
-                     backup or stopped hard; what it holds and did not change since goes the way it went \
-                     elsewhere",
-                    theirs.namespace
-                )));
-            } else if theirs.away {
-                self.out.push(Output::Warn(format!(
-                    "namespace {}: this node was away for so long that others have forgotten deletes; \
-                     what it holds and did not change since goes the way it went there",
+                    "namespace {}: this node {why}; what it holds and did not change since goes the way it \
+                     went elsewhere",
                     theirs.namespace
                 )));
             }
             let shared = Shared {
                 unsure: replica.sequence(&theirs.namespace),
                 policy: theirs.policy,
-                they_were_away: mine.away || theirs.met < mine.met,
-                met: mine.met.max(theirs.met).saturating_add(1),
-                i_was_away: (theirs.away || put_back).then_some(mark),
+                they_were_away: mine.away,
+                exchanged: Exchanged {
+                    shown: here.shown.max(there.seen),
+                    seen: here.seen.max(there.shown),
+                },
+                i_was_away: judges.then_some(mark),
+                catches_up: put_back || judges,
                 ..Shared::default()
             };
             let namespace = theirs.namespace;

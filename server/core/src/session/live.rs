@@ -44,6 +44,7 @@ impl Session {
         }
         shared.moved(now);
         shared.told = Some(root);
+        shared.exchanged.show();
         shared.unacked.push_back(Unacked { sequence, events: events.len() as u64, since: now });
         let mut groups = grouped(events).into_iter().peekable();
         while let Some(events) = groups.next() {
@@ -63,7 +64,10 @@ impl Session {
         replica: &impl Replica,
     ) -> Result<(), Refusal> {
         if let Some(shared) = self.shared.get_mut(&namespace) {
-            shared.theirs = root.or(shared.theirs);
+            if root.is_some() {
+                shared.exchanged.see();
+                shared.theirs = root;
+            }
             shared.see(&namespace, replica);
         }
         // What was made here comes back by repair only, if this store was put back and lacks it.
@@ -87,7 +91,9 @@ impl Session {
     ) {
         let now = self.now;
         let Some(shared) = self.shared.get_mut(namespace) else { return };
+        shared.exchanged.see();
         shared.theirs = Some(root);
+        shared.look(replica.root(namespace));
         shared.moved(now);
         // A commit with events of several makers is sent, and acknowledged, in several messages.
         while let Some(sent) = shared.unacked.front().filter(|sent| sent.sequence <= sequence) {
@@ -126,8 +132,9 @@ impl Session {
             running.moved(now);
         }
         shared.moved(now);
+        let replaces = if live { Vec::new() } else { shared.replaced_by(&events) };
         if !self.closed {
-            self.out.push(Output::Apply { ticket, events });
+            self.out.push(Output::Apply { ticket, events, replaces });
         }
     }
 
@@ -189,6 +196,8 @@ impl Session {
         let Some(sequence) = ticket.live else { return Ok(()) };
         let (root, whole) = (replica.root(namespace), !std::mem::take(&mut shared.short));
         shared.told = Some(root);
+        shared.exchanged.show();
+        shared.look(root);
         self.send(Message::Ack { namespace: namespace.clone(), sequence, root, whole });
         Ok(())
     }

@@ -31,7 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::handshake::Transcript;
 use crate::ids::{NodeId, StoreId};
 use crate::mesh::Notes;
-use crate::name::Namespace;
+use crate::name::{Key, Namespace};
 use crate::refusal::{Code, Refusal};
 use crate::wire::{Message, Space};
 
@@ -62,7 +62,7 @@ use compare::Compare;
 pub use greet::{Setup, Side};
 pub use ports::{Admitted, Entry, Held, Histories, Input, Output, Received, Replica, Ticket};
 use shared::Shared;
-pub use shared::Standing;
+pub use shared::{Mark, Standing};
 
 /// Forged events after which the connection is closed; as many other refusals are said and logged.
 const REFUSALS_MAX: u32 = 100;
@@ -110,6 +110,9 @@ pub struct Session {
     shared: BTreeMap<Namespace, Shared>,
     /// What waits for room.
     bulk: Waiting,
+    /// Questions of this session's own, each about a key, and how many there were.
+    doubts: BTreeMap<u64, (Namespace, Key)>,
+    doubted: u64,
     /// How many events of the peer were forged, and in which words others were refused: the same is
     /// not said twice.
     forgeries: u32,
@@ -139,6 +142,8 @@ impl Session {
             peer: None,
             shared: BTreeMap::new(),
             bulk: Waiting::default(),
+            doubts: BTreeMap::new(),
+            doubted: 0,
             forgeries: 0,
             refused: BTreeSet::new(),
             complaints: 0,
@@ -227,7 +232,8 @@ impl Session {
             waiting_since: shared.unacked.front().map(|sent| sent.since),
             last_exchange: shared.last_exchange,
             agreed: shared.agreed,
-            met: shared.met,
+            exchanged: shared.exchanged,
+            catches_up: shared.catches_up,
             acked: shared.acked,
             unsure: shared.unsure,
             policy: shared.policy,
@@ -286,8 +292,7 @@ impl Session {
                 Ok(())
             }
             (Phase::Open, Message::Holds { question, held }) => {
-                self.out.push(Output::Holds { question, held });
-                Ok(())
+                self.on_holds(question, held, replica)
             }
             (Phase::Open, message) => self.on_shared(message, replica),
         }
@@ -378,8 +383,10 @@ impl Session {
     fn tell_if_new(&mut self, namespace: &Namespace, replica: &impl Replica) {
         let Some(shared) = self.shared.get_mut(namespace) else { return };
         let root = replica.root(namespace);
+        shared.look(root);
         if shared.told != Some(root) {
             shared.told = Some(root);
+            shared.exchanged.show();
             self.send(Message::Root { namespace: namespace.clone(), root });
         }
     }

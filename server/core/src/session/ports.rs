@@ -213,6 +213,10 @@ pub enum Output {
         ticket: Ticket,
         /// The events.
         events: Vec<Event>,
+        /// Keys that were forgotten elsewhere while this node was away, and made anew there: what is here
+        /// of each goes in the same commit, unless it changed after this sequence. If something of such a
+        /// key cannot be taken, nothing of all this is done.
+        replaces: Vec<(Key, u64)>,
     },
     /// A conflict was learned of from the peer: this node does not announce it.
     Heard(ConflictId),
@@ -226,16 +230,6 @@ pub enum Output {
     /// The key was deleted and forgotten while this node was away: delete it here, or forget it if it
     /// is in the trash, unless it changed after this sequence.
     Bury {
-        /// The namespace.
-        namespace: Namespace,
-        /// The key.
-        key: Key,
-        /// The sequence.
-        last: u64,
-    },
-    /// What this node has of the key was forgotten elsewhere while it was away: drop it, unless it
-    /// changed after this sequence; the peer's history follows.
-    Replace {
         /// The namespace.
         namespace: Namespace,
         /// The key.

@@ -24,9 +24,11 @@ impl Session {
     ) -> Result<(), Refusal> {
         let now = self.now;
         let Some(shared) = self.shared.get_mut(namespace) else { return Ok(()) };
+        shared.exchanged.see();
         if shared.theirs.replace(root).is_some_and(|before| before != root) {
             shared.moved(now);
         }
+        shared.look(replica.root(namespace));
         shared.see(namespace, replica);
         if shared.repairing == 0 {
             self.tell_if_new(namespace, replica);

@@ -21,7 +21,8 @@ mod form;
 mod tests;
 
 pub use parts::{
-    Answered, ConflictNote, ConflictSide, Differing, Hello, Holding, KeyTips, Part, Space,
+    Answered, ConflictNote, ConflictSide, Differing, Exchanged, Hello, Holding, KeyTips, Part,
+    Space,
 };
 
 /// The WebSocket subprotocol of connections between nodes.

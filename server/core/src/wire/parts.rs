@@ -34,10 +34,35 @@ pub struct Space {
     /// receiver may not know.
     #[n(3)]
     pub away: bool,
-    /// In how many conversations the sender saw that the receiver had all that the sender had, as the two
-    /// count them. Who remembers fewer was put back from a backup.
+    /// [`Exchanged::shown`], as the sender remembers it.
     #[n(4)]
-    pub met: u64,
+    pub shown: u64,
+    /// [`Exchanged::seen`], as the sender remembers it.
+    #[n(5)]
+    pub seen: u64,
+}
+
+/// How many digests a node has shown another, and how many of the other's it has seen, in all their
+/// conversations. Who has shown fewer than the other has seen was put back from a backup, or stopped before
+/// it had written down what it knew. What is on its way makes no such difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Exchanged {
+    /// Shown to the other.
+    pub shown: u64,
+    /// Seen of the other's.
+    pub seen: u64,
+}
+
+impl Exchanged {
+    /// One more was shown.
+    pub fn show(&mut self) {
+        self.shown = self.shown.saturating_add(1);
+    }
+
+    /// One more was seen.
+    pub fn see(&mut self) {
+        self.seen = self.seen.saturating_add(1);
+    }
 }
 
 /// A key and its tips.

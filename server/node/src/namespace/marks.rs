@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use keepboth_core::ids::NodeId;
+use keepboth_core::session::{Mark, Standing};
 use keepboth_store::Task;
 
 use super::Space;
@@ -12,17 +13,6 @@ use super::Space;
 /// How long a mark that has not moved stands before it is written down again, so that it shows when the
 /// member was last there. Milliseconds.
 const AGAIN: u64 = 10 * 60 * 1_000;
-
-/// One member's mark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
-    /// It has everything up to this sequence.
-    pub agreed: u64,
-    /// The number of the last conversation in which that was so.
-    pub met: u64,
-    /// When that was last so, in milliseconds since 1970.
-    pub at: u64,
-}
 
 /// The marks of a namespace.
 #[derive(Debug, Default)]
@@ -39,11 +29,8 @@ struct Inner {
 
 impl Marks {
     /// The marks that the store has kept.
-    pub fn new(kept: impl IntoIterator<Item = (NodeId, u64, u64, u64)>) -> Marks {
-        let marks: BTreeMap<NodeId, Mark> = kept
-            .into_iter()
-            .map(|(node, agreed, met, at)| (node, Mark { agreed, met, at }))
-            .collect();
+    pub fn new(kept: impl IntoIterator<Item = (NodeId, Mark)>) -> Marks {
+        let marks: BTreeMap<NodeId, Mark> = kept.into_iter().collect();
         Marks { inner: Mutex::new(Inner { kept: marks.clone(), marks }) }
     }
 
@@ -51,13 +38,9 @@ impl Marks {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A member was seen to have everything up to here, in the conversation of this number.
-    pub fn note(&self, node: NodeId, agreed: u64, met: u64, now: u64) {
-        let mut inner = self.inner();
-        let mark = inner.marks.entry(node).or_insert(Mark { agreed, met, at: now });
-        mark.agreed = mark.agreed.max(agreed);
-        mark.met = mark.met.max(met);
-        mark.at = now;
+    /// Where a member stands now.
+    pub fn note(&self, node: NodeId, standing: &Standing, now: u64) {
+        self.inner().marks.entry(node).or_default().note(standing, now);
     }
 
     /// The sequence up to which a member has everything; None if it was never seen.
@@ -71,20 +54,17 @@ impl Marks {
     }
 
     /// What is to be written down, as if it were done.
-    pub fn take_changed(&self) -> Vec<(NodeId, u64, u64, u64)> {
+    pub fn take_changed(&self) -> Vec<(NodeId, Mark)> {
         let mut inner = self.inner();
         let stale = |node: &NodeId, mark: &Mark| {
             inner.kept.get(node).is_none_or(|kept| {
-                (kept.agreed, kept.met) != (mark.agreed, mark.met)
+                (kept.agreed, kept.exchanged) != (mark.agreed, mark.exchanged)
                     || mark.at.saturating_sub(kept.at) > AGAIN
             })
         };
         let changed = inner.marks.iter().filter(|(node, mark)| stale(node, mark));
-        let changed: Vec<_> =
-            changed.map(|(node, mark)| (*node, mark.agreed, mark.met, mark.at)).collect();
-        for (node, agreed, met, at) in &changed {
-            inner.kept.insert(*node, Mark { agreed: *agreed, met: *met, at: *at });
-        }
+        let changed: Vec<_> = changed.map(|(node, mark)| (*node, *mark)).collect();
+        inner.kept.extend(changed.iter().copied());
         changed
     }
 
@@ -100,7 +80,7 @@ impl Marks {
     ) -> u64 {
         let inner = self.inner();
         let holding = members.into_iter().filter_map(|(node, there)| {
-            let mark = inner.marks.get(&node).copied().unwrap_or(Mark { agreed: 0, met: 0, at: 0 });
+            let mark = inner.marks.get(&node).copied().unwrap_or_default();
             (now.saturating_sub(mark.at.max(there)) <= expire).then_some(mark.agreed)
         });
         holding.min().unwrap_or(last).min(last)
@@ -120,16 +100,27 @@ impl Space {
 
 #[cfg(test)]
 mod tests {
+    use keepboth_core::wire::Exchanged;
+
     use super::*;
 
     fn node(n: u8) -> NodeId {
         NodeId([n; 32])
     }
 
+    fn standing(agreed: u64, shown: u64) -> Standing {
+        let exchanged = Exchanged { shown, seen: shown };
+        Standing { agreed, exchanged, ..Standing::default() }
+    }
+
+    fn mark(agreed: u64, shown: u64, at: u64) -> Mark {
+        Mark { agreed, exchanged: Exchanged { shown, seen: shown }, at }
+    }
+
     #[test]
     fn the_slowest_member_holds_the_others_back_until_it_was_away_too_long() {
-        let marks = Marks::new([(node(1), 50, 1, 1_000)]);
-        marks.note(node(2), 90, 1, 5_000);
+        let marks = Marks::new([(node(1), mark(50, 1, 1_000))]);
+        marks.note(node(2), &standing(90, 1), 5_000);
         let members = [(node(1), 0), (node(2), 0)];
         assert_eq!(marks.horizon(members, 100, 5_000, 4_000), 50);
         assert_eq!(marks.horizon(members, 100, 5_001, 4_000), 90);
@@ -141,11 +132,22 @@ mod tests {
     #[test]
     fn a_mark_is_written_down_when_it_moves_and_now_and_then() {
         let marks = Marks::default();
-        marks.note(node(1), 5, 2, 1_000);
-        assert_eq!(marks.take_changed(), [(node(1), 5, 2, 1_000)]);
-        marks.note(node(1), 5, 2, 2_000);
+        marks.note(node(1), &standing(5, 2), 1_000);
+        assert_eq!(marks.take_changed(), [(node(1), mark(5, 2, 1_000))]);
+        marks.note(node(1), &standing(5, 2), 2_000);
         assert!(marks.take_changed().is_empty());
-        marks.note(node(1), 4, 1, 1_001 + AGAIN);
-        assert_eq!(marks.take_changed(), [(node(1), 5, 2, 1_001 + AGAIN)], "it never goes back");
+        marks.note(node(1), &standing(4, 2), 1_001 + AGAIN);
+        assert_eq!(
+            marks.take_changed(),
+            [(node(1), mark(5, 2, 1_001 + AGAIN))],
+            "it never goes back"
+        );
+    }
+
+    #[test]
+    fn who_takes_up_what_it_missed_remembers_what_it_remembered() {
+        let marks = Marks::new([(node(1), mark(5, 2, 1_000))]);
+        marks.note(node(1), &Standing { catches_up: true, ..standing(9, 9) }, 2_000);
+        assert_eq!(marks.get(&node(1)), Some(mark(5, 2, 1_000)));
     }
 }

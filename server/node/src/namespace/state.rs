@@ -82,10 +82,8 @@ fn why(node: &NodeId, peer: &PeerStanding, root: Digest) -> String {
 impl Space {
     /// Takes up where a peer stands, or that it is gone.
     pub fn set_peer(&self, node: NodeId, standing: Option<PeerStanding>) {
-        if let Some(PeerStanding { standing: Standing { agreed: agreed @ 1.., met, .. }, .. }) =
-            &standing
-        {
-            self.marks.note(node, *agreed, *met, clock::now());
+        if let Some(PeerStanding { standing, .. }) = &standing {
+            self.marks.note(node, standing, clock::now());
         }
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = match standing {

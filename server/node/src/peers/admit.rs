@@ -66,16 +66,16 @@ impl Mesh {
     fn share(&self, grant: &Grant) -> Admitted {
         let (mut spaces, mut marks) = (Vec::new(), BTreeMap::new());
         for space in self.namespaces.shared().values().filter(|s| grant.allows(&s.name)) {
-            let seen = space.marks().get(&grant.node);
-            let mark = seen.map(|mark| mark.agreed);
+            let mark = space.marks().get(&grant.node).unwrap_or_default();
             spaces.push(WireSpace {
                 namespace: space.name.clone(),
                 store: space.id(),
                 policy: space.policy(),
-                away: mark.is_some_and(|mark| mark < space.store.forgotten_high()),
-                met: seen.map_or(0, |mark| mark.met),
+                away: mark.agreed < space.store.forgotten_high(),
+                shown: mark.exchanged.shown,
+                seen: mark.exchanged.seen,
             });
-            marks.insert(space.name.clone(), mark.unwrap_or(0));
+            marks.insert(space.name.clone(), mark.agreed);
         }
         Admitted { spaces, marks, notes: self.notes_for(&grant.node) }
     }

@@ -246,7 +246,9 @@ impl Link {
                     if self.peer.is_none() && started.elapsed() > self.mesh.rules.hello_within {
                         return End::Lost("the other side did not greet in time".into());
                     }
-                    if let Err(end) = self.look_for_stalls() {
+                    if let Err(end) =
+                        self.look_for_stalls().and_then(|()| self.look_for_what_it_missed())
+                    {
                         return end;
                     }
                 }

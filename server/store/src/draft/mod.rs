@@ -7,6 +7,7 @@ use std::sync::Arc;
 use keepboth_core::ids::{ConflictId, DataHash, NodeId, VersionId};
 use keepboth_core::name::Key;
 use keepboth_core::refusal::Refusal;
+use keepboth_core::session;
 use keepboth_core::value::Value;
 use keepboth_core::version::Version;
 
@@ -100,7 +101,7 @@ pub struct Draft {
     /// Stored records that stand on a nearer ancestor than before, by sequence.
     pub nearer: HashMap<u64, Record>,
     /// What peers have.
-    pub marks: HashMap<NodeId, (u64, u64, u64)>,
+    pub marks: HashMap<NodeId, session::Mark>,
     /// Milliseconds since 1970, of the latest task.
     pub now: u64,
     /// True if a version that was made here came back from elsewhere.

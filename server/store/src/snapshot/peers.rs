@@ -6,7 +6,8 @@ use keepboth_core::digest::{BUCKET_NIBBLES, Digest, FANOUT, Prefix};
 use keepboth_core::ids::{NodeId, VersionId};
 use keepboth_core::name::Key;
 use keepboth_core::refusal::Refusal;
-use keepboth_core::session::{Entry, Held};
+use keepboth_core::session::{Entry, Held, Mark};
+use keepboth_core::wire::Exchanged;
 
 use crate::failure::{corrupt_key, failed};
 use crate::layout::Reader;
@@ -66,22 +67,24 @@ impl Snapshot {
         self.tables.key_of(hash)
     }
 
-    /// What other nodes have: each with a sequence of this store, the number of the conversation in
-    /// which that was agreed, and when, in milliseconds since 1970.
-    pub fn agreed(&self) -> Result<Vec<(NodeId, u64, u64, u64)>, Refusal> {
+    /// What other nodes have, and what this node remembers of them.
+    pub fn agreed(&self) -> Result<Vec<(NodeId, Mark)>, Refusal> {
         let mut marks = Vec::new();
         for entry in self.tables.peers().range::<&[u8; 32]>(..).map_err(failed)? {
             let (node, row) = entry.map_err(failed)?;
             let node = NodeId(*node.value());
             let mut row = Reader(row.value());
-            let read = row.u64().and_then(|sequence| {
-                // Rows of before have no number of a conversation.
-                let met = if row.0.len() > 8 { row.u64()? } else { 0 };
-                Ok((sequence, met, row.u64()?))
+            let read = row.u64().and_then(|agreed| {
+                let exchanged = match row.0.len() {
+                    24.. => Exchanged { shown: row.u64()?, seen: row.u64()? },
+                    // Rows of before count something else, or nothing.
+                    16.. => row.u64().map(|_| Exchanged::default())?,
+                    _ => Exchanged::default(),
+                };
+                Ok(Mark { agreed, exchanged, at: row.u64()? })
             });
             let bad = |e| crate::failure::corrupt(format_args!("the mark of node {node}: {e}"));
-            let (sequence, met, at) = read.map_err(bad)?;
-            marks.push((node, sequence, met, at));
+            marks.push((node, read.map_err(bad)?));
         }
         Ok(marks)
     }

@@ -7,7 +7,7 @@ use keepboth_store::{Collected, Incoming, Keep, Received, Task, Verdict, Written
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use crate::harness::{Bench, delete_op, key, put_op};
+use crate::harness::{Bench, delete_op, key, mark, put_op};
 
 /// What was done, as far as it is known.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ pub fn chore(bench: &Bench, peer: &Bench, rng: &mut StdRng, now: u64) -> Done {
             Done::Forgot(at, bench.ask(task))
         }
         9 => {
-            let marks = vec![(NodeId([7; 32]), now, now, now)];
+            let marks = vec![(NodeId([7; 32]), mark(now, now, now))];
             let _ = bench.store.submit_blocking(Task::Agreed { marks });
             Done::Agreed
         }

@@ -67,7 +67,7 @@ impl World {
             21 => {
                 let last = self.nodes[node].store.counts().last_sequence;
                 let most = self.rng.random_range(0..=last);
-                self.nodes[node].replace(at, most);
+                self.replace(node, at, most);
             }
             _ => self.restart(node),
         }
@@ -112,6 +112,23 @@ impl World {
         });
         let judged = judged.collect();
         self.nodes[1 - from].incoming(judged, self.now);
+    }
+
+    /// What the other store has takes the place of what is here, all of it or a part.
+    fn replace(&mut self, node: usize, at: &str, most: u64) {
+        let (bench, other) = (&self.nodes[node], &self.nodes[1 - node]);
+        let mut events = other.store.snapshot().missing(&key(at), &[]).expect("events");
+        if self.rng.random_bool(0.3) {
+            let from = self.rng.random_range(0..=events.len());
+            events.drain(..from);
+        }
+        if self.forged {
+            forge(&mut self.rng, &mut events);
+        }
+        let (root, none) = (bench.store.root(), events.is_empty());
+        let outcome = bench.replace(at, most, events, self.now);
+        assert!(outcome.is_ok() || bench.store.root() == root, "all or nothing: {outcome:?}");
+        assert!(!none || outcome == Ok(Vec::new()));
     }
 
     fn judge(&mut self, node: usize) {

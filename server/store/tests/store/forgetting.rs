@@ -170,21 +170,59 @@ fn after_everything_is_gone_and_a_restart_sequences_go_on() {
 }
 
 #[test]
-fn a_key_is_replaced_only_if_nothing_of_it_is_newer() {
+fn a_history_takes_the_place_of_another_in_one_commit() {
     let (a, b) = (Bench::new(), Bench::new());
     b.put("before", "x", 1);
     b.put("k", "old", 1);
     b.put("k", "older", 2);
     a.put("k", "new", 3);
-    assert!(!b.replace("k", 2) && !b.replace("never", 9));
+    a.put("k", "newer", 4);
+    let theirs = a.store.snapshot().missing(&key("k"), &[]).expect("events");
+    let feed = |b: &Bench| b.store.counts().last_sequence;
+    assert_eq!(feed(&b), 3);
+    assert_eq!(b.replace("k", 3, theirs.clone(), 5), Ok(vec![Received::New; 2]));
+    assert_eq!((b.get("k").expect("found"), b.tips("k")), ("newer".into(), a.tips("k")));
+    assert_eq!((b.store.counts().keys, b.store.counts().value_bytes), (2, 9));
+    assert_eq!((feed(&b), b.store.forgotten_high()), (5, 4), "who has not what came is told");
+    b.check();
+    assert_eq!(b.replace("never", 9, theirs, 6), Ok(vec![Received::Known; 2]));
+    b.check();
+}
+
+#[test]
+fn nothing_goes_if_it_is_newer_or_if_what_is_to_come_does_not_stand_by_itself() {
+    let (a, b) = (Bench::new(), Bench::new());
+    b.put("k", "old", 1);
+    b.put("k", "older", 2);
+    a.put("k", "new", 3);
+    a.put("k", "newer", 4);
+    let theirs = a.store.snapshot().missing(&key("k"), &[]).expect("events");
+    let refused = b.replace("k", 9, theirs[1..].to_vec(), 5).expect_err("a parent is missing");
+    assert_eq!(refused.code, Code::MissingParent);
     assert_eq!(b.get("k").expect("found"), "older");
-    assert!(b.replace("k", 3));
-    assert_eq!(code(b.get("k")), Code::NotFound);
-    assert_eq!((b.store.counts().keys, b.store.counts().value_bytes), (1, 1));
     b.check();
-    assert_eq!(b.learn(&a, "k"), [Received::New]);
-    assert_eq!((b.get("k").expect("found"), b.tips("k")), ("new".into(), a.tips("k")));
+    assert_eq!(b.replace("k", 1, theirs, 5), Ok(vec![Received::New; 2]), "beside what is newer");
+    assert_eq!(b.store.counts().conflicts, 1);
     b.check();
+}
+
+#[test]
+fn a_deleted_history_takes_the_place_of_one_in_the_trash() {
+    let (a, b) = (Bench::new(), Bench::new());
+    for (bench, value) in [(&a, "theirs"), (&b, "mine")] {
+        bench.put("k", value, 1);
+        bench.delete("k", 2);
+    }
+    let theirs = a.store.snapshot().missing(&key("k"), &[]).expect("events");
+    b.replace("k", 9, theirs, 3).expect("taken");
+    b.check();
+    assert_eq!(b.store.counts().trash, 1);
+    assert_eq!(b.forget("k", a.tips("k"), false), 1);
+    b.check();
+}
+
+#[test]
+fn a_long_history_goes_without_a_trace() {
     let large = Bench::new();
     for n in 0..500 {
         let value = Value::bytes(vec![7; 200]);
@@ -192,8 +230,12 @@ fn a_key_is_replaced_only_if_nothing_of_it_is_newer() {
         large.op(put, n).expect("a put");
     }
     large.delete("k", 500);
-    assert!(large.replace("k", 501));
+    let other = Bench::new();
+    other.put("k", "new", 3);
+    let theirs = other.store.snapshot().missing(&key("k"), &[]).expect("events");
+    large.replace("k", 501, theirs, 502).expect("taken");
     assert!(large.store.snapshot().trash(None, 9).expect("the trash").items.is_empty());
+    assert_eq!(large.store.counts().value_bytes, 3);
     large.check();
 }
 

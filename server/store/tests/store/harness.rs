@@ -11,9 +11,11 @@ use keepboth_core::ids::{ConflictId, NodeId, VersionId};
 use keepboth_core::name::{Address, Key, Name, Namespace, branch_of};
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::retention::pruned;
+use keepboth_core::session::Mark;
 use keepboth_core::value::Value;
 use keepboth_core::version::Event;
 use keepboth_core::view::View;
+use keepboth_core::wire::Exchanged;
 use keepboth_core::write::Condition;
 use keepboth_store::{
     Collected, Commit, Entry, Incoming, Keep, KeyChange, Op, OpenError, Options, Raised, Received,
@@ -30,6 +32,11 @@ pub type Recorder = Box<dyn FnMut(Commit) + Send>;
 
 pub fn namespace() -> Namespace {
     Namespace::new("notes").expect("a namespace")
+}
+
+/// What is remembered of a peer.
+pub fn mark(agreed: u64, shown: u64, at: u64) -> Mark {
+    Mark { agreed, exchanged: Exchanged { shown, seen: shown + 1 }, at }
 }
 
 pub fn key(text: &str) -> Key {
@@ -189,9 +196,17 @@ impl Bench {
         self.ask(|done| Task::Forget { keys, local, purge: true, done }).expect("an answer")
     }
 
-    pub fn replace(&self, of: &str, if_last_at_most: u64) -> bool {
-        let key = key(of);
-        self.ask(|done| Task::Replace { key, if_last_at_most, done }).expect("an answer")
+    /// Takes a history in place of what is here, unless that is newer.
+    pub fn replace(
+        &self,
+        of: &str,
+        last: u64,
+        events: Vec<Event>,
+        now: u64,
+    ) -> Result<Vec<Received>, Refusal> {
+        let (keys, from) = (vec![(key(of), last)], NodeId([5; 32]));
+        let events = events.into_iter().map(Incoming::from).collect();
+        self.ask(|done| Task::Replace { keys, events, from, now, done })
     }
 
     /// One step of retention.

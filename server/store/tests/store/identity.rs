@@ -6,7 +6,7 @@ use std::path::Path;
 use keepboth_core::ids::NodeId;
 use keepboth_store::{OpenError, Options, Received, Store, Task};
 
-use crate::harness::{Bench, key, namespace};
+use crate::harness::{Bench, key, mark, namespace};
 
 fn open(path: &Path, node: u8) -> Bench {
     let options = Options { node: NodeId([node; 32]), ..Options::default() };
@@ -21,7 +21,7 @@ fn a_copied_file_gets_an_id_of_its_own_and_keeps_what_it_holds() {
     bench.put("k", "x", 1);
     bench
         .store
-        .submit_blocking(Task::Agreed { marks: vec![(NodeId([9; 32]), 1, 1, 5)] })
+        .submit_blocking(Task::Agreed { marks: vec![(NodeId([9; 32]), mark(1, 1, 5))] })
         .expect("open");
     let id = bench.store.id();
     drop(bench);
@@ -98,14 +98,14 @@ fn what_peers_have_is_kept() {
     bench.put("k", "x", 1);
     bench.commits();
     let agree = |node, sequence, at| {
-        let marks = vec![(NodeId([node; 32]), sequence, 3, at)];
+        let marks = vec![(NodeId([node; 32]), mark(sequence, 3, at))];
         bench.store.submit_blocking(Task::Agreed { marks }).expect("open");
     };
     agree(7, 1, 50);
     agree(8, 1, 60);
     agree(7, 2, 70);
     assert!(bench.commits().is_empty(), "nobody is told");
-    let marks = [(NodeId([7; 32]), 2, 3, 70), (NodeId([8; 32]), 1, 3, 60)];
+    let marks = [(NodeId([7; 32]), mark(2, 3, 70)), (NodeId([8; 32]), mark(1, 3, 60))];
     assert_eq!(bench.store.snapshot().agreed().expect("marks"), marks);
     bench.put("k", "y", 2);
     drop(bench);

@@ -11,7 +11,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tempfile::TempDir;
 
-use crate::harness::{Bench, crash, namespace, put_op};
+use crate::harness::{Bench, crash, mark, namespace, put_op};
 use crate::simulated::Disk;
 
 /// What records begin at a multiple of.
@@ -410,7 +410,7 @@ fn marks_of_peers_are_kept_with_the_next_write() {
     let files = Files::new();
     let bench = files.open();
     put_many(&bench, 0..1);
-    let marks = vec![(NodeId([9; 32]), 1, 1, 5)];
+    let marks = vec![(NodeId([9; 32]), mark(1, 1, 5))];
     bench.store.submit_blocking(Task::Agreed { marks: marks.clone() }).expect("open");
     put_many(&bench, 1..2);
     let again = Bench::file(&files.crashed("crashed.redb"));

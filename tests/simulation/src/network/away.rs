@@ -1,12 +1,29 @@
 //! Hours in which nothing happens, members that were away for longer than they are waited for, and stores from before.
 
-use keepboth_core::name::Namespace;
+use keepboth_core::ids::{NodeId, VersionId};
+use keepboth_core::name::{Key, Namespace};
+use keepboth_core::version::Event;
 
-use super::node::Marks;
+use super::node::{Marks, Node, Noted};
 use super::{Acked, Network, Place};
 use crate::store::Stores;
 
+/// What an operator keeps of a node's disk.
+#[derive(Clone)]
+pub struct Backup {
+    stores: Stores,
+    marks: Marks,
+    noted: Noted,
+}
+
 impl Network {
+    /// What is on a node's disk.
+    pub fn backup(&self, at: usize) -> Backup {
+        let Node { stores, marks, noted, .. } = &self.nodes[at];
+        let (stores, marks, noted) = (stores.clone(), marks.clone(), noted.clone());
+        Backup { stores, marks, noted }
+    }
+
     /// The time on a node's wall.
     pub(super) fn wall(&self, at: usize) -> u64 {
         self.nodes[at].wall(self.now + self.idle)
@@ -42,46 +59,66 @@ impl Network {
         holding.min().unwrap_or(last).min(last)
     }
 
-    /// Two nodes meet. What one of them changed, or may have changed, since it last agreed with the other
-    /// may come back, although it was forgotten while that one was away or is of before.
-    pub(super) fn excuse(&mut self, at: usize, peer: usize) {
-        let (me, they) = (&self.nodes[at], &self.nodes[peer]);
-        for (namespace, store) in &me.stores.0 {
-            let missed = |node: &super::Node| {
-                node.stores.0[namespace].dropped > node.mark(me.id, namespace).agreed
-            };
-            let mark = me.mark(they.id, namespace);
-            let told = mark.met < they.mark(me.id, namespace).met;
-            let upto = match (me.restored && !told, self.nodes.iter().any(missed)) {
-                (true, _) => 0,
-                (false, true) => mark.agreed,
-                (false, false) if me.restored => mark.agreed,
-                (false, false) => continue,
-            };
-            let newer = store.replica.keys.keys().filter(|key| store.last(key) > Some(upto));
-            self.excused.extend(newer.map(|key| (namespace.clone(), key.clone())));
+    /// Versions come, some of which were forgotten by all that were waited for. Such a one may come back in
+    /// two cases only, for then nobody can tell that it should not: if the sender changed the key since it
+    /// last agreed with this node, as far as it remembers, for an update beats a delete; or if this node was
+    /// put back to a copy from before that agreement, for then it may lack the version for that reason, and
+    /// the sender has the last copy of what was answered for. Any other is a fault.
+    pub(super) fn come_back(&mut self, place: Place, namespace: &Namespace, events: &[Event]) {
+        let (at, peer, epoch) = place;
+        for event in events {
+            let name = (namespace.clone(), event.key.clone(), event.version.id);
+            let sender = (self.nodes[peer].id, namespace.clone());
+            if self.nodes[at].forgets.contains(&sender)
+                || !self.gone.contains(&name)
+                || self.store(at, namespace).knows(&name.1, &name.2)
+            {
+                continue;
+            }
+            let end = self.ends.get(&(peer, at, epoch));
+            let mark = end.and_then(|end| end.marks.get(namespace)).copied();
+            let changed = self.store(peer, namespace).last(&event.key) > Some(mark.unwrap_or(0));
+            if !changed {
+                self.came_back.insert(name);
+            }
+        }
+    }
+
+    /// What is deleted since others have nothing of it was deleted by somebody, and forgotten.
+    pub(super) fn check_buried(&mut self, at: usize, namespace: &Namespace, key: &Key) {
+        let gone = |id: &VersionId| self.gone.contains(&(namespace.clone(), key.clone(), *id));
+        if !self.store(at, namespace).tips(key).iter().all(gone) {
+            let words = format!("at {}: {at} buries {key}, which nobody has deleted", self.now);
+            self.wrong.push(words);
         }
     }
 
     /// The node is put back to an old copy; what it has raised it knows.
-    pub fn restore(&mut self, at: usize, (stores, marks): (Stores, Marks)) {
+    pub fn restore(&mut self, at: usize, backup: Backup) {
         self.crash(at);
         self.note(|| format!("{at} is put back to its backup"));
-        let mut stores = stores;
+        let Backup { mut stores, marks, noted } = backup;
         for (namespace, store) in &mut stores.0 {
             store.replica.keep_raised(&self.nodes[at].stores.0[namespace].replica);
         }
-        self.nodes[at].marks = marks;
-        self.nodes[at].restored = true;
+        let id = self.nodes[at].id;
+        for namespace in stores.0.keys() {
+            let when = |noted: &Noted, peer: NodeId| noted.get(&(peer, namespace.clone())).copied();
+            // What a peer took up later, this node had shown it after it last wrote down where both stood.
+            let forgets = |node: &&Node| when(&node.noted, id) > when(&noted, node.id);
+            let peers = self.nodes.iter().filter(forgets).map(|node| (node.id, namespace.clone()));
+            let peers: Vec<_> = peers.collect();
+            self.nodes[at].forgets.extend(peers);
+        }
+        (self.nodes[at].marks, self.nodes[at].noted) = (marks, noted);
         let former = std::mem::replace(&mut self.nodes[at].stores, stores);
         let acked = std::mem::take(&mut self.acked);
-        let held = |stores: &Stores, acked: &Acked| {
-            stores.0[&acked.namespace].knows(&acked.key, &acked.version)
+        let had = |stores: &Stores, acked: &Acked| {
+            stores.0[&acked.namespace].has_had(&acked.key, &acked.version)
         };
+        // What nobody else has ever had is lost with the disk, and nobody can know of it.
         let kept = |acked: &Acked| {
-            !held(&former, acked)
-                || self.is_gone(acked)
-                || self.nodes.iter().any(|node| held(&node.stores, acked))
+            !had(&former, acked) || self.nodes.iter().any(|node| had(&node.stores, acked))
         };
         self.acked = acked.into_iter().filter(kept).collect();
         // Its sequences are given anew.

@@ -18,9 +18,7 @@ impl Network {
             let says = |standing: &Standing| standing.has(acked.sequence);
             let said = standings.iter().any(|(n, s)| *n == acked.namespace && says(s));
             let has = self.store(peer, &acked.namespace).knows(&acked.key, &acked.version);
-            let replaced = (acked.namespace.clone(), acked.key.clone());
-            let excused = self.is_gone(acked) || self.nodes[peer].replaced.contains(&replaced);
-            if said && !has && !excused {
+            if said && !has && !self.is_gone(acked) {
                 let (key, version) = (&acked.key, &acked.version);
                 let sequence = acked.sequence;
                 wrong.push(format!(

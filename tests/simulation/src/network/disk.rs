@@ -1,6 +1,7 @@
 //! What a store is given, and when it is durable: nobody sees or hears of it before, and a crash loses the rest.
 
 use keepboth_core::name::{Key, Name, Namespace};
+use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::session::{Input, Output, Received, Ticket};
 use keepboth_core::version::Event;
 use keepboth_core::wire::KeyTips;
@@ -17,10 +18,9 @@ const SYNC_EVERY: u64 = 1_000;
 /// One thing that a store is to do.
 pub(super) enum Task {
     Write { namespace: Namespace, name: Name, wish: Wish, now: u64 },
-    Take { place: Place, ticket: Ticket, events: Vec<Event> },
+    Take { place: Place, ticket: Ticket, events: Vec<Event>, replaces: Vec<(Key, u64)> },
     Forget { namespace: Namespace, keys: Vec<KeyTips>, local: bool },
     Bury { namespace: Namespace, key: Key, last: u64 },
-    Replace { namespace: Namespace, key: Key, last: u64 },
 }
 
 impl Network {
@@ -33,15 +33,14 @@ impl Network {
     /// What a session wants of the stores.
     pub(super) fn work(&mut self, place: Place, output: Output) {
         let task = match output {
-            Output::Apply { ticket, events } => {
+            Output::Apply { ticket, events, replaces } => {
                 if let Some(end) = self.ends.get_mut(&place) {
                     end.applying += 1;
                 }
-                Task::Take { place, ticket, events }
+                Task::Take { place, ticket, events, replaces }
             }
             Output::Forget { namespace, keys } => Task::Forget { namespace, keys, local: false },
             Output::Bury { namespace, key, last } => Task::Bury { namespace, key, last },
-            Output::Replace { namespace, key, last } => Task::Replace { namespace, key, last },
             _ => return,
         };
         self.plan(place.0, task);
@@ -73,17 +72,11 @@ impl Network {
             Task::Write { namespace, name, wish, now } => {
                 self.write(at, &namespace, &name, wish, now);
             }
-            Task::Take { place, ticket, events } => self.take(place, ticket, &events),
+            Task::Take { place, ticket, events, replaces } => {
+                self.take(place, ticket, &events, &replaces);
+            }
             Task::Forget { namespace, keys, local } => self.forget(at, &namespace, keys, local),
             Task::Bury { namespace, key, last } => self.bury(at, &namespace, &key, last),
-            Task::Replace { namespace, key, last } => {
-                let store = self.store_mut(at, &namespace);
-                if store.last(&key).is_some_and(|at| at <= last) {
-                    store.drop_key(&key);
-                    self.note(|| format!("{at} drops {key} for what its peer has"));
-                    self.nodes[at].replaced.insert((namespace, key));
-                }
-            }
         }
     }
 
@@ -91,9 +84,20 @@ impl Network {
         self.nodes[at].synced = None;
     }
 
-    fn take(&mut self, place: Place, ticket: Ticket, events: &[Event]) {
+    fn take(&mut self, place: Place, ticket: Ticket, events: &[Event], replaces: &[(Key, u64)]) {
         let (at, namespace) = (place.0, ticket.namespace.clone());
+        self.come_back(place, &namespace, events);
+        let before = (!replaces.is_empty()).then(|| self.store(at, &namespace).clone());
+        self.drop_older(at, &namespace, replaces);
         let mut outcomes = self.take_once(at, &namespace, events);
+        // All or nothing.
+        if let Some(before) = before
+            && let Some(refusal) = not_taken(events, &outcomes, replaces)
+        {
+            self.note(|| format!("{at} takes nothing of that: {refusal}"));
+            *self.store_mut(at, &namespace) = before;
+            outcomes = vec![Received::Refused(refusal)];
+        }
         let endless = self.plants(Planted::EndlessForwarding);
         let is_new = |outcome: &Received| {
             endless || matches!(outcome, Received::New | Received::Quarantined(_))
@@ -116,6 +120,19 @@ impl Network {
         let due = self.nodes[at].answered_at.max(self.now + self.rng.random_range(0..2));
         self.nodes[at].answered_at = due;
         self.schedule(due, Happening::Answer { place, input });
+    }
+
+    /// What is here of these keys goes, unless it is newer.
+    fn drop_older(&mut self, at: usize, namespace: &Namespace, keys: &[(Key, u64)]) {
+        for (key, last) in keys {
+            let store = self.store_mut(at, namespace);
+            if store.last(key).is_some_and(|at| at <= *last) {
+                store.drop_key(key);
+                // Whoever has not what comes in its place has to be told.
+                store.dropped = store.sequence() + 1;
+                self.note(|| format!("{at} drops {key} for what its peer has"));
+            }
+        }
     }
 
     fn take_once(&mut self, at: usize, namespace: &Namespace, events: &[Event]) -> Vec<Received> {
@@ -176,6 +193,7 @@ impl Network {
                 let tips = self.store(at, namespace).tips(key);
                 return self.forget(at, namespace, vec![KeyTips { key: key.clone(), tips }], false);
             }
+            self.check_buried(at, namespace, key);
             for name in names {
                 self.write(at, namespace, &name, Wish::Delete, now);
             }
@@ -228,12 +246,25 @@ impl Network {
             Task::Write { namespace, name, wish, now } => {
                 let _ = self.store_mut(at, &namespace).write(&name, wish, now);
             }
-            Task::Take { ticket, events, .. } => {
+            Task::Take { place, ticket, events, replaces } => {
+                self.come_back(place, &ticket.namespace, &events);
+                self.drop_older(at, &ticket.namespace, &replaces);
                 for event in &events {
                     self.store_mut(at, &ticket.namespace).receive(event);
                 }
             }
-            Task::Forget { .. } | Task::Bury { .. } | Task::Replace { .. } => {}
+            Task::Forget { .. } | Task::Bury { .. } => {}
         }
     }
+}
+
+/// Why something of the keys that are replaced is not taken.
+fn not_taken(events: &[Event], outcomes: &[Received], replaces: &[(Key, u64)]) -> Option<Refusal> {
+    let replaced = |key: &Key| replaces.iter().any(|(replaced, _)| replaced == key);
+    let outcomes = events.iter().zip(outcomes).filter(|(event, _)| replaced(&event.key));
+    outcomes.into_iter().find_map(|(_, outcome)| match outcome {
+        Received::Refused(refusal) => Some(refusal.clone()),
+        Received::Missing(_) => Some(Refusal::new(Code::MissingParent, "?")),
+        Received::New | Received::Known | Received::Quarantined(_) => None,
+    })
 }

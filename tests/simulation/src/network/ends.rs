@@ -1,8 +1,9 @@
 //! The ends of connections: frames go into an outbox, over the network, into an inbox, and to the session.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use keepboth_core::ids::NodeId;
+use keepboth_core::name::Namespace;
 use keepboth_core::session::{Burden, Input, Session, Setup, Side};
 use keepboth_core::wire::Message;
 use rand::RngExt;
@@ -35,6 +36,8 @@ impl Frame {
 /// One end of one connection.
 pub(super) struct End {
     pub session: Session,
+    /// Up to where both had agreed when it began.
+    pub marks: BTreeMap<Namespace, u64>,
     pub dialled: bool,
     /// True once it stands, or stood, for the pair.
     pub entered: bool,
@@ -120,6 +123,7 @@ impl Network {
             let now = self.now;
             let end = End {
                 session,
+                marks: BTreeMap::new(),
                 dialled,
                 entered: false,
                 began: now,

@@ -7,7 +7,7 @@ use keepboth_core::name::Namespace;
 use keepboth_core::policy::Policy;
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::session::{Admitted, Input};
-use keepboth_core::wire::Space;
+use keepboth_core::wire::{Exchanged, Space};
 use rand::RngExt;
 
 use super::node::Node;
@@ -33,9 +33,10 @@ impl Network {
             self.spread(at, None, notes);
         }
         let input = if known || invited || trusted {
-            self.excuse(at, place.1);
-            self.excuse(place.1, at);
             let (spaces, marks) = (self.spaces(at, &node), self.marks(at, &node));
+            if let Some(end) = self.ends.get_mut(&place) {
+                end.marks = marks.clone();
+            }
             let notes = self.nodes[at].members.notes();
             Input::Admitted(Box::new(Admitted { spaces, marks, notes }))
         } else {
@@ -47,13 +48,17 @@ impl Network {
     fn spaces(&self, at: usize, node: &NodeId) -> Vec<Space> {
         let me = &self.nodes[at];
         let told = !self.plants(Planted::AwayUnnoticed);
-        let mark = |n: &Namespace| me.marks.get(&(*node, n.clone())).filter(|_| told);
-        let space = |(n, s): (&Namespace, &crate::store::Store)| Space {
-            namespace: n.clone(),
-            store: s.replica.id,
-            policy: Policy::default(),
-            away: mark(n).is_some_and(|mark| mark.agreed < s.dropped),
-            met: mark(n).map_or(0, |mark| mark.met),
+        let space = |(n, s): (&Namespace, &crate::store::Store)| {
+            let mark = me.mark(*node, n);
+            let exchanged = if told { mark.exchanged } else { Exchanged::default() };
+            Space {
+                namespace: n.clone(),
+                store: s.replica.id,
+                policy: Policy::default(),
+                away: told && mark.agreed < s.dropped,
+                shown: exchanged.shown,
+                seen: exchanged.seen,
+            }
         };
         me.stores.0.iter().map(space).collect()
     }

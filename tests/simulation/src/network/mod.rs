@@ -36,9 +36,10 @@ mod away;
 /// What is held against the truth while a run goes on.
 mod claims;
 
+pub use away::Backup;
 pub use ends::Holdings;
 use ends::{End, Frame};
-pub use node::{Mark, Marks, Node, namespace, node_id, node_key, store_id};
+pub use node::{Marks, Node, namespace, node_id, node_key, store_id};
 pub use settings::{Hook, Life, Settings};
 
 /// More than any run needs: an event loop ends here.
@@ -165,8 +166,9 @@ pub struct Network {
     pub acked: Vec<Acked>,
     /// Versions of keys that were deleted everywhere and forgotten.
     pub gone: BTreeSet<(Namespace, Key, VersionId)>,
-    /// Keys that may come back after they were forgotten.
-    pub excused: BTreeSet<(Namespace, Key)>,
+    /// Those of them that came to a node that does not know them, though somebody could tell that they
+    /// should not.
+    pub came_back: BTreeSet<(Namespace, Key, VersionId)>,
     /// How often each event of each maker was sent live over each link.
     pub crossed: BTreeMap<(usize, usize, NodeId, VersionId), u32>,
     /// The most that any session held.
@@ -208,7 +210,7 @@ impl Network {
             merged: 0,
             acked: Vec::new(),
             gone: BTreeSet::new(),
-            excused: BTreeSet::new(),
+            came_back: BTreeSet::new(),
             crossed: BTreeMap::new(),
             most: Holdings::default(),
             wrong: Vec::new(),

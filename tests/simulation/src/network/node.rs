@@ -9,23 +9,16 @@ use keepboth_core::handshake::{InviteId, Token};
 use keepboth_core::identity::NodeKey;
 use keepboth_core::ids::{ConflictId, NodeId, StoreId};
 use keepboth_core::mesh::{About, Grant, Members, Notes};
-use keepboth_core::name::{Key, Namespace};
+use keepboth_core::name::Namespace;
+use keepboth_core::session::Mark;
 use keepboth_core::version::Event;
 
 use super::disk::Task;
 use super::{Happening, Hook};
 use crate::store::{Store, Stores};
 
-/// Up to where a node and a peer once agreed.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Mark {
-    /// The sequence of the node's store.
-    pub agreed: u64,
-    /// The number of the last conversation in which that was so.
-    pub met: u64,
-    /// When that was last so, on the node's wall.
-    pub at: u64,
-}
+/// When a node last wrote down where it stands with each peer in each namespace.
+pub(super) type Noted = BTreeMap<(NodeId, Namespace), u64>;
 
 /// What a node keeps of each peer and namespace, with its stores.
 pub type Marks = BTreeMap<(NodeId, Namespace), Mark>;
@@ -58,10 +51,11 @@ pub struct Node {
     pub invites: BTreeMap<InviteId, [u8; 32]>,
     /// Of each peer and namespace, up to where both once agreed.
     pub marks: Marks,
-    /// True once it was put back to an old copy.
-    pub restored: bool,
-    /// Keys that it dropped for what a peer has: until that comes it lacks what others say that it has.
-    pub(super) replaced: BTreeSet<(Namespace, Key)>,
+    /// When it last took up where a peer stands.
+    pub(super) noted: Noted,
+    /// Peers that have seen of it what it does not remember since it was put back to an old copy. For
+    /// these it is no witness until both agree again.
+    pub(super) forgets: BTreeSet<(NodeId, Namespace)>,
     /// Grows with every crash: work of a former life is lost.
     pub(super) life: u64,
     /// Its process stands still until then, and this waits for it.
@@ -117,8 +111,8 @@ impl Node {
             token: None,
             invites: BTreeMap::new(),
             marks: BTreeMap::new(),
-            restored: false,
-            replaced: BTreeSet::new(),
+            noted: BTreeMap::new(),
+            forgets: BTreeSet::new(),
             life: 0,
             paused: None,
             parked: VecDeque::new(),

@@ -9,10 +9,10 @@ use keepboth_core::wire::Message;
 use rand::RngExt;
 
 use super::ends::{End, Frame};
-use super::node::Mark;
 use super::show::{events_of, kind, show_message};
 use super::{Happening, Network, Place};
 use crate::planted::Planted;
+use crate::store::Store;
 
 /// Who the peer is, and what a session says of it.
 type Claims = (Option<NodeId>, Vec<(Namespace, Standing)>);
@@ -60,7 +60,23 @@ impl Network {
             }
         }
         self.measure(place);
+        if self.has_missed(place) {
+            return self.close(place, false);
+        }
         self.schedule(now + self.settings.tick, Happening::Tick { place });
+    }
+
+    /// True if this node has forgotten since the two greeted what the peer may not know of: they greet anew,
+    /// and it is told.
+    fn has_missed(&self, place: Place) -> bool {
+        let Some(end) = self.ends.get(&place) else { return false };
+        let me = &self.nodes[place.0];
+        let missed = |(namespace, standing): &(Namespace, Standing)| {
+            let agreed = me.mark(self.nodes[place.1].id, namespace).agreed;
+            !standing.away && agreed < me.stores.0[namespace].dropped
+        };
+        let tells = self.settings.life.is_some() && !self.plants(Planted::AwayUnnoticed);
+        tells && end.session.standings(&me.stores).iter().any(missed)
     }
 
     pub(super) fn measure(&mut self, place: Place) {
@@ -80,10 +96,16 @@ impl Network {
     fn note_marks(&mut self, at: usize, (node, standings): Claims) {
         let Some(node) = node else { return };
         let now = self.wall(at);
-        for (namespace, standing) in standings.into_iter().filter(|(_, s)| s.agreed > 0) {
-            let mark = self.nodes[at].marks.entry((node, namespace)).or_default();
-            let (agreed, met) = (standing.agreed.max(mark.agreed), standing.met.max(mark.met));
-            *mark = Mark { agreed, met, at: now };
+        for (namespace, standing) in standings {
+            let root = self.nodes[at].stores.0.get(&namespace).map(Store::root);
+            let (name, me) = ((node, namespace), &mut self.nodes[at]);
+            if standing.theirs == root {
+                me.forgets.remove(&name);
+            }
+            if !standing.catches_up {
+                me.noted.insert(name.clone(), self.now);
+            }
+            me.marks.entry(name).or_default().note(&standing, now);
         }
     }
 
@@ -146,10 +168,9 @@ impl Network {
                     self.nodes[at].heard.insert(id);
                 }
                 Output::Holds { .. } => {}
-                Output::Apply { .. }
-                | Output::Forget { .. }
-                | Output::Bury { .. }
-                | Output::Replace { .. } => self.work(place, output),
+                Output::Apply { .. } | Output::Forget { .. } | Output::Bury { .. } => {
+                    self.work(place, output)
+                }
             }
         }
         self.greeted(place);

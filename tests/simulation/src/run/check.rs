@@ -157,10 +157,12 @@ impl World {
                 "the write {version:?} of {key} at {} is lost",
                 acked.at
             );
-            let below = |parent: &VersionId| store.knows(key, parent);
-            let excused = self.network.excused.contains(&(acked.namespace.clone(), key.clone()));
+            let name = |parent: &VersionId| (acked.namespace.clone(), key.clone(), *parent);
+            let below = |parent: &VersionId| {
+                store.knows(key, parent) && self.network.came_back.contains(&name(parent))
+            };
             let shown = !store.forgotten.contains(key) && !store.is_deleted(key);
-            let back = shown && !excused && acked.parents.iter().any(below);
+            let back = shown && acked.parents.iter().any(below);
             hold!(!back, "what {version:?} of {key} stood on came back without it");
         }
         let wrong = self.network.wrong.first();
@@ -183,6 +185,7 @@ impl World {
             ("asked", most.session.asked, keys),
             ("comparing", most.session.comparing, 600 + 4 * keys),
             ("held", most.session.held, 64),
+            ("replacing", most.session.replacing, keys),
             ("unacked", most.session.unacked, told),
             ("outbox", most.outbox, self.outbox_max()),
         ];

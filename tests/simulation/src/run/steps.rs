@@ -72,8 +72,7 @@ impl World {
                 self.down.insert(node, self.network.now + long);
             }
             None => {
-                let me = &self.network.nodes[node];
-                self.backups[node] = Some((me.stores.clone(), me.marks.clone()));
+                self.backups[node] = Some(self.network.backup(node));
             }
         }
     }

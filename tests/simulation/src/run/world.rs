@@ -9,17 +9,13 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
 use super::faults::{Fault, Faults, Shape};
-use crate::network::{Hook, Marks, Network, namespace};
+use crate::network::{Backup, Hook, Network, namespace};
 use crate::planted::Planted;
-use crate::store::Stores;
 
 /// Different values that clients write: few, so that equal edits and twins are common.
 pub(super) const VALUES: usize = 4;
 /// Milliseconds of ten years.
 const TEN_YEARS: i64 = 10 * 365 * 86_400_000;
-
-/// What a backup holds.
-type Backup = (Stores, Marks);
 
 /// One run.
 pub struct World {

@@ -4,11 +4,16 @@ use keepboth_core::digest::Prefix;
 use keepboth_core::ids::{KeyHash, StoreId};
 use keepboth_core::name::Key;
 use keepboth_core::session::{Admitted, Input, Output, Replica};
-use keepboth_core::wire::{Answered, Differing, Hello, Holding, KeyTips, Message, Space};
+use keepboth_core::version::Event;
+use keepboth_core::wire::{
+    Answered, Differing, Exchanged, Hello, Holding, KeyTips, Message, Space,
+};
 
 use super::fake::Fake;
 use super::forget::{histories, offer, theirs_root, want};
-use super::{Alone, ME, admitted, chain, hello, keys_of, notes, sent, space, theirs};
+use super::{
+    Alone, ME, admitted, chain, event, hello, keys_of, notes, number, sent, space, theirs, update,
+};
 use keepboth_simulation::network::store_id;
 use keepboth_simulation::replica::key;
 
@@ -111,39 +116,123 @@ fn what_is_buried_takes_its_turn_like_what_is_sent() {
     assert!(steps.iter().all(|step| *step < 250), "{steps:?}");
 }
 
-#[test]
-fn what_is_another_at_the_peer_and_unchanged_since_the_agreement_is_replaced() {
-    let replaced = |out: &[Output]| {
-        let [
-            Output::Replace { key: k, last: 10, .. },
-            Output::Send(Message::Want { key, have, .. }),
-            rest @ ..,
-        ] = out
-        else {
-            panic!("{out:?}")
-        };
-        assert!(*k == *key && have.is_empty(), "all that the peer has");
-        assert!(rest.iter().all(|output| *output == answered(key.as_str())), "{rest:?}");
-        key.clone()
+/// The one question whether the peer knows the tip of "old", and what else came.
+fn asks(out: &[Output]) -> (u64, Vec<Output>) {
+    let [Output::Send(Message::Ask { question, key: of, version, .. }), rest @ ..] = out else {
+        panic!("{out:?}")
     };
-    let strange = theirs(1).version.id;
-    let mut alone = away(before_and_after(), 0);
-    let named = |name| KeyTips { key: key(name), tips: vec![strange] };
-    assert_eq!(replaced(&offer(&mut alone, vec![named("old")], vec![])), key("old"));
-    let mut alone = away(before_and_after(), 0);
-    assert_eq!(replaced(&want(&mut alone, "old", vec![strange])), key("old"));
-    assert_eq!(histories(&alone.bulk()), [], "what is dropped is not given");
+    assert_eq!((of, *version), (&key("old"), chain("old", 2)[1].version.id));
+    (*question, rest.to_vec())
+}
+
+fn holds(alone: &mut Alone<Fake>, question: u64, held: bool) -> Vec<Output> {
+    alone.hear(Message::Holds { question, held })
+}
+
+/// Which histories go for what came.
+fn replaces(out: &[Output]) -> Vec<(Key, u64)> {
+    let replaces = out.iter().filter_map(|output| match output {
+        Output::Apply { replaces, .. } => Some(replaces.clone()),
+        _ => None,
+    });
+    replaces.flatten().collect()
+}
+
+fn bring(alone: &mut Alone<Fake>, events: Vec<Event>) -> Vec<Output> {
+    alone.hear(Message::Histories { namespace: notes(), events, answered: Vec::new() })
+}
+
+/// Another history of "old" than the one here.
+fn remade() -> Vec<Event> {
+    let first = event("old", number(7), StoreId([8; 16]));
+    vec![first.clone(), update(&first, number(8))]
+}
+
+#[test]
+fn what_is_another_at_the_peer_and_unchanged_since_the_agreement_goes_with_the_commit_that_brings_it()
+ {
+    let remade = remade();
+    let tips = vec![remade[1].version.id];
+    type Begin<'a> = &'a dyn Fn(&mut Alone<Fake>) -> Vec<Output>;
+    let offered: Begin<'_> =
+        &|alone| offer(alone, vec![KeyTips { key: key("old"), tips: tips.clone() }], vec![]);
+    let wanted: Begin<'_> = &|alone| want(alone, "old", tips.clone());
+    for (begin, rest) in [(offered, vec![]), (wanted, vec![answered("old")])] {
+        let mut alone = away(before_and_after(), 0);
+        let (question, told) = asks(&begin(&mut alone));
+        assert_eq!((told, histories(&alone.bulk())), (rest, vec![]), "nothing is given");
+        let out = holds(&mut alone, question, false);
+        let [Message::Want { have, known, .. }] = sent(&out)[..] else { panic!("{out:?}") };
+        assert!(have.is_empty() && known.is_empty(), "all that the peer has");
+        // A part that does not stand by itself takes no place.
+        assert_eq!(replaces(&bring(&mut alone, remade[1..].to_vec())), []);
+        assert_eq!(replaces(&bring(&mut alone, remade.clone())), [(key("old"), 10)]);
+        assert_eq!(replaces(&bring(&mut alone, remade.clone())), [], "once");
+    }
 
     // What was changed since, both sides give each other like any other change.
     for message in [0, 1] {
         let mut alone = away(before_and_after(), 0);
+        let strange = theirs(1).version.id;
         let out = match message {
-            0 => offer(&mut alone, vec![named("new")], vec![]),
+            0 => offer(&mut alone, vec![KeyTips { key: key("new"), tips: vec![strange] }], vec![]),
             _ => want(&mut alone, "new", vec![strange]),
         };
         let [Message::Want { have, known, .. }] = sent(&out)[..] else { panic!("{out:?}") };
         assert_eq!((out.len(), have.len(), known.len()), (1, 1, 1));
     }
+}
+
+#[test]
+fn what_goes_on_from_here_at_the_peer_is_asked_for_as_always() {
+    let mut alone = away(before_and_after(), 0);
+    let newer = chain("old", 3);
+    let named = KeyTips { key: key("old"), tips: vec![newer[2].version.id] };
+    let (question, _) = asks(&offer(&mut alone, vec![named], vec![]));
+    let out = holds(&mut alone, question, true);
+    let [Message::Want { have, .. }] = sent(&out)[..] else { panic!("{out:?}") };
+    assert_eq!(have[..], [newer[1].version.id], "only what is beyond");
+    assert_eq!(replaces(&bring(&mut alone, newer[2..].to_vec())), []);
+    assert_eq!(holds(&mut alone, question, false), [], "an answer that nobody waits for");
+}
+
+#[test]
+fn what_the_peer_does_not_have_any_more_stays_until_both_agree_otherwise() {
+    let mut alone = away(before_and_after(), 0);
+    let named = KeyTips { key: key("old"), tips: vec![theirs(1).version.id] };
+    let (question, _) = asks(&offer(&mut alone, vec![named], vec![]));
+    let out = holds(&mut alone, question, false);
+    let [Message::Want { question, .. }] = sent(&out)[..] else { panic!("{out:?}") };
+    let answered = vec![Answered { key: key("old"), question: *question }];
+    alone.hear(Message::Histories { namespace: notes(), events: Vec::new(), answered });
+    assert_eq!(replaces(&bring(&mut alone, remade())), [], "this is no answer any more");
+}
+
+#[test]
+fn keys_in_doubt_are_bounded_and_the_rest_waits_for_the_next_comparison() {
+    let mut fake = Fake::default();
+    let name = |n: usize| format!("old {n}");
+    (0..10_001).for_each(|n| fake.hold(&chain(&name(n), 1), 10));
+    let mut alone = away(fake, 0);
+    let strange = theirs(1).version.id;
+    let named: Vec<KeyTips> =
+        (0..10_001).map(|n| KeyTips { key: key(&name(n)), tips: vec![strange] }).collect();
+    let out: Vec<Output> =
+        named.chunks(256).flat_map(|part| offer(&mut alone, part.to_vec(), vec![])).collect();
+    assert_eq!(sent(&out).len(), 10_000);
+    assert_eq!(alone.session.burden().replacing, 10_000);
+}
+
+#[test]
+fn until_both_agree_what_is_remembered_of_the_last_agreement_stays() {
+    let mut alone = away(before_and_after(), 0);
+    assert!(alone.standing().catches_up);
+    alone.hear(Message::Root { namespace: notes(), root: theirs_root() });
+    assert!(alone.standing().catches_up);
+    let root = alone.replica.root(&notes());
+    alone.hear(Message::Root { namespace: notes(), root });
+    assert!(!alone.standing().catches_up);
+    assert_eq!(buried(&want(&mut alone, "old", vec![])), [], "from now on it is like any other");
 }
 
 #[test]
@@ -182,23 +271,24 @@ fn a_node_that_was_not_away_buries_and_replaces_nothing() {
     assert!(alone.replica.held(&notes(), &key("old")).is_ok());
 }
 
-/// This node and the peer, as they remember in how many conversations they agreed; sequence 10 in the last.
-fn remembering(mine: u64, theirs: u64) -> (Alone<Fake>, Vec<Output>) {
-    let spaces = |store, met| vec![Space { met, ..space(store, false) }];
+/// This node and the peer, each with the digests that it remembers to have shown and seen; sequence 10 is
+/// the last at which they agreed.
+fn remembering(mine: (u64, u64), theirs: (u64, u64), away: bool) -> (Alone<Fake>, Vec<Output>) {
+    let spaces = |store, (shown, seen), away| vec![Space { shown, seen, ..space(store, away) }];
     let admitted = Input::Admitted(Box::new(Admitted {
-        spaces: spaces(store_id(ME, &notes()), mine),
+        spaces: spaces(store_id(ME, &notes()), mine, false),
         marks: [(notes(), 10)].into(),
         notes: Default::default(),
     }));
-    let spaces = spaces(StoreId([9; 16]), theirs);
+    let spaces = spaces(StoreId([9; 16]), theirs, away);
     let hello = Message::Hello(Hello { agent: "peer".into(), spaces });
     Alone::open(before_and_after(), 0, admitted, hello)
 }
 
 #[test]
-fn who_remembers_fewer_conversations_was_put_back_and_judges_like_one_who_was_away() {
-    for (mine, theirs) in [(1, 2), (7, 50), (0, u64::MAX)] {
-        let (mut alone, out) = remembering(mine, theirs);
+fn who_has_shown_less_than_the_peer_has_seen_was_put_back_and_judges_like_one_who_was_away() {
+    for (mine, theirs) in [((4, 4), (4, 5)), ((7, 0), (50, 50)), ((0, 0), (u64::MAX, u64::MAX))] {
+        let (mut alone, out) = remembering(mine, theirs, false);
         assert!(matches!(&out[0], Output::Warn(words) if words.contains("backup")), "{out:?}");
         assert_eq!(buried(&want(&mut alone, "old", vec![])), [(key("old"), 10)]);
         assert_eq!(want(&mut alone, "new", vec![]), []);
@@ -208,12 +298,45 @@ fn who_remembers_fewer_conversations_was_put_back_and_judges_like_one_who_was_aw
 }
 
 #[test]
-fn who_remembers_as_many_as_the_other_or_more_buries_nothing() {
-    for (mine, theirs, they) in [(2, 1, true), (u64::MAX, 0, true), (5, 5, false), (0, 0, false)] {
-        let (mut alone, _) = remembering(mine, theirs);
-        assert_eq!(alone.standing().away, they, "{mine} {theirs}");
-        assert_eq!(alone.standing().met, mine.max(theirs).saturating_add(1), "the next one");
+fn who_has_shown_all_that_the_peer_has_seen_buries_nothing() {
+    // Also if what was shown last never came.
+    for (mine, theirs) in [((5, 5), (5, 5)), ((9, 5), (5, 5)), ((5, 5), (9, 5)), ((0, 0), (0, 0))] {
+        let (mut alone, out) = remembering(mine, theirs, false);
+        assert!(!out.iter().any(|output| matches!(output, Output::Warn(_))), "{out:?}");
         assert_eq!(want(&mut alone, "old", vec![]), []);
         assert_eq!(histories(&alone.bulk()), chain("old", 2));
     }
+}
+
+#[test]
+fn a_peer_that_was_put_back_itself_is_no_witness_for_what_it_lacks() {
+    for (mine, theirs, away) in
+        [((9, 9), (8, 5), true), ((3, 9), (8, 5), false), ((3, 9), (8, 5), true)]
+    {
+        let (mut alone, _) = remembering(mine, theirs, away);
+        assert_eq!(alone.standing().catches_up, mine.0 < theirs.1);
+        assert_eq!(want(&mut alone, "old", vec![]), []);
+        assert_eq!(histories(&alone.bulk()), chain("old", 2), "it may have lost it with its disk");
+    }
+}
+
+#[test]
+fn every_digest_that_is_shown_counts() {
+    let (mut alone, _) = remembering((3, 9), (8, 5), false);
+    let exchanged = |shown, seen| Exchanged { shown, seen };
+    assert_eq!(
+        alone.standing().exchanged,
+        exchanged(6, 9),
+        "the larger, and what the greeting showed"
+    );
+    alone.hear(Message::Root { namespace: notes(), root: theirs_root() });
+    assert_eq!(alone.standing().exchanged, exchanged(6, 10));
+    let mut alone = Alone::new(0);
+    let sent = alone.live(1, vec![theirs(1)]);
+    assert!(matches!(alone.settle(sent)[..], [Message::Ack { .. }]));
+    assert_eq!(
+        alone.standing().exchanged,
+        exchanged(2, 1),
+        "live events and their acknowledgement"
+    );
 }

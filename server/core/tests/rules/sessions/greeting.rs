@@ -312,9 +312,9 @@ fn another_protocol_version_is_refused_naming_both_ranges() {
         Message::Greet(Greet { protocol, protocol_min, nonce: PEERS_NONCE })
     };
     for side in [Side::Answered, dialled(None)] {
-        let out = Alone::before_greeting(side).hear(greet(7, 4));
+        let out = Alone::before_greeting(side).hear(greet(7, 5));
         assert_eq!((out.len(), closed(&out).code), (1, Code::Unsupported));
-        let words = "no common protocol version: this node speaks 3 to 3, the other 4 to 7";
+        let words = "no common protocol version: this node speaks 4 to 4, the other 5 to 7";
         assert_eq!(closed(&out).message, words);
     }
     let mut alone = Alone::before_greeting(Side::Answered);
@@ -326,7 +326,7 @@ fn another_protocol_version_is_refused_naming_both_ranges() {
     alone.hear(Message::Prove(proof));
     alone.input(admitted(0, false));
     alone.hear(hello(false));
-    assert_eq!(alone.session.peer().expect("greeted").protocol, 3);
+    assert_eq!(alone.session.peer().expect("greeted").protocol, 4);
 }
 
 #[test]

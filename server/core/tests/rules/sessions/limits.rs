@@ -344,8 +344,11 @@ fn histories_that_nobody_asked_for_are_checked_and_taken_as_any() {
     forged.version.timestamp += 1;
     let events = vec![forged, theirs(2)];
     let out = alone.hear(Message::Histories { namespace: notes(), events, answered: Vec::new() });
-    let [Output::Warn(_), Output::Send(Message::Refused { .. }), Output::Apply { ticket, events }] =
-        &out[..]
+    let [
+        Output::Warn(_),
+        Output::Send(Message::Refused { .. }),
+        Output::Apply { ticket, events, .. },
+    ] = &out[..]
     else {
         panic!("{out:?}")
     };

@@ -258,7 +258,7 @@ fn who_made_an_event_is_told_and_comes_with_the_work() {
     assert_eq!(*maker, far);
     let mut other = Alone::new(2);
     let out = other.hear(message.clone());
-    let [Output::Apply { ticket, events }] = &out[..] else { panic!("{out:?}") };
+    let [Output::Apply { ticket, events, .. }] = &out[..] else { panic!("{out:?}") };
     assert_eq!((ticket.maker, ticket.live, events.len()), (Some(far), Some(1), 1));
     // What repair brings has no maker: it is not passed on.
     let events = vec![theirs(2)];

@@ -33,6 +33,8 @@ mod fake;
 mod forget;
 /// A node that was away when others forgot deleted keys.
 mod away;
+/// Stores that were put back from backups, and what nobody can know any more.
+mod backups;
 /// What hostile or huge inputs may cost.
 mod limits;
 /// Questions and answers about ranges, in every wrong form.
@@ -161,7 +163,7 @@ fn dialled(expected: Option<NodeId>) -> Side {
 }
 
 fn space(store: StoreId, away: bool) -> Space {
-    Space { namespace: notes(), store, policy: Default::default(), away, met: 0 }
+    Space { namespace: notes(), store, policy: Default::default(), away, shown: 0, seen: 0 }
 }
 
 fn greet() -> Message {
@@ -225,7 +227,7 @@ impl Alone {
         for output in outputs {
             match output {
                 Output::Send(message) => sent.push(message),
-                Output::Apply { ticket, events } => {
+                Output::Apply { ticket, events, .. } => {
                     let outcomes = events.iter().map(|event| self.store().receive(event)).collect();
                     let keys = events.iter().map(|event| event.key.clone()).collect();
                     let more = self.input(Input::Applied { ticket, keys, outcomes });

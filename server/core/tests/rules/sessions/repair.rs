@@ -151,14 +151,13 @@ fn one_differing_key_in_a_hundred_costs_few_round_trips_and_little_beyond_histor
 fn repair_brings_own_versions_back() {
     let mut network = pair();
     network.connect(0, 1);
-    let backup = network.nodes[0].stores.clone();
+    let backup = network.backup(0);
     for n in 0..10 {
         network.write(0, &notes(), &Name::Key(key("k")), Wish::Put(number(n)), 1);
     }
     quiet(&mut network);
     let whole = network.store(1, &notes()).versions();
-    let marks = network.nodes[0].marks.clone();
-    network.restore(0, (backup, marks));
+    network.restore(0, backup);
     network.connect(0, 1);
     quiet(&mut network);
     assert_same(&network);

@@ -1,10 +1,8 @@
 //! Two sessions on two real stores that talk through memory: what goes over the wire, counted exactly.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keepboth_core::mesh::Notes;
 use keepboth_core::name::Key;
 use keepboth_core::session::{Admitted, Input, Output, Received, Session, Setup, Side, Ticket};
 use keepboth_core::wire::{Message, Space as WireSpace};
@@ -143,11 +141,10 @@ impl End {
         match output {
             Output::Send(message) => self.said.push(message),
             Output::Admit { .. } => {
-                let (marks, notes, spaces) = (BTreeMap::new(), Notes::default(), self.shares());
-                let admitted = Box::new(Admitted { spaces, marks, notes });
+                let admitted = Box::new(Admitted { spaces: self.shares(), ..Admitted::default() });
                 self.handle(Input::Admitted(admitted), now)?;
             }
-            Output::Apply { ticket, events } => {
+            Output::Apply { ticket, events, .. } => {
                 let space = self.spaces.get(&ticket.namespace);
                 let space = space.ok_or_else(|| failed("the namespace is not there"))?;
                 let keys = events.iter().map(|event| event.key.clone()).collect();
@@ -166,7 +163,8 @@ impl End {
             store: space.id(),
             policy: space.policy(),
             away: false,
-            met: 0,
+            shown: 0,
+            seen: 0,
         };
         self.spaces.values().map(share).collect()
     }

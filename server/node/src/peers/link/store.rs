@@ -21,8 +21,14 @@ impl Link {
         self.spaces.get(namespace).cloned()
     }
 
-    /// Gives events to the store, each with what the namespace's plugins say of it.
-    pub(super) async fn apply(&mut self, ticket: Ticket, events: Vec<Event>) -> Result<(), End> {
+    /// Gives events to the store, each with what the namespace's plugins say of it, and the keys whose
+    /// histories go for them.
+    pub(super) async fn apply(
+        &mut self,
+        ticket: Ticket,
+        events: Vec<Event>,
+        replaces: Vec<(Key, u64)>,
+    ) -> Result<(), End> {
         let Some(space) = self.space(&ticket.namespace) else { return Ok(()) };
         let keys = events.iter().map(|event| event.key.clone()).collect();
         self.applying += 1;
@@ -41,7 +47,11 @@ impl Link {
             let refused = space.admit(&event.key, event.value.as_ref()).err();
             Incoming { event, refused }
         });
-        let task = Task::Remote { events: judged.collect(), from, maker, now: clock::now(), done };
+        let (events, now) = (judged.collect(), clock::now());
+        let task = match replaces {
+            keys if keys.is_empty() => Task::Remote { events, from, maker, now, done },
+            keys => Task::Replace { keys, events, from, now, done },
+        };
         submit(&space, task).await
     }
 
@@ -95,18 +105,6 @@ impl Link {
         // A write that comes between wins; the next comparison sees it.
         let done = Box::new(|_| {});
         submit(&space, Task::Local { ops, now: clock::now(), done }).await
-    }
-
-    /// Drops what was forgotten elsewhere while this node was away; the peer's history follows.
-    pub(super) async fn replace(
-        &mut self,
-        namespace: &Namespace,
-        key: Key,
-        last: u64,
-    ) -> Result<(), End> {
-        let Some(space) = self.space(namespace) else { return Ok(()) };
-        let done = Box::new(|_| {});
-        submit(&space, Task::Replace { key, if_last_at_most: last, done }).await
     }
 }
 

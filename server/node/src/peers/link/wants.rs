@@ -51,10 +51,11 @@ impl Link {
                     self.mesh.learn(notes, node);
                 }
             }
-            Output::Apply { ticket, events } => self.apply(ticket, events).await?,
+            Output::Apply { ticket, events, replaces } => {
+                self.apply(ticket, events, replaces).await?;
+            }
             Output::Forget { namespace, keys } => self.forget(&namespace, keys).await?,
             Output::Bury { namespace, key, last } => self.bury(&namespace, key, last).await?,
-            Output::Replace { namespace, key, last } => self.replace(&namespace, key, last).await?,
             Output::Holds { question, held } => {
                 if let Some(answer) = self.questions.remove(&question) {
                     // Who asked may have gone.
@@ -88,20 +89,15 @@ impl Link {
         self.peer = Some(node);
         tracing::info!(peer = %self.name(), agent, "connected");
         self.publish(true);
+        self.look_for_what_it_missed()?;
         for (namespace, standing) in self.session.standings(&Stores(&self.spaces)) {
             let Some(space) = self.spaces.get(&namespace) else { continue };
-            let agreed = space.marks().agreed(&node);
-            if !standing.away && agreed.is_some_and(|at| at < space.store.forgotten_high()) {
-                // Something was forgotten while the two greeted: the peer has to be told that it was
-                // away. From now on it holds back what is forgotten.
-                return Err(End::Anew);
-            }
-            if standing.away {
+            let agreed = space.marks().agreed(&node).unwrap_or(0);
+            if standing.away && agreed > 0 {
                 tracing::warn!(
                     peer = %self.name(),
                     %namespace,
-                    "the peer was away for longer than mesh.expire, or put back from a backup: what it \
-                     changed meanwhile comes back"
+                    "the peer was away for longer than mesh.expire: what it changed meanwhile comes back"
                 );
             }
             let differs = space.policy().differs(&standing.policy);
@@ -118,5 +114,20 @@ impl Link {
             self.mesh.note(url, |dialled| (dialled.node, dialled.error) = (Some(node), None));
         }
         Ok(())
+    }
+
+    /// Ends the link if something was forgotten, while the two greeted or since, that the peer may not know
+    /// of, and that it was not told it missed: both greet anew, and it is told. Who is connected holds back
+    /// what is forgotten, but not what another peer's history takes the place of.
+    pub(super) fn look_for_what_it_missed(&self) -> Result<(), End> {
+        let Some(node) = self.peer else { return Ok(()) };
+        let missed = |(namespace, standing): &(Namespace, Standing)| {
+            let space = self.spaces.get(namespace);
+            let agreed = |space: &Space| space.marks().agreed(&node).unwrap_or(0);
+            !standing.away
+                && space.is_some_and(|space| agreed(space) < space.store.forgotten_high())
+        };
+        let standings = self.session.standings(&Stores(&self.spaces));
+        if standings.iter().any(missed) { Err(End::Anew) } else { Ok(()) }
     }
 }
