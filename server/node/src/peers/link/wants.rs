@@ -1,8 +1,10 @@
 //! What a session wants, done in its order: frames, work for the stores, and a place in the mesh.
 
-use keepboth_core::session::{Input, Output};
+use keepboth_core::name::Namespace;
+use keepboth_core::session::{Input, Output, Standing};
 
 use super::{BULK_BYTES, BULK_WAITING_MAX, End, Link};
+use crate::namespace::Space;
 use crate::peers::admit::Candidate;
 use crate::peers::one_line;
 use crate::peers::replica::Stores;
