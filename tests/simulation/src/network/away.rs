@@ -77,8 +77,9 @@ impl Network {
             }
             let end = self.ends.get(&(peer, at, epoch));
             let mark = end.and_then(|end| end.marks.get(namespace)).copied();
-            let changed = self.store(peer, namespace).last(&event.key) > Some(mark.unwrap_or(0));
-            if !changed {
+            // A sender that has nothing of it any more sent this before all of that.
+            let last = self.store(peer, namespace).last(&event.key);
+            if last.is_some_and(|last| last <= mark.unwrap_or(0)) {
                 self.came_back.insert(name);
             }
         }

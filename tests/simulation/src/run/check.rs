@@ -7,7 +7,6 @@ use keepboth_core::name::{Address, Namespace};
 
 use super::faults::Fault;
 use super::world::World;
-use crate::network::Acked;
 use crate::store::Store;
 
 /// What is wrong with a run, in words.
@@ -21,27 +20,10 @@ macro_rules! hold {
     };
 }
 
-/// A write that a client was told is done, and who held it when the faults ended.
-pub struct Kept {
-    acked: Acked,
-    holders: BTreeSet<usize>,
-}
-
 impl World {
     /// The members, as the first node sees it.
     pub fn members(&self) -> Vec<usize> {
         self.network.members_of(0).into_iter().filter(|node| self.begun.contains(node)).collect()
-    }
-
-    /// All writes that clients were told are done.
-    pub fn kept(&self) -> Vec<Kept> {
-        let nodes = 0..self.network.nodes.len();
-        let holds = |acked: &Acked, node: usize| {
-            self.network.store(node, &acked.namespace).knows(&acked.key, &acked.version)
-        };
-        let holders = |acked: &Acked| nodes.clone().filter(|node| holds(acked, *node)).collect();
-        let kept = |acked: &Acked| Kept { acked: acked.clone(), holders: holders(acked) };
-        self.network.acked.iter().map(kept).collect()
     }
 
     /// None if all members agree on who belongs and are connected as far as they reach each other, and
@@ -91,14 +73,14 @@ impl World {
     }
 
     /// Everything that must hold once all is mended.
-    pub fn check(&mut self, kept: &[Kept]) -> Result<(), Wrong> {
+    pub fn check(&mut self) -> Result<(), Wrong> {
         if let Some(words) = self.difference() {
             return Err(words);
         }
         for name in self.namespaces.clone() {
             self.check_stores(&name)?;
         }
-        self.check_kept(kept)?;
+        self.check_kept()?;
         self.check_talk()?;
         self.check_silence()?;
         self.check_queues()
@@ -138,17 +120,19 @@ impl World {
     }
 
     /// What a client was told is done is there, or was deleted and forgotten by all.
-    fn check_kept(&self, kept: &[Kept]) -> Result<(), Wrong> {
+    fn check_kept(&self) -> Result<(), Wrong> {
         let members = self.members();
-        for Kept { acked, holders } in kept {
-            // One that was removed may have deleted, and forgotten, what the others know nothing of.
-            let strange = |node: &usize| !members.contains(node);
-            let left = match holders.is_empty() {
-                true => strange(&acked.at),
-                false => holders.iter().all(strange),
-            };
+        for acked in &self.network.acked {
             let store = self.network.store(0, &acked.namespace);
             let (key, version) = (&acked.key, acked.version);
+            // Who was removed takes along what no member ever had of it, since it was last put back.
+            let has_had =
+                |node: &usize| self.network.store(*node, &acked.namespace).has_had(key, &version);
+            let mut had = (0..self.network.nodes.len()).filter(has_had).peekable();
+            let left = match had.peek() {
+                None => !members.contains(&acked.at),
+                Some(_) => had.all(|node| !members.contains(&node)),
+            };
             if left || store.knows(key, &version) {
                 continue;
             }
@@ -177,7 +161,8 @@ impl World {
             hold!(burden == Default::default(), "{at} still holds for {peer}: {burden:?}");
         }
         let most = self.network.most;
-        // There may be fewer by now: what was forgotten by all is dropped.
+        // A session asks for a key, and has it in doubt, once. These are all the keys that clients name: what
+        // was forgotten by all is dropped, so fewer may be held by now than were asked for.
         let keys = self.keys * self.namespaces.len();
         let told = self.network.told as usize;
         let bounds = [

@@ -90,9 +90,8 @@ impl World {
     /// The whole run; gives how long healing took.
     fn live(&mut self) -> Result<u64, String> {
         self.fault_phase();
-        let kept = self.kept();
         let healing = self.heal()?;
-        self.check(&kept)?;
+        self.check()?;
         Ok(healing)
     }
 
