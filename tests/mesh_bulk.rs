@@ -208,3 +208,57 @@ async fn a_key_with_a_hundred_sides_has_the_same_sides_at_an_empty_node() {
     assert_eq!(objects.as_object().map(serde_json::Map::len), Some(100));
     assert_eq!(objects, at_b.objects("notes").await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_whose_answer_is_no_frame_is_refused_with_the_limit_and_the_link_goes_on() {
+    const SIDES: usize = 6_000;
+    let server = Server::start(&config(&[])).await;
+    let mut client = server.client().await;
+    let mut peer = Peer::greeted(&server).await;
+    let (namespace, key) =
+        (Namespace::new("notes").expect("a name"), Key::new("k").expect("a key"));
+    let side = |n: usize| {
+        let value = Value::number(n as f64);
+        let version = Version::first(&key, hash::data_hash(&value), 1, StoreId([9; 16]));
+        Event::new(key.clone(), version, Some(value))
+    };
+    let events: Vec<Event> = (0..SIDES).map(side).collect();
+    let maker = bad_peers::key().id();
+    for (sequence, events) in (1..).zip(events.chunks(1_000)) {
+        let (namespace, events) = (namespace.clone(), events.to_vec());
+        peer.say(Message::Live { namespace, sequence, root: None, maker, events }).await;
+    }
+    until(&mut client, "all sides", |status| status["objects"] == SIDES).await;
+
+    client.put("notes", "later", json!("beside it")).await;
+    for ask in [
+        json!({"conflict": {"ns": "notes", "key": "k"}}),
+        json!({"conflicts": {"ns": "notes"}}),
+        json!({"list": {"ns": "notes", "values": true}}),
+    ] {
+        let error = client.error(ask).await;
+        assert_eq!(error["code"], "frame_too_large", "{error}");
+        assert!(error["message"].as_str().expect("words").contains("1,048,576"), "{error}");
+    }
+    // All sides can be got nonetheless, pages go on behind them, and an event names some of them.
+    let error = client.error(json!({"get": {"ns": "notes", "key": "k"}})).await;
+    assert_eq!(error["code"], "in_conflict");
+    let addresses = error["addresses"].as_array().expect("addresses").clone();
+    assert_eq!(addresses.len(), SIDES);
+    let last = addresses[SIDES - 1].as_str().expect("an address");
+    assert!(client.get("notes", last).await.is_number());
+    let page = client.ok(json!({"list": {"ns": "notes", "after": "k"}})).await;
+    assert_eq!(page["items"][0]["name"], "later");
+    client.ok(json!({"watch": {"ns": "notes", "initial": true}})).await;
+    let event = client.event(|event| event["type"] == "conflict").await;
+    assert_eq!(event["sides"].as_array().map(Vec::len), Some(1_500), "{}", event["type"]);
+
+    // And another node takes them all up.
+    drop(peer);
+    let other = Server::start(&config(&[server.url()])).await;
+    other.until("notes", "synced").await;
+    let mut at_other = other.client().await;
+    until(&mut at_other, "all sides", |status| status["objects"] == SIDES + 1).await;
+    let error = at_other.error(json!({"get": {"ns": "notes", "key": "k"}})).await;
+    assert_eq!(error["addresses"].as_array(), Some(&addresses));
+}

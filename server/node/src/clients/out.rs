@@ -9,7 +9,8 @@ use bytes::Bytes;
 use futures_util::SinkExt;
 use futures_util::future::poll_immediate;
 use futures_util::stream::SplitSink;
-use keepboth_core::refusal::Refusal;
+use keepboth_core::limits::{FRAME_BYTES_MAX, figure};
+use keepboth_core::refusal::{Code, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -102,6 +103,25 @@ pub async fn write(
     let _ = timeout(CLOSE_WITHIN, sink.send(frame)).await;
 }
 
+/// Sides of one conflict that are no frame would end the connection at the other side: they are refused
+/// instead. Pages are cut to fit, and what was written is never said to be refused.
+fn fit(format: Format, id: u64, outcome: &Result<Answer, Refusal>, answer: &mut Vec<u8>) {
+    let sides = matches!(
+        outcome,
+        Ok(Answer::List(_) | Answer::Conflicts(_) | Answer::Conflict(_)) | Err(_)
+    );
+    if answer.len() <= FRAME_BYTES_MAX || !sides {
+        return;
+    }
+    let (bytes, limit) = (figure(answer.len()), figure(FRAME_BYTES_MAX));
+    let words = format!("the answer takes {bytes} bytes, the limit of a frame is {limit} bytes");
+    let hint = "a conflict has too many sides to be told at once: `get` at its key names their addresses, and \
+                pages go on with `after` that key";
+    let refusal = Refusal::new(Code::FrameTooLarge, words).hint(hint);
+    answer.clear();
+    encode_answer(format, Some(id), &Err(refusal), answer);
+}
+
 /// None if the client is gone, or did not take a frame in time.
 async fn write_group(
     sink: &mut SplitSink<WebSocket, Message>,
@@ -115,6 +135,7 @@ async fn write_group(
             Out::Answer(id, outcome) => {
                 small.clear();
                 encode_answer(format, Some(id), &outcome, &mut small);
+                fit(format, id, &outcome, &mut small);
                 Bytes::copy_from_slice(&small)
             }
             Out::Refused(refusal) => {
@@ -125,7 +146,9 @@ async fn write_group(
             Out::Large(id, answer, room) => {
                 _room = Some(room);
                 let mut bytes = Vec::with_capacity(answer.bytes_estimate());
-                encode_answer(format, Some(id), &Ok(answer), &mut bytes);
+                let outcome = Ok(answer);
+                encode_answer(format, Some(id), &outcome, &mut bytes);
+                fit(format, id, &outcome, &mut bytes);
                 bytes.into()
             }
             Out::Pushed(bytes, room) => {

@@ -114,6 +114,9 @@ pub fn level(level: Level) -> protocol::State {
     }
 }
 
+/// Sides, and objects besides, that an event names at most: with more it would be no frame.
+const SIDES_MAX: usize = 1_500;
+
 /// The present state of one key, as watchers see it.
 fn notice(
     space: &Space,
@@ -123,7 +126,8 @@ fn notice(
 ) -> Notice {
     let (ns, key) = (space.name.clone(), state.key.clone());
     let cursor = live.then(|| space.cursor(state.sequence));
-    let shown = |detached| state.shown.iter().filter(move |s| s.detached == detached).map(side);
+    let of = |detached| state.shown.iter().filter(move |s| s.detached == detached);
+    let shown = |detached| of(detached).map(side).take(SIDES_MAX);
     let detached = shown(true).collect();
     if state.view.in_conflict() {
         let addresses = state.view.conflict_addresses(key.hash());
