@@ -8,7 +8,7 @@ use keepboth_core::refusal::Code;
 use keepboth_store::{OpenError, Options, Store};
 use redb::{Database, ReadableTable, TableDefinition};
 
-use crate::harness::{Bench, code, key, name, namespace};
+use crate::harness::{Bench, code, key, name, namespace, put_op};
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const VALUES: TableDefinition<u64, &[u8]> = TableDefinition::new("values");
@@ -189,7 +189,7 @@ fn a_row_that_makes_no_sense_is_refused_when_it_is_read() {
         let refusal = bench.store.snapshot().get(&name("plain")).expect_err("corrupt");
         assert_eq!(refusal.code, Code::Corrupt);
         assert!(refusal.message.contains("\"plain\""), "{refusal}");
-        assert_eq!(code(bench.op(crate::harness::put_op("plain", "x"), 9)), Code::Corrupt);
+        assert_eq!(code(bench.op(put_op("plain", "x"), 9)), Code::Corrupt);
         assert!(bench.get("deleted").is_err() && bench.put("other", "x", 9).sequence > 6);
     }
 }
@@ -205,7 +205,7 @@ fn a_history_that_is_not_whole_is_refused_and_harms_nothing_else() {
     });
     let bench = Bench::file(&path);
     assert_eq!(code(bench.store.snapshot().load_history(&key("k"))), Code::Corrupt);
-    assert_eq!(code(bench.op(crate::harness::put_op("k", "x"), 9)), Code::Corrupt);
+    assert_eq!(code(bench.op(put_op("k", "x"), 9)), Code::Corrupt);
     assert_eq!(bench.put("plain", "three", 9).key, key("plain"));
 }
 
@@ -216,5 +216,27 @@ fn an_empty_file_becomes_a_store() {
     fs::write(&path, "").expect("written");
     let bench = Bench::file(&path);
     assert_eq!(bench.store.namespace(), &namespace());
+    bench.check();
+}
+
+#[test]
+fn a_file_that_grew_is_compacted_when_it_is_closed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notes.redb");
+    let bench = Bench::file(&path);
+    let value = |n: u64| format!("{n} {}", "x".repeat(1_000));
+    // Keys in no order, so that each batch changes many pages.
+    let at = |n: u64| format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    for batch in 0..20 {
+        let ops = (0..1_000).map(|n| put_op(&at(batch * 1_000 + n), &value(n)));
+        bench.batch(ops.collect(), batch).expect("a batch");
+    }
+    let values = bench.store.counts().value_bytes;
+    bench.store.close();
+    let file = fs::metadata(&path).expect("a file").len();
+    assert!(file < values * 16 / 10, "{file} bytes for values of {values}");
+    let bench = Bench::file(&path);
+    assert_eq!(bench.get(&at(7)).expect("found"), value(7));
+    assert_eq!(bench.get(&at(19_999)).expect("found"), value(999));
     bench.check();
 }
