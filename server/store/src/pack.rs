@@ -264,13 +264,9 @@ impl<'r> Open<'r> {
         let new = Open { was: None, until, rows: BTreeMap::new(), bytes: COUNT };
         let covering = table.range(..=sequence)?.next_back().transpose()?;
         let Some((first, bytes)) = covering else { return Ok(new) };
-        // One that makes no sense is left as it is: readers are told of it.
+        // One that makes no sense is left as it is, with what is still whole of it: readers are told of it.
         let Some(pack) = Pack::new(first.value(), bytes.value()) else { return Ok(new) };
-        let rows = (0..pack.count).filter_map(|at| {
-            let row = &bytes.value()[pack.range(at)?];
-            Some((pack.place(at).0, row))
-        });
-        let bytes = bytes.value().len();
+        let bytes = pack.bytes.len();
         let there = Open { was: Some(pack.first), bytes, rows: BTreeMap::new(), until };
         let last = pack.place(pack.count - 1).0;
         if last < sequence
@@ -278,8 +274,11 @@ impl<'r> Open<'r> {
         {
             return Ok(new);
         }
-        let rows = rows.map(|(sequence, row)| (sequence, Cow::Owned(row.to_vec())));
-        Ok(Open { rows: rows.collect(), ..there })
+        let rows = (0..pack.count).map(|at| {
+            let row = pack.bytes[pack.range(at)?].to_vec();
+            Some((pack.place(at).0, Cow::Owned(row)))
+        });
+        Ok(rows.collect::<Option<_>>().map_or(new, |rows| Open { rows, ..there }))
     }
 
     /// True if this row comes behind the others and does not fit.
@@ -454,5 +453,27 @@ mod tests {
             assert_eq!(row.value(), b"new");
             assert!(tables.values().get(5).is_err());
         }
+    }
+    #[test]
+    fn a_pack_with_one_damaged_row_keeps_the_others_when_it_would_be_rewritten() {
+        let database = database();
+        let mut rows = Rows::with_capacity(0);
+        let mut values = rows.of(VALUES);
+        (5..8).for_each(|at| values.put(at, &b"abc"[..]));
+        give(&database, rows);
+        change(&database, |to| {
+            let mut table = to.open_table(VALUES).expect("values");
+            let mut pack = table.get(5).expect("read").expect("a pack").value().to_vec();
+            // The second row ends behind the third.
+            pack[COUNT + 2 * PLACE - 1] = 200;
+            table.insert(5, &pack[..]).expect("written");
+        });
+        let mut rows = Rows::with_capacity(0);
+        rows.of(VALUES).remove(7);
+        give(&database, rows);
+        let tables = Tables::open(&database).expect("tables");
+        let row = tables.values().get(5).expect("read").expect("a row");
+        assert_eq!(row.value(), b"abc");
+        assert!(tables.values().get(6).is_err());
     }
 }
