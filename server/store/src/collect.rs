@@ -2,7 +2,8 @@
 //!
 //! Histories are looked at when something new of them has reached every peer: what may be forgotten of
 //! a key changes only then. So the walk follows the sequences and remembers how far it has come; no
-//! step looks at all keys.
+//! step looks at all keys. What cannot go yet, since a peer lacks something or nobody changed it since, is
+//! passed over: a round looks at everything once, each step where the one before it ended.
 
 use std::collections::HashSet;
 
@@ -19,12 +20,16 @@ use crate::note::Note;
 use crate::record::Record;
 use crate::row::KeyRow;
 use crate::tables::stored_key;
-use crate::task::{Collected, Keep};
+use crate::task::{Collected, Keep, Place};
 use crate::verdict::{drop_values, forget, remove, removed, skipped};
+
+/// A key that is looked up among all keys costs as much as so many rows in their order.
+const ROWS_OF_A_KEY: usize = 16;
 
 /// One step of retention.
 pub struct Step<'d> {
     pub draft: &'d mut Draft,
+    pub from: Place,
     pub rules: Keep,
     /// What every peer has.
     pub horizon: u64,
@@ -38,29 +43,30 @@ impl Step<'_> {
     /// Plans it.
     pub fn run(mut self) -> Result<Collected, Refusal> {
         self.horizon = self.horizon.min(self.draft.base().counts().last_sequence);
-        self.notes()?;
-        self.trash()?;
-        self.walk()?;
+        self.done.next = match std::mem::take(&mut self.from) {
+            Place::Notes(from) => self.notes(from)?,
+            Place::Trash(stage, from, key) => self.trash((stage, from, &key))?,
+            Place::Histories => self.walk()?,
+        };
         Ok(self.done)
     }
 
-    /// Takes something from the budget; false if it is used up.
+    /// Takes something from the budget; false if it was used up.
     fn spend(&mut self, rows: usize) -> bool {
         let enough = self.budget > 0;
-        self.done.more |= !enough;
         self.budget = self.budget.saturating_sub(rows);
         enough
     }
 
     /// Forgotten keys of which every peer knows go for good, and notes that say nothing any more.
-    fn notes(&mut self) -> Result<(), Refusal> {
+    fn notes(&mut self, from: u64) -> Result<Option<Place>, Refusal> {
         let base = self.draft.base().clone();
-        for entry in base.tables.notes().range::<u64>(..=self.horizon).map_err(failed)? {
+        for entry in base.tables.notes().range::<u64>(from..=self.horizon).map_err(failed)? {
             let (at, row) = entry.map_err(failed)?;
-            if !self.spend(1) {
-                break;
-            }
             let at = at.value();
+            if !self.spend(ROWS_OF_A_KEY) {
+                return Ok(Some(Place::Notes(at)));
+            }
             let bad = |e| corrupt(format_args!("note {at}: {e}"));
             let (note, key) = Note::decode(row.value()).map_err(bad)?;
             let row = self.draft.row(&key)?;
@@ -80,31 +86,32 @@ impl Step<'_> {
                 }
             }
         }
-        Ok(())
+        self.trash((0, 0, ""))
     }
 
     /// Values of what was deleted long ago, and keys that were deleted longer ago.
-    fn trash(&mut self) -> Result<(), Refusal> {
+    fn trash(&mut self, from: (u8, u64, &str)) -> Result<Option<Place>, Refusal> {
         let ages =
             [(0, self.rules.trash_keep.min(self.rules.trash_forget)), (1, self.rules.trash_forget)];
         let base = self.draft.base().clone();
         for (stage, age) in ages {
             let Some(until) = self.now.checked_sub(age) else { continue };
-            let due =
-                base.tables.aging().range((stage, 0, "")..(stage, until.saturating_add(1), ""));
-            for entry in due.map_err(failed)? {
-                let (at, ()) = {
-                    let (at, _) = entry.map_err(failed)?;
-                    (stored_key(at.value().2)?, ())
-                };
-                if !self.spend(1) {
-                    return Ok(());
+            let (start, end) = (from.max((stage, 0, "")), (stage, until.saturating_add(1), ""));
+            if start >= end {
+                continue;
+            }
+            for entry in base.tables.aging().range(start..end).map_err(failed)? {
+                let (at, _) = entry.map_err(failed)?;
+                let (_, since, key) = at.value();
+                let key = stored_key(key)?;
+                if !self.spend(ROWS_OF_A_KEY) {
+                    return Ok(Some(Place::Trash(stage, since, key.to_string())));
                 }
-                let due = self.due(&at, stage);
-                skipped(&at, due)?;
+                let due = self.due(&key, stage);
+                skipped(&key, due)?;
             }
         }
-        Ok(())
+        self.walk()
     }
 
     fn due(&mut self, key: &Key, stage: u8) -> Result<(), Refusal> {
@@ -127,7 +134,7 @@ impl Step<'_> {
     }
 
     /// Goes on with the histories.
-    fn walk(&mut self) -> Result<(), Refusal> {
+    fn walk(&mut self) -> Result<Option<Place>, Refusal> {
         let base = self.draft.base().clone();
         let short = |n: u64| n.min(u64::from(u32::MAX));
         let rules = short(self.rules.values) << 32 | short(self.rules.records);
@@ -135,31 +142,34 @@ impl Step<'_> {
         // Stricter rules take more of what was walked already.
         let walked = if same { base.tables.number(STATE_WALKED)? } else { 0 };
         if walked >= self.horizon && same {
-            return Ok(());
+            return Ok(None);
         }
-        let (mut seen, mut reached) = (HashSet::new(), self.horizon);
+        // The only version that is left of a key stays, and a later one is met later.
+        let one_stays = rules_few(self.rules) > 0;
+        let (mut seen, mut reached, mut next) = (HashSet::new(), self.horizon, None);
         for entry in base.tables.records().range(walked + 1..=self.horizon).map_err(failed)? {
             let (at, row) = entry.map_err(failed)?;
             if !self.spend(1) {
-                reached = at - 1;
+                (reached, next) = (at - 1, Some(Place::Histories));
                 break;
             }
             let bad = |e| corrupt(format_args!("record {at}: {e}"));
-            let key = Record::decode(row.value()).map_err(bad)?.key;
-            if seen.insert(key.clone()) {
+            let Record { key, prev, .. } = Record::decode(row.value()).map_err(bad)?;
+            if (prev > 0 || !one_stays) && seen.insert(key.clone()) {
+                self.spend(ROWS_OF_A_KEY);
                 let looked = self.look_at(&key);
                 skipped(&key, looked)?;
             }
         }
         self.draft.removal.state.insert(STATE_WALKED, reached.max(walked));
         self.draft.removal.state.insert(STATE_RULES, rules);
-        Ok(())
+        Ok(next)
     }
 
     /// Forgets what may be forgotten of one history.
     fn look_at(&mut self, key: &Key) -> Result<(), Refusal> {
         let row = self.draft.row(key)?;
-        let few = self.rules.values.min(self.rules.records);
+        let few = rules_few(self.rules);
         // What is in the trash can be restored as a whole, until its values go and all of it is forgotten.
         let plain = |row: &KeyRow| row.forgotten().is_none() && !row.is_trash();
         let Some(row) = row.filter(|row| plain(row) && row.versions > few) else {
@@ -231,6 +241,11 @@ impl Step<'_> {
         (row.last, row.versions) = (prev, list.len() as u64);
         Ok(())
     }
+}
+
+/// A history of no more versions than these stays as it is.
+fn rules_few(rules: Keep) -> u64 {
+    rules.values.min(rules.records)
 }
 
 fn hidden(loaded: &Loaded, at: At) -> bool {

@@ -111,6 +111,6 @@ pub use snapshot::{
 pub use state::{Counts, Deleted, KeyState, Shown};
 pub use store::Store;
 pub use task::{
-    Collected, Commit, Incoming, Keep, KeyChange, Op, Raised, Received, Resolution, Side, Task,
-    Verdict, Written,
+    Collected, Commit, Incoming, Keep, KeyChange, Op, Place, Raised, Received, Resolution, Side,
+    Task, Verdict, Written,
 };

@@ -74,10 +74,12 @@ impl Planner {
                     Ok(count)
                 })
             }
-            Task::Collect { rules, horizon, now, budget, done } => alone(draft, done, |draft| {
-                let done = Collected::default();
-                Step { draft, rules, horizon, now, budget, done }.run()
-            }),
+            Task::Collect { from, rules, horizon, now, budget, done } => {
+                alone(draft, done, |draft| {
+                    let done = Collected::default();
+                    Step { draft, from, rules, horizon, now, budget, done }.run()
+                })
+            }
         }
     }
 }

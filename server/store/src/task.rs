@@ -10,7 +10,7 @@ use keepboth_core::value::Value;
 use keepboth_core::version::Event;
 use keepboth_core::write::Condition;
 
-pub use crate::told::{Collected, Commit, KeyChange, Raised, Side, Written};
+pub use crate::told::{Collected, Commit, KeyChange, Place, Raised, Side, Written};
 
 /// Takes the answer to a task, on the commit thread; must not block.
 pub type Done<T> = Box<dyn FnOnce(Result<T, Refusal>) + Send>;
@@ -86,6 +86,8 @@ pub enum Task {
     },
     /// One step of retention.
     Collect {
+        /// Where the step before ended; the default begins a round.
+        from: Place,
         /// What is kept.
         rules: Keep,
         /// The sequence up to which every known peer has what is here.

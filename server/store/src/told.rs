@@ -85,7 +85,7 @@ pub struct Side {
 }
 
 /// What a step of retention did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Collected {
     /// Values that are gone while their records stay.
     pub values: u64,
@@ -95,6 +95,23 @@ pub struct Collected {
     pub forgotten: u64,
     /// Forgotten keys that are gone for good.
     pub removed: u64,
-    /// True if there is more to do now.
-    pub more: bool,
+    /// Where the next step of this round goes on; None if everything was looked at.
+    pub next: Option<Place>,
+}
+
+/// How far a round of retention has come. It begins with the notes of keys that were forgotten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// At the note with this sequence.
+    Notes(u64),
+    /// At this key of the trash: which of its two times is up, since when it counts, and its text.
+    Trash(u8, u64, String),
+    /// Where the histories were left: the store remembers it.
+    Histories,
+}
+
+impl Default for Place {
+    fn default() -> Place {
+        Place::Notes(0)
+    }
 }

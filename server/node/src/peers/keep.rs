@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keepboth_core::refusal::Refusal;
-use keepboth_store::{Collected, Task};
+use keepboth_store::{Collected, Place, Task};
 use tokio::sync::oneshot;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::Mesh;
 use crate::clock;
@@ -15,10 +15,11 @@ use crate::namespace::Space;
 /// How often it is looked whether anything may go, at the most and at the least.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 const LOOK_EVERY_MIN: Duration = Duration::from_millis(250);
-/// Rows that one step looks at, so that writes do not wait for long.
+/// Rows that one step looks at, so that writes wait for it no longer than for another group of writes.
 const STEP_ROWS: usize = 2_000;
-/// Steps in a row, until the next look.
-const STEPS_MAX: usize = 500;
+/// For this many times as long as a step took nothing is looked at: it is writes that the store is for.
+const REST: u32 = 3;
+const REST_MAX: Duration = Duration::from_millis(100);
 
 /// Runs until the task is ended.
 pub async fn run(mesh: Arc<Mesh>, space: Arc<Space>) {
@@ -49,10 +50,13 @@ async fn write_marks(space: &Space) -> Result<(), Task> {
     if marks.is_empty() { Ok(()) } else { space.store.submit(Task::Agreed { marks }).await }
 }
 
+/// A round: everything is looked at once.
 async fn collect(mesh: &Mesh, space: &Space) -> Result<(), Task> {
-    for _ in 0..STEPS_MAX {
+    let mut next = Some(Place::default());
+    while let Some(from) = next {
         let (answer, answered) = oneshot::channel();
         let task = Task::Collect {
+            from,
             rules: space.setup().bounds.keep(),
             horizon: mesh.horizon(space),
             now: clock::now(),
@@ -61,14 +65,23 @@ async fn collect(mesh: &Mesh, space: &Space) -> Result<(), Task> {
                 let _ = answer.send(outcome);
             }),
         };
+        let started = Instant::now();
         space.store.submit(task).await?;
-        match answered.await {
-            Ok(Ok(collected)) if collected.more => tokio::task::yield_now().await,
+        next = match answered.await {
+            Ok(Ok(collected)) => collected.next,
             Ok(Err(refusal)) => {
                 tracing::warn!(namespace = space.name.as_str(), "nothing was forgotten: {refusal}");
-                break;
+                None
             }
-            _ => break,
+            Err(_) => None,
+        };
+        if next.is_some() {
+            let rest = (started.elapsed() * REST).min(REST_MAX);
+            tokio::select! {
+                () = mesh.stop.cancelled() => break,
+                () = space.until_gone() => break,
+                () = sleep(rest) => {}
+            }
         }
     }
     Ok(())

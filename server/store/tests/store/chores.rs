@@ -3,7 +3,7 @@
 use keepboth_core::ids::NodeId;
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::version::Event;
-use keepboth_store::{Collected, Incoming, Keep, Received, Task, Verdict, Written};
+use keepboth_store::{Collected, Incoming, Keep, Place, Received, Task, Verdict, Written};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -76,7 +76,8 @@ pub fn chore(bench: &Bench, peer: &Bench, rng: &mut StdRng, now: u64) -> Done {
         _ => {
             let rules = Keep { values: 1, records: 2, trash_keep: 3, trash_forget: 6 };
             let (horizon, budget) = (u64::MAX, rng.random_range(1..40));
-            let task = |done| Task::Collect { rules, horizon, now, budget, done };
+            let from = Place::default();
+            let task = |done| Task::Collect { from, rules, horizon, now, budget, done };
             Done::Collected(bench.ask(task))
         }
     }

@@ -6,7 +6,7 @@ use keepboth_core::ids::VersionId;
 use keepboth_core::name::Name;
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::version::Event;
-use keepboth_store::{Incoming, Keep, Op, Options, Verdict};
+use keepboth_store::{Incoming, Keep, Op, Options, Place, Verdict};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -21,6 +21,8 @@ struct World {
     disks: [Disk; 2],
     nodes: [Bench; 2],
     now: u64,
+    /// Where the last step of retention ended on each.
+    rounds: [Place; 2],
     /// True if what is sent has wrong gaps and lacks values, as a bad peer may send it.
     forged: bool,
 }
@@ -42,7 +44,7 @@ impl World {
             0 => disks[0].open(),
             _ => disks[1].open_with(options(&mut rng)),
         });
-        World { rng, disks, nodes, now: 1_000, forged }
+        World { rng, disks, nodes, now: 1_000, rounds: Default::default(), forged }
     }
 
     fn key(&mut self) -> &'static str {
@@ -150,9 +152,11 @@ impl World {
         };
         let last = self.nodes[node].store.counts().last_sequence;
         let horizon = self.rng.random_range(0..=last + 1);
-        let budget = self.rng.random_range(1..60);
+        let budget = self.rng.random_range(1..200);
         let before: Vec<_> = KEYS.map(|at| self.shown(node, at)).to_vec();
-        let done = self.nodes[node].step(rules, horizon, self.now, budget);
+        let from = self.rounds[node].clone();
+        let done = self.nodes[node].step(from, rules, horizon, self.now, budget);
+        self.rounds[node] = done.next.clone().unwrap_or_default();
         let after: Vec<_> = KEYS.map(|at| self.shown(node, at)).to_vec();
         let trash = |state: &Option<Seen>| state.as_ref().is_none_or(|seen| seen.0.is_empty());
         for (before, after) in before.iter().zip(&after) {

@@ -33,26 +33,26 @@ fn restore(bench: &Bench) -> Result<keepboth_store::Written, keepboth_core::refu
 #[test]
 fn values_in_the_trash_go_after_a_while_and_the_key_after_a_longer_while() {
     let (a, b) = deleted();
-    let nothing = Collected::default();
-    assert_eq!(a.collect(rules(), u64::MAX, 129 * DAY), nothing);
-    assert_eq!(a.collect(rules(), u64::MAX, 130 * DAY), Collected { values: 2, ..nothing });
-    assert_eq!(b.collect(rules(), u64::MAX, 130 * DAY), nothing, "it learned of it a day later");
+    let nothing = Collected::default;
+    assert_eq!(a.collect(rules(), u64::MAX, 129 * DAY), nothing());
+    assert_eq!(a.collect(rules(), u64::MAX, 130 * DAY), Collected { values: 2, ..nothing() });
+    assert_eq!(b.collect(rules(), u64::MAX, 130 * DAY), nothing(), "it learned of it a day later");
     let refusal = restore(&a).expect_err("the values are gone");
     assert!(refusal.code == Code::NotFound && refusal.message.contains("is not kept"), "{refusal}");
     assert_eq!((a.store.counts().trash, a.store.root()), (1, b.store.root()));
     a.check();
     a.commits();
-    assert_eq!(a.collect(rules(), u64::MAX, 189 * DAY), nothing);
+    assert_eq!(a.collect(rules(), u64::MAX, 189 * DAY), nothing());
     let tips = a.tips("k");
-    assert_eq!(a.collect(rules(), 4, 190 * DAY), Collected { forgotten: 1, ..nothing });
+    assert_eq!(a.collect(rules(), 4, 190 * DAY), Collected { forgotten: 1, ..nothing() });
     let commits = a.commits();
     assert_eq!(commits[0].forgotten, [(key("k"), tips)], "peers have to be told");
     let counts = a.store.counts();
     assert_eq!((counts.trash, counts.keys, counts.last_sequence), (0, 1, 5));
     a.check();
     // It is gone for good once all have it.
-    assert_eq!((a.collect(rules(), 4, 190 * DAY), a.store.forgotten_high()), (nothing, 0));
-    assert_eq!(a.collect(rules(), 5, 190 * DAY), Collected { removed: 1, ..nothing });
+    assert_eq!((a.collect(rules(), 4, 190 * DAY), a.store.forgotten_high()), (nothing(), 0));
+    assert_eq!(a.collect(rules(), 5, 190 * DAY), Collected { removed: 1, ..nothing() });
     assert_eq!(a.store.forgotten_high(), 3, "who has the delete misses nothing");
     assert!(a.store.snapshot().held(&key("k")).expect("held").is_none());
     a.check();

@@ -18,8 +18,8 @@ use keepboth_core::view::View;
 use keepboth_core::wire::Exchanged;
 use keepboth_core::write::Condition;
 use keepboth_store::{
-    Collected, Commit, Entry, Incoming, Keep, KeyChange, Op, OpenError, Options, Raised, Received,
-    Resolution, Snapshot, Store, Task, Verdict, Written, journal_of,
+    Collected, Commit, Entry, Incoming, Keep, KeyChange, Op, OpenError, Options, Place, Raised,
+    Received, Resolution, Snapshot, Store, Task, Verdict, Written, journal_of,
 };
 
 /// A store under test.
@@ -209,24 +209,31 @@ impl Bench {
         self.ask(|done| Task::Replace { keys, events, from, now, done })
     }
 
-    /// One step of retention.
-    pub fn step(&self, rules: Keep, horizon: u64, now: u64, budget: usize) -> Collected {
-        self.ask(|done| Task::Collect { rules, horizon, now, budget, done }).expect("a step")
+    /// One step of retention, from where the one before it ended.
+    pub fn step(
+        &self,
+        from: Place,
+        rules: Keep,
+        horizon: u64,
+        now: u64,
+        budget: usize,
+    ) -> Collected {
+        let task = |done| Task::Collect { from, rules, horizon, now, budget, done };
+        self.ask(task).expect("a step")
     }
 
-    /// Steps of retention until there is nothing more to do.
+    /// A round of retention.
     pub fn collect(&self, rules: Keep, horizon: u64, now: u64) -> Collected {
-        let mut all = Collected::default();
-        loop {
-            let done = self.step(rules, horizon, now, 50);
+        let (mut all, mut next) = (Collected::default(), Some(Place::default()));
+        while let Some(from) = next {
+            let done = self.step(from, rules, horizon, now, 800);
             all.values += done.values;
             all.records += done.records;
             all.forgotten += done.forgotten;
             all.removed += done.removed;
-            if !done.more {
-                return all;
-            }
+            next = done.next;
         }
+        all
     }
 
     pub fn tips(&self, of: &str) -> Vec<VersionId> {
