@@ -10,6 +10,7 @@ use redb::{Database, DatabaseError, ReadableDatabase, StorageBackend, StorageErr
 use keepboth_core::ids::{NodeId, StoreId};
 use keepboth_core::name::Namespace;
 
+use crate::compact;
 use crate::error::OpenError;
 use crate::format::{
     FORMAT, META, META_EPOCH, META_FORMAT, META_JOURNAL, META_NAMESPACE, META_NODE, META_STORE,
@@ -21,12 +22,10 @@ use crate::word::Word;
 
 type Opener = Box<dyn FnMut() -> Result<Database, DatabaseError> + Send>;
 
-/// Passes of redb's compaction over a file.
-const COMPACT_PASSES_MAX: u32 = 4;
-
 /// A place from which the database can be opened, and opened again.
 pub struct Disk {
     path: PathBuf,
+    cache_bytes: usize,
     open: Opener,
     /// Where the two files of the journal stand; none for a database that has none.
     places: Option<[Box<dyn Place>; 2]>,
@@ -47,7 +46,7 @@ impl Disk {
         let open = move || Database::builder().set_cache_size(cache_bytes).create(&file);
         let place = |file| Box::new(FilePlace(file)) as Box<dyn Place>;
         let places = Some(journal_of(path).map(place));
-        Disk { path: path.to_owned(), open: Box::new(open), places }
+        Disk { path: path.to_owned(), cache_bytes, open: Box::new(open), places }
     }
 
     /// Memory, which stays when the database is opened again.
@@ -63,7 +62,7 @@ impl Disk {
     ) -> Disk {
         let open =
             move || Database::builder().set_cache_size(cache_bytes).create_with_backend(make());
-        Disk { path: PathBuf::from("(memory)"), open: Box::new(open), places: None }
+        Disk { path: PathBuf::from("(memory)"), cache_bytes, open: Box::new(open), places: None }
     }
 
     /// With the two files of the journal on whatever the caller makes.
@@ -97,6 +96,7 @@ impl Disk {
         node: &NodeId,
     ) -> Result<(Database, Identity, Option<Word>), OpenError> {
         let database = self.plain()?;
+        compact::clean_up(&self.path);
         let (found, word) = self.identify(&database, namespace, node)?;
         Ok((database, found, word))
     }
@@ -129,17 +129,10 @@ impl Disk {
         std::fs::metadata(&self.path).map(|file| file.len()).ok()
     }
 
-    /// Makes the file of a closed database as small as redb can. Gives how many bytes it lost.
+    /// Makes the file of a closed database as small as its rows. Gives how many bytes it lost.
     pub fn compact(&mut self) -> Result<u64, redb::Error> {
         let before = self.file_bytes().unwrap_or(0);
-        let mut database = (self.open)()?;
-        // Each pass takes what the one before has made free, and most are done after two.
-        for _ in 0..COMPACT_PASSES_MAX {
-            if !database.compact()? {
-                break;
-            }
-        }
-        database.close()?;
+        compact::compact(&self.path, (self.open)()?, self.cache_bytes)?;
         Ok(before.saturating_sub(self.file_bytes().unwrap_or(before)))
     }
 

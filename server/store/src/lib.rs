@@ -48,6 +48,7 @@ mod word;
 /// What makes a group durable before redb has it.
 mod journal;
 /// Where the database stands, how it is opened, and what it is.
+mod compact;
 mod disk;
 /// The tables as one commit left them.
 mod tables;

@@ -92,12 +92,12 @@ pub struct Packed<'t> {
 }
 
 /// A row, wherever it stands.
-pub enum Piece {
-    Stored(Arc<AccessGuard<'static, &'static [u8]>>, Range<usize>),
+pub enum Piece<'t> {
+    Stored(Arc<AccessGuard<'t, &'static [u8]>>, Range<usize>),
     Pending(Bytes),
 }
 
-impl Piece {
+impl Piece<'_> {
     pub fn value(&self) -> &[u8] {
         match self {
             Piece::Stored(pack, range) => &pack.value()[range.clone()],
@@ -107,14 +107,14 @@ impl Piece {
 }
 
 /// Sequences with their rows.
-pub type Pieces<'t> = Box<dyn Iterator<Item = Result<(u64, Piece), StorageError>> + 't>;
+pub type Pieces<'t> = Box<dyn Iterator<Item = Result<(u64, Piece<'t>), StorageError>> + 't>;
 
 impl<'t> Packed<'t> {
-    pub fn get(&self, sequence: u64) -> Result<Option<Piece>, StorageError> {
+    pub fn get(&self, sequence: u64) -> Result<Option<Piece<'t>>, StorageError> {
         if let Some(row) = Above(self.above).get(&sequence.to_le_bytes()) {
             return Ok(row.map(Piece::Pending));
         }
-        let pack = self.stored.range(..=sequence)?.next_back().transpose()?;
+        let pack = self.stored.upper_bound(Bound::Included(sequence))?.peek_prev()?;
         let Some((first, row)) = pack else { return Ok(None) };
         let first = first.value();
         let pack = Pack::new(first, row.value()).ok_or_else(|| no_pack(first))?;
@@ -149,13 +149,13 @@ impl<'t> Packed<'t> {
     fn stored(
         &self,
         wanted: (Bound<u64>, Bound<u64>),
-    ) -> Result<impl Iterator<Item = Result<(u64, Piece), StorageError>> + 't, StorageError> {
+    ) -> Result<impl Iterator<Item = Result<(u64, Piece<'t>), StorageError>> + 't, StorageError> {
         let start = match wanted.0 {
             Bound::Included(start) | Bound::Excluded(start) => start,
             Bound::Unbounded => 0,
         };
         // The first of them may stand in a pack that begins before.
-        let covering = self.stored.range(..=start)?.next_back().transpose()?;
+        let covering = self.stored.upper_bound(Bound::Included(start))?.peek_prev()?;
         let start = covering.map_or(start, |(first, _)| first.value());
         let packs = self.stored.range((Bound::Included(start), wanted.1))?;
         let rows = packs.flat_map(move |pack| {
@@ -262,7 +262,7 @@ impl<'r> Open<'r> {
         };
         let until = next.map_or(u64::MAX, |(first, _)| first.value());
         let new = Open { was: None, until, rows: BTreeMap::new(), bytes: COUNT };
-        let covering = table.range(..=sequence)?.next_back().transpose()?;
+        let covering = table.upper_bound(Bound::Included(sequence))?.peek_prev()?;
         let Some((first, bytes)) = covering else { return Ok(new) };
         // One that makes no sense is left as it is, with what is still whole of it: readers are told of it.
         let Some(pack) = Pack::new(first.value(), bytes.value()) else { return Ok(new) };

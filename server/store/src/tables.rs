@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use redb::{Database, ReadOnlyTable, ReadableDatabase, WriteTransaction};
+use redb::{
+    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    WriteTransaction,
+};
 
 use keepboth_core::ids::{ConflictId, DataHash, VersionId};
 use keepboth_core::name::Key;
@@ -56,6 +59,20 @@ macro_rules! tables {
             $(transaction.open_table($also)?;)*
             $(transaction.open_table($packs)?;)*
             $(transaction.open_table($definition)?;)*
+            Ok(())
+        }
+
+        /// Writes the rows of all tables, each in its order, where none is yet. An error if there are tables
+        /// of which nothing is known.
+        pub fn copy(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), redb::Error> {
+            $(copy_rows(from, to, $also)?;)*
+            $(copy_rows(from, to, $packs)?;)*
+            $(copy_rows(from, to, $definition)?;)*
+            let (there, here) = (from.list_tables()?.count(), to.list_tables()?.count());
+            if there != here {
+                let words = format!("{there} tables, of which {here} are known");
+                return Err(redb::Error::Corrupted(words));
+            }
             Ok(())
         }
 
@@ -134,6 +151,19 @@ tables! {
         changes = CHANGES: u64 => &'static [u8],
         state = STATE: &'static str => u64,
     }
+}
+
+fn copy_rows<K: redb::Key, V: redb::Value>(
+    from: &ReadTransaction,
+    to: &WriteTransaction,
+    definition: TableDefinition<'_, K, V>,
+) -> Result<(), redb::Error> {
+    let mut table = to.open_table(definition)?;
+    for row in from.open_table(definition)?.iter()? {
+        let (key, value) = row?;
+        table.insert(key.value(), value.value())?;
+    }
+    Ok(())
 }
 
 impl Layer {

@@ -219,24 +219,65 @@ fn an_empty_file_becomes_a_store() {
     bench.check();
 }
 
-#[test]
-fn a_file_that_grew_is_compacted_when_it_is_closed() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("notes.redb");
-    let bench = Bench::file(&path);
-    let value = |n: u64| format!("{n} {}", "x".repeat(1_000));
-    // Keys in no order, so that each batch changes many pages.
-    let at = |n: u64| format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+/// A file of 20,000 objects of 1 KiB, put at keys in no order, so that each batch changes many pages.
+fn grown(path: &Path) -> u64 {
+    let bench = Bench::file(path);
     for batch in 0..20 {
-        let ops = (0..1_000).map(|n| put_op(&at(batch * 1_000 + n), &value(n)));
+        let ops = (0..1_000).map(|n| put_op(&scattered(batch * 1_000 + n), &long(n)));
         bench.batch(ops.collect(), batch).expect("a batch");
     }
     let values = bench.store.counts().value_bytes;
     bench.store.close();
-    let file = fs::metadata(&path).expect("a file").len();
-    assert!(file < values * 16 / 10, "{file} bytes for values of {values}");
-    let bench = Bench::file(&path);
-    assert_eq!(bench.get(&at(7)).expect("found"), value(7));
-    assert_eq!(bench.get(&at(19_999)).expect("found"), value(999));
+    values
+}
+
+fn scattered(n: u64) -> String {
+    format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+fn long(n: u64) -> String {
+    format!("{n} {}", "x".repeat(1_000))
+}
+
+fn check_grown(path: &Path) {
+    let bench = Bench::file(path);
+    assert_eq!(bench.get(&scattered(7)).expect("found"), long(7));
+    assert_eq!(bench.get(&scattered(19_999)).expect("found"), long(999));
+    bench.put(&scattered(8), "new", 30);
     bench.check();
+}
+
+#[test]
+fn a_file_that_grew_is_compacted_when_it_is_closed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notes.redb");
+    let values = grown(&path);
+    let file = fs::metadata(&path).expect("a file").len();
+    assert!(file < values * 145 / 100, "{file} bytes for values of {values}");
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    check_grown(&path);
+}
+
+#[test]
+fn a_compaction_that_fails_leaves_the_file_as_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notes.redb");
+    let in_the_way = path.with_extension("compacting");
+    fs::create_dir(&in_the_way).expect("a folder");
+    let values = grown(&path);
+    assert!(fs::metadata(&path).expect("a file").len() > values * 3 / 2, "it is not compacted");
+    check_grown(&path);
+}
+
+#[test]
+fn what_a_compaction_left_that_was_cut_off_goes_when_the_file_is_opened() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notes.redb");
+    let left = path.with_extension("compacting");
+    let bench = Bench::file(&path);
+    bench.put("k", "x", 1);
+    bench.store.close();
+    fs::write(&left, "half").expect("written");
+    assert_eq!(Bench::file(&path).get("k").expect("found"), "x");
+    assert!(!left.exists());
 }

@@ -1,0 +1,59 @@
+//! A file is made small: all rows are written in their order to a new file, which then takes its place.
+//!
+//! redb's own compaction moves pages into free places, but leaves half-empty ones as they are, and places that
+//! are smaller than a pack stay free. Rows that come in order fill their pages. Until the new file is whole and
+//! durable the old one is as it was.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use redb::backends::FileBackend;
+use redb::{Database, ReadableDatabase};
+
+use crate::tables;
+
+/// Where the new file stands until it is whole.
+fn unfinished(path: &Path) -> PathBuf {
+    path.with_extension("compacting")
+}
+
+/// Takes away what a compaction left that was cut off. Only for who has the database of this file.
+pub fn clean_up(path: &Path) {
+    if let Err(error) = fs::remove_file(unfinished(path))
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(file = %unfinished(path).display(), "what is left of a compaction: {error}");
+    }
+}
+
+/// Puts a file with the same rows in the place of this one, of which this is the database. After an error it is
+/// as it was.
+pub fn compact(path: &Path, database: Database, cache_bytes: usize) -> Result<(), redb::Error> {
+    let new = unfinished(path);
+    let made = copy(&database, path, &new, cache_bytes);
+    let placed = made.and_then(|()| {
+        // Nobody else can have opened the file: it is locked until the new one has its place.
+        fs::rename(&new, path)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        Ok(File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?)
+    });
+    if placed.is_err() {
+        clean_up(path);
+    }
+    database.close()?;
+    placed
+}
+
+fn copy(from: &Database, path: &Path, to: &Path, cache_bytes: usize) -> Result<(), redb::Error> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(true).open(to)?;
+    file.set_permissions(fs::metadata(path)?.permissions())?;
+    let file = FileBackend::new(file)?;
+    let mut new = Database::builder().set_cache_size(cache_bytes).create_with_backend(file)?;
+    let transaction = new.begin_write()?;
+    tables::copy(&from.begin_read()?, &transaction)?;
+    transaction.commit()?;
+    // The file was made longer step by step: what is free at its end goes.
+    new.compact()?;
+    Ok(new.close()?)
+}
