@@ -49,11 +49,7 @@ fn copy(from: &Database, path: &Path, to: &Path, cache_bytes: usize) -> Result<(
     let file = options.read(true).write(true).create(true).truncate(true).open(to)?;
     file.set_permissions(fs::metadata(path)?.permissions())?;
     let file = FileBackend::new(file)?;
-    let mut new = Database::builder().set_cache_size(cache_bytes).create_with_backend(file)?;
-    let transaction = new.begin_write()?;
-    tables::copy(&from.begin_read()?, &transaction)?;
-    transaction.commit()?;
-    // The file was made longer step by step: what is free at its end goes.
-    new.compact()?;
+    let new = Database::builder().set_cache_size(cache_bytes).create_with_backend(file)?;
+    tables::copy(&from.begin_read()?, &new)?;
     Ok(new.close()?)
 }

@@ -149,7 +149,8 @@ impl<'t> Packed<'t> {
     fn stored(
         &self,
         wanted: (Bound<u64>, Bound<u64>),
-    ) -> Result<impl Iterator<Item = Result<(u64, Piece<'t>), StorageError>> + 't, StorageError> {
+    ) -> Result<impl Iterator<Item = Result<(u64, Piece<'t>), StorageError>> + 't, StorageError>
+    {
         let start = match wanted.0 {
             Bound::Included(start) | Bound::Excluded(start) => start,
             Bound::Unbounded => 0,

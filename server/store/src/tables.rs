@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use redb::{
-    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
-    WriteTransaction,
+    Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
+    TableDefinition, WriteTransaction,
 };
 
 use keepboth_core::ids::{ConflictId, DataHash, VersionId};
@@ -62,18 +62,20 @@ macro_rules! tables {
             Ok(())
         }
 
-        /// Writes the rows of all tables, each in its order, where none is yet. An error if there are tables
-        /// of which nothing is known.
-        pub fn copy(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), redb::Error> {
+        /// Writes the rows of all tables, each in its order, to an empty database. An error if there are
+        /// tables of which nothing is known.
+        pub fn copy(from: &ReadTransaction, to: &Database) -> Result<(), redb::Error> {
             $(copy_rows(from, to, $also)?;)*
             $(copy_rows(from, to, $packs)?;)*
             $(copy_rows(from, to, $definition)?;)*
-            let (there, here) = (from.list_tables()?.count(), to.list_tables()?.count());
+            // Nothing was durable so far.
+            let last = to.begin_write()?;
+            let (there, here) = (from.list_tables()?.count(), last.list_tables()?.count());
             if there != here {
                 let words = format!("{there} tables, of which {here} are known");
                 return Err(redb::Error::Corrupted(words));
             }
-            Ok(())
+            Ok(last.commit()?)
         }
 
         /// Rows of all tables that stand above those of the database.
@@ -153,17 +155,35 @@ tables! {
     }
 }
 
+/// What redb has to write at the end of a transaction is written twice if it had no place in memory.
+const COPIED_BYTES: usize = 8 * 1024 * 1024;
+
 fn copy_rows<K: redb::Key, V: redb::Value>(
     from: &ReadTransaction,
-    to: &WriteTransaction,
+    to: &Database,
     definition: TableDefinition<'_, K, V>,
 ) -> Result<(), redb::Error> {
-    let mut table = to.open_table(definition)?;
-    for row in from.open_table(definition)?.iter()? {
-        let (key, value) = row?;
-        table.insert(key.value(), value.value())?;
+    let from = from.open_table(definition)?;
+    let mut rows = from.iter()?.peekable();
+    loop {
+        let mut transaction = to.begin_write()?;
+        transaction.set_durability(Durability::None)?;
+        let mut table = transaction.open_table(definition)?;
+        let mut bytes = 0;
+        while bytes < COPIED_BYTES
+            && let Some(row) = rows.next()
+        {
+            let (key, value) = row?;
+            let (key, value) = (key.value(), value.value());
+            bytes += K::as_bytes(&key).as_ref().len() + V::as_bytes(&value).as_ref().len();
+            table.insert(key, value)?;
+        }
+        drop(table);
+        transaction.commit()?;
+        if rows.peek().is_none() {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
 impl Layer {

@@ -157,6 +157,11 @@ impl Process {
         }
     }
 
+    /// True if these words stand in what it has logged.
+    pub fn has_said(&self, words: &str) -> Result<bool, Failure> {
+        Ok(std::fs::read_to_string(self.log())?.contains(words))
+    }
+
     fn id(&self) -> Result<u32, Failure> {
         self.child.as_ref().map(Child::id).ok_or_else(|| self.failed("has ended"))
     }

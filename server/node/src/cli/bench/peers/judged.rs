@@ -36,6 +36,12 @@ impl Judged {
         Judged { row, ours, unit, against, peer: None, bar: Some(Bar::Limit(most)), skipped: None }
     }
 
+    /// A figure of which nothing is demanded.
+    pub fn figure(row: &str, ours: f64, unit: &'static str) -> Judged {
+        let (row, against) = (row.to_owned(), "-".to_owned());
+        Judged { row, ours, unit, against, peer: None, bar: None, skipped: None }
+    }
+
     /// A figure beside another one of ours.
     pub fn beside(
         row: &str,

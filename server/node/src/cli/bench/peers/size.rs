@@ -65,11 +65,19 @@ pub fn disk(peers: &mut Peers) -> Result<(), Failure> {
             try_join_all(puts).await
         })?;
     }
-    let written = server.stop()?.saturating_sub(before) as f64 / objects as f64;
+    let written = server.stop()?.saturating_sub(before) as f64;
     let held = on_disk(&server.folder().join("data"))? as f64;
     let row =
         format!("bytes written for each put of 1 KiB, {}, checkpoint and all", CLIENTS.words());
-    peers.report.add(Judged::limit(&row, written / KIB, "KiB", 6.0));
+    let each = |bytes: f64| bytes / objects as f64 / KIB;
+    let compacted = server.has_said("compacted")?;
+    // Compaction at the stop has written all that is there once more.
+    let puts = if compacted { written - held } else { written };
+    peers.report.add(Judged::limit(&row, each(puts), "KiB", 6.0));
+    if compacted {
+        let row = format!("{row}, and the compaction at the stop");
+        peers.report.add(Judged::figure(&row, each(written), "KiB"));
+    }
     let row = format!("disk of {objects} objects of 1 KiB after a stop");
     let values = (objects as usize * VALUE_BYTES) as f64;
     let both = (held / MIB, values / MIB);
