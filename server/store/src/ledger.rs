@@ -26,10 +26,9 @@ const BATCH_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of rows above the database with which writing waits for it: it is slower than the journal.
 const ABOVE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// A file that grew by so much is compacted when it is closed, up to a size at which that takes a second or
-/// two.
+/// A file that grew by so much is compacted when it is closed, up to a size at which that takes a few seconds.
 const GROWN_BYTES: u64 = 16 * 1024 * 1024;
-const COMPACTED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+const COMPACTED_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
 /// Why a group was not written.
 #[derive(Debug)]
@@ -212,7 +211,8 @@ impl Ledger {
         let Ok(database) = Arc::try_unwrap(self.database) else { return Ok(()) };
         database.close()?;
         if grown {
-            let begun = Instant::now();
+            let (begun, bytes) = (Instant::now(), disk.file_bytes().unwrap_or(0));
+            tracing::info!(file = %disk.path().display(), bytes, "compacting");
             let compacted = disk.compact();
             let (file, took) = (disk.path().display(), begun.elapsed());
             match compacted {
