@@ -52,8 +52,12 @@ async fn write_marks(space: &Space) -> Result<(), Task> {
 
 /// A round: everything is looked at once.
 async fn collect(mesh: &Mesh, space: &Space) -> Result<(), Task> {
-    let mut next = Some(Place::default());
+    let (mut next, mut marked) = (Some(Place::default()), Instant::now());
     while let Some(from) = next {
+        if marked.elapsed() >= LOOK_EVERY {
+            write_marks(space).await?;
+            marked = Instant::now();
+        }
         let (answer, answered) = oneshot::channel();
         let task = Task::Collect {
             from,
