@@ -19,16 +19,20 @@ fn unfinished(path: &Path) -> PathBuf {
 
 /// Takes away what a compaction left that was cut off. Only for who has the database of this file.
 pub fn clean_up(path: &Path) {
-    if let Err(error) = fs::remove_file(unfinished(path))
+    // It stands beside the file itself, where a link leads to it.
+    let Ok(path) = fs::canonicalize(path) else { return };
+    let left = unfinished(&path);
+    if let Err(error) = fs::remove_file(&left)
         && error.kind() != std::io::ErrorKind::NotFound
     {
-        tracing::warn!(file = %unfinished(path).display(), "what is left of a compaction: {error}");
+        tracing::warn!(file = %left.display(), "what is left of a compaction: {error}");
     }
 }
 
 /// Puts a file with the same rows in the place of this one, of which this is the database. After an error it is
 /// as it was.
 pub fn compact(path: &Path, database: Database, cache_bytes: usize) -> Result<(), redb::Error> {
+    let path = &fs::canonicalize(path)?;
     let new = unfinished(path);
     let made = copy(&database, path, &new, cache_bytes);
     let placed = made.and_then(|()| {

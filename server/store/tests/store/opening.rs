@@ -265,6 +265,19 @@ fn a_file_that_grew_is_compacted_when_it_is_closed() {
 }
 
 #[test]
+fn a_file_behind_a_link_is_compacted_where_it_stands() {
+    let (folder, elsewhere) =
+        (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("another"));
+    let (path, there) = (folder.path().join("notes.redb"), elsewhere.path().join("large.redb"));
+    fs::write(&there, "").expect("written");
+    std::os::unix::fs::symlink(&there, &path).expect("a link");
+    let values = grown(&path);
+    assert!(fs::symlink_metadata(&path).expect("a link").is_symlink());
+    assert!(on_disk(&there) < values * 145 / 100, "it is compacted");
+    check_grown(&path);
+}
+
+#[test]
 fn a_compaction_that_fails_leaves_the_file_as_it_was() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("notes.redb");
