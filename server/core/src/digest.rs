@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::hash::Context;
 use crate::ids::{VersionId, hex};
+
+static DIGEST: Context = Context::new("keepboth v1 digest");
 
 /// The sum of the hashes of a set of entries; equal sets have equal sums, in whatever order they were
 /// added (an additive multiset hash, Bellare and Micciancio 1997, over four lanes of 64 bits).
@@ -16,7 +19,7 @@ impl Digest {
     /// Tips are the heads and the splits without a child. Heads alone would not tell a store that
     /// holds such a split from one that does not, though their readers see different things.
     pub fn entry(key: &[u8; 16], tips: &[VersionId]) -> Digest {
-        let mut hasher = blake3::Hasher::new_derive_key("keepboth v1 digest");
+        let mut hasher = DIGEST.hasher();
         hasher.update(key);
         for tip in tips {
             hasher.update(&tip.0);

@@ -120,7 +120,7 @@ fn keys(rows: &mut Rows, changed: &[Changed<'_>]) {
 fn names(rows: &mut Rows, changed: &[Changed<'_>]) {
     let moved = changed.iter().filter(|(_, cell, now)| cell.before.is_some() != now.is_some());
     let mut hashes: Vec<([u8; 16], &str, bool)> =
-        moved.map(|(key, _, now)| (key.hash(), key.as_str(), now.is_some())).collect();
+        moved.map(|(key, cell, now)| (cell.hash, key.as_str(), now.is_some())).collect();
     hashes.sort_unstable();
     let mut names = rows.of(NAMES);
     for (hash, key, is_there) in hashes {

@@ -17,6 +17,7 @@ use crate::commit::{self, Besides};
 use crate::disk::{Disk, Identity};
 use crate::draft::Draft;
 use crate::failure::unknown;
+use crate::filter::Filter;
 use crate::format::STATE_REMOVED;
 use crate::journal::When;
 use crate::ledger::{Failure, Ledger, Wake};
@@ -53,6 +54,7 @@ pub struct Committer {
     node: NodeId,
     identity: Identity,
     planner: Planner,
+    filter: Filter,
     /// True once it was told that the store was put back from a backup.
     put_back: bool,
     /// None after a failure from which it could not be opened again.
@@ -100,6 +102,7 @@ impl Committer {
             identity: opened.identity,
             planner: Planner::new(opened.identity.store, namespace.clone()),
             namespace,
+            filter: Filter::default(),
             put_back: false,
             of_peers_at: None,
             closed: None,
@@ -137,7 +140,9 @@ impl Committer {
         if let Some((_, draft)) = self.closed.take_if(|(at, _)| at.elapsed() >= TRY_AGAIN) {
             self.reopen(draft);
         }
-        let mut draft = Draft::new(self.shared.snapshot.load_full());
+        let base = self.shared.snapshot.load_full();
+        let known = self.filter.known(&base.tables);
+        let mut draft = Draft::new(base, known);
         let mut answers: Vec<Answer> = Vec::new();
         let options = self.shared.options.load_full();
         let (mut next, mut may_wait, mut of_peers) = (Some(task), true, true);
@@ -204,10 +209,12 @@ impl Committer {
         }
         let epoch = (draft.own_came_back && !self.put_back).then_some(self.identity.epoch + 1);
         let changed = commit::changed(draft);
+        let new = changed.iter().filter(|(_, cell, _)| cell.before.is_none());
+        new.for_each(|(_, cell, _)| self.filter.add(&cell.hash));
         let besides = {
             let totals = self.shared.totals();
             let mark = (totals.is_due() && !draft.is_empty()).then(|| totals.mark());
-            let rows = changed.iter().map(|(key, cell, now)| (*key, cell.before.as_ref(), *now));
+            let rows = changed.iter().map(|(_, cell, now)| (cell.hash, cell.before.as_ref(), *now));
             Besides { epoch, mark, buckets: (totals.next(), totals.after(rows)) }
         };
         let redo = commit::redo(draft, &changed, &besides).map_err(Failure::Refused)?;
@@ -250,6 +257,7 @@ impl Committer {
 
     /// Closes the database with its digests, so that the next opening has nothing to count.
     pub fn close(&mut self) {
+        self.filter = Filter::default();
         let Some(ledger) = self.ledger.take() else { return };
         let mut last = Rows::with_capacity(0);
         let totals = self.shared.totals();
@@ -285,6 +293,7 @@ impl Committer {
     /// Opens the database again. The draft is one of which nobody knows whether it is there.
     fn reopen(&mut self, draft: Option<Draft>) {
         let namespace = self.namespace.clone();
+        self.filter = Filter::default();
         let opened = match opened::open(&mut self.disk, &self.namespace, &self.node) {
             Ok(opened) => opened,
             Err(e) => {

@@ -52,6 +52,8 @@ mod compact;
 mod disk;
 /// The tables as one commit left them.
 mod tables;
+/// Which keys are surely new.
+mod filter;
 /// What stands in the journal comes into the database.
 mod replay;
 /// The thread that brings the database up to the journal.

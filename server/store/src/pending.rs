@@ -149,6 +149,11 @@ impl<K: Key + 'static> Pending<K> {
         !self.cleared && self.runs.is_empty()
     }
 
+    /// No fewer than the rows that are said here.
+    pub fn len_max(&self) -> usize {
+        self.runs.iter().map(|run| run.rows.len()).sum()
+    }
+
     /// What is said of a key here.
     pub fn get(&self, key: &[u8]) -> Option<Found<'_>> {
         self.runs.iter().rev().find_map(|run| {

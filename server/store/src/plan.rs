@@ -92,7 +92,7 @@ fn alone<T: Send + 'static>(
 ) -> Answer {
     let planned = plan(draft);
     if planned.is_err() {
-        *draft = Draft::new(draft.base().clone());
+        *draft = draft.anew();
     }
     answer(done, planned)
 }

@@ -9,7 +9,6 @@
 use std::collections::BTreeSet;
 
 use keepboth_core::digest::{Digest, DigestTree, bucket};
-use keepboth_core::name::Key;
 use keepboth_core::refusal::Refusal;
 
 use crate::apart::Share;
@@ -78,8 +77,8 @@ impl Shares {
 /// What buckets amount to after a commit.
 pub struct Buckets(Vec<(u16, (Digest, Share))>);
 
-/// A key, and its row before and after.
-pub type Change<'c> = (&'c Key, Option<&'c KeyRow>, Option<&'c KeyRow>);
+/// The first half of a key's hash, and its row before and after.
+pub type Change<'c> = ([u8; 16], Option<&'c KeyRow>, Option<&'c KeyRow>);
 
 /// Rows of digests to be written.
 pub struct Mark {
@@ -163,8 +162,7 @@ impl Totals {
 
     /// What the buckets of these keys amount to, which were so before and are so after.
     pub fn after<'c>(&self, changed: impl Iterator<Item = Change<'c>>) -> Buckets {
-        let mut changed: Vec<_> =
-            changed.map(|(key, before, after)| (key.hash(), before, after)).collect();
+        let mut changed: Vec<_> = changed.collect();
         changed.sort_unstable_by_key(|(hash, ..)| bucket(hash));
         let of_one = changed.chunk_by(|(a, ..), (b, ..)| bucket(a) == bucket(b));
         let buckets = of_one.map(|changed| {

@@ -6,7 +6,7 @@ use std::ops::RangeBounds;
 
 use bytes::Bytes;
 use itertools::{EitherOrBoth, Itertools};
-use redb::{AccessGuard, Key, ReadOnlyTable, StorageError, Value};
+use redb::{AccessGuard, Key, ReadOnlyTable, ReadableTableMetadata, StorageError, Value};
 
 use crate::pending::{Bounds, Found, Pending};
 
@@ -106,6 +106,12 @@ impl<'t, K: Key + 'static, V: Value + 'static> View<'t, K, V> {
                 Some(Ok((Cell::pending(found.shared_key()), Cell::pending(row))))
             }
         })))
+    }
+
+    /// No fewer than the rows that there are, and not many more.
+    pub fn len_max(&self) -> Result<u64, StorageError> {
+        let above: usize = self.above.iter().map(|above| above.len_max()).sum();
+        Ok(self.stored.len()? + above as u64)
     }
 
     /// The last key; looks at all rows if some stand above the database.

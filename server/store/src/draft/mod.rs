@@ -12,6 +12,7 @@ use keepboth_core::value::Value;
 use keepboth_core::version::Version;
 
 use crate::failure::corrupt_key;
+use crate::filter::Known;
 use crate::loaded::Loaded;
 use crate::note::Note;
 use crate::quarantine::Quarantined;
@@ -61,6 +62,8 @@ pub enum Drafted {
 
 /// A key that was looked at: as it was before the group, and as it is now.
 pub struct Cell {
+    /// The first half of the key's hash.
+    pub hash: [u8; 16],
     pub before: Option<KeyRow>,
     pub now: Option<KeyRow>,
 }
@@ -85,6 +88,8 @@ pub struct Running {
 /// All changes of one group.
 pub struct Draft {
     base: Arc<Snapshot>,
+    /// Which keys the base may have; none if nothing is known of that.
+    known: Option<Arc<Known>>,
     /// The sequence of the first in `drafted`.
     first: u64,
     pub drafted: Vec<Drafted>,
@@ -127,7 +132,7 @@ struct Undo {
 }
 
 impl Draft {
-    pub fn new(base: Arc<Snapshot>) -> Draft {
+    pub fn new(base: Arc<Snapshot>, known: Option<Arc<Known>>) -> Draft {
         let counts = base.counts();
         Draft {
             first: counts.last_sequence + 1,
@@ -138,6 +143,7 @@ impl Draft {
                 quarantined_bytes: counts.quarantined_bytes,
             },
             base,
+            known,
             drafted: Vec::new(),
             keys: HashMap::new(),
             raised: HashMap::new(),
@@ -154,6 +160,11 @@ impl Draft {
             histories: HashMap::new(),
             undo: Undo::default(),
         }
+    }
+
+    /// An empty one on the same state.
+    pub fn anew(&self) -> Draft {
+        Draft::new(self.base.clone(), self.known.clone())
     }
 
     /// True if there is nothing to write but marks of peers.
@@ -230,8 +241,12 @@ impl Draft {
         match self.keys.entry(key.clone()) {
             Entry::Occupied(cell) => Ok(cell.get().now.clone()),
             Entry::Vacant(place) => {
-                let row = self.base.tables.row(key)?;
-                place.insert(Cell { before: row.clone(), now: row.clone() });
+                let hash = key.hash();
+                let row = match &self.known {
+                    Some(known) if known.is_new(&hash) => None,
+                    _ => self.base.tables.row(key)?,
+                };
+                place.insert(Cell { hash, before: row.clone(), now: row.clone() });
                 Ok(row)
             }
         }

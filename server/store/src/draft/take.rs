@@ -65,13 +65,14 @@ impl Draft {
         self.settle_quarantine(key, before.as_ref(), &after)?;
         let hidden = after.apart.as_ref().map(|apart| apart.hidden.clone()).unwrap_or_default();
         let made = self.append(key, before.as_ref(), versions, &hidden, source)?;
+        let hash = self.keys.get(key).map_or_else(|| key.hash(), |cell| cell.hash);
         if after.is_shown() && !made.is_empty() {
-            let (state, local, maker) = (after.state(key), source.local, source.maker);
+            let (state, local, maker) = (after.state_of(key, hash), source.local, source.maker);
             self.changes.push(KeyChange { state, made, local, maker, conflict });
         }
         let sequence = after.last;
         if before.is_none() {
-            self.names.insert(key.hash(), key.clone());
+            self.names.insert(hash, key.clone());
         }
         self.set_row(key, before.as_ref(), after);
         Ok(Taken { sequence, conflict_ended })

@@ -113,7 +113,11 @@ impl KeyRow {
 
     /// What readers are told.
     pub fn state(&self, key: &Key) -> KeyState {
-        let hash = key.hash();
+        self.state_of(key, key.hash())
+    }
+
+    /// The same, of a key with this half of its hash.
+    pub fn state_of(&self, key: &Key, hash: [u8; 16]) -> KeyState {
         let candidates = self.view.candidates.len();
         let shown = self.objects().enumerate().map(|(at, (object, speaker))| {
             let address = object.address(hash);
