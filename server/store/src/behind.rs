@@ -17,7 +17,7 @@ pub const GATHER: Duration = Duration::from_millis(100);
 
 /// Rows for the database.
 pub struct Batch {
-    pub rows: Layer,
+    pub rows: Arc<Layer>,
     /// What the database says of its journal when it has them.
     pub word: Word,
     /// True if it has to be durable with them.

@@ -183,7 +183,7 @@ mod tests {
         create(&transaction).expect("tables");
         layer(0, keys / 2).write(&transaction).expect("written");
         transaction.commit().expect("a commit");
-        let newer = layer(keys / 2, keys);
+        let newer = Arc::new(layer(keys / 2, keys));
         let tables = Tables { newer, ..Tables::open(&database).expect("tables") };
         (database, tables)
     }

@@ -92,7 +92,7 @@ impl Ledger {
     /// Makes a group durable, and adds it to what readers are to see.
     pub fn write(&mut self, disk: &mut Disk, redo: Redo, when: When) -> Result<(), Failure> {
         self.begin(disk, matches!(when, When::Within(_)))?;
-        let mut newer = self.tables.newer.clone();
+        let mut newer = Layer::clone(&self.tables.newer);
         let Some(Open { journal, .. }) = &mut self.open else {
             newer.add(&Bytes::from(redo.rows).slice(FREE..)).map_err(of_no_form)?;
             return Ok(self.write_alone(&newer, redo.lazy)?);
@@ -106,7 +106,7 @@ impl Ledger {
         let added = newer.add(&rows);
         journal.wait()?;
         added.map_err(of_no_form)?;
-        self.tables.newer = newer;
+        self.tables.newer = Arc::new(newer);
         Ok(())
     }
 
@@ -164,7 +164,7 @@ impl Ledger {
         let moved = stored.is_some();
         if let Some(stored) = stored {
             self.tables.stored = Arc::new(stored);
-            self.tables.older = Layer::default();
+            self.tables.older = Arc::default();
         }
         let long = open.journal.bytes() >= journal_bytes_max;
         let due = long
@@ -197,7 +197,7 @@ impl Ledger {
             let word = Word { generation: GENERATION_NONE, ..open.journal.word(false) };
             let Tables { older, newer, .. } = &self.tables;
             settle(&self.database, &word, |to| {
-                [older, newer, &rows].iter().try_for_each(|rows| rows.write(to))
+                [&**older, &**newer, &rows].iter().try_for_each(|rows| rows.write(to))
             })?;
             disk.remove_journal()?;
             let bytes = disk.file_bytes().unwrap_or(0);

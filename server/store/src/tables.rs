@@ -202,15 +202,15 @@ impl Layer {
 #[derive(Clone)]
 pub struct Tables {
     pub stored: Arc<Stored>,
-    pub older: Layer,
-    pub newer: Layer,
+    pub older: Arc<Layer>,
+    pub newer: Arc<Layer>,
 }
 
 impl Tables {
     /// The newest commit's tables.
     pub fn open(database: &Database) -> Result<Tables, redb::Error> {
         let stored = Arc::new(Stored::open(database)?);
-        Ok(Tables { stored, older: Layer::default(), newer: Layer::default() })
+        Ok(Tables { stored, older: Arc::default(), newer: Arc::default() })
     }
 
     /// The row of a key that is there for readers.

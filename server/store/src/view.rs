@@ -134,6 +134,7 @@ impl<'t, K: Key + 'static, V: Value + 'static> View<'t, K, V> {
 mod tests {
     use std::collections::BTreeMap;
     use std::ops::Bound;
+    use std::sync::Arc;
 
     use bytes::Bytes;
     use rand::rngs::StdRng;
@@ -195,8 +196,8 @@ mod tests {
             change(&mut rng, &mut model).write(&transaction).expect("written");
             transaction.commit().expect("a commit");
             let mut tables = Tables::open(&database).expect("tables");
-            tables.older = change(&mut rng, &mut model);
-            tables.newer = change(&mut rng, &mut model);
+            tables.older = Arc::new(change(&mut rng, &mut model));
+            tables.newer = Arc::new(change(&mut rng, &mut model));
 
             let all = tables.records().range(..).expect("rows");
             let all: BTreeMap<u64, Vec<u8>> = all
