@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::ids::{BadId, VersionId, hex, unhex};
+use crate::ids::{BadId, VersionId, hex, unhex, unhex_if};
 
 /// Half of a version id: the second half of an address.
 pub type Branch = [u8; 16];
@@ -39,10 +39,20 @@ impl fmt::Debug for Address {
 impl FromStr for Address {
     type Err = BadId;
     fn from_str(text: &str) -> Result<Address, Self::Err> {
-        let bytes: [u8; 32] = unhex(text)?;
+        unhex(text).map(Address::from_bytes)
+    }
+}
+
+impl Address {
+    /// The address that a text is, if it is one.
+    pub fn find(text: &str) -> Option<Address> {
+        unhex_if(text).map(Address::from_bytes)
+    }
+
+    fn from_bytes(bytes: [u8; 32]) -> Address {
         let (mut key, mut branch) = ([0; 16], [0; 16]);
         key.copy_from_slice(&bytes[..16]);
         branch.copy_from_slice(&bytes[16..]);
-        Ok(Address { key, branch })
+        Address { key, branch }
     }
 }

@@ -27,19 +27,24 @@ pub fn hex(bytes: &[u8]) -> String {
 /// Reads exactly `N` bytes of lower-case hex.
 pub fn unhex<const N: usize>(text: &str) -> Result<[u8; N], BadId> {
     let bad = || BadId { expected: N * 2, found: text.chars().take(80).collect() };
+    unhex_if(text).ok_or_else(bad)
+}
+
+/// The same where most texts are nothing of the kind.
+pub(crate) fn unhex_if<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digit = |c: u8| match c {
-        b'0'..=b'9' => Ok(c - b'0'),
-        b'a'..=b'f' => Ok(c - b'a' + 10),
-        _ => Err(bad()),
+        b'0'..=b'9' => Some(c - b'0'),
+        b'a'..=b'f' => Some(c - b'a' + 10),
+        _ => None,
     };
     if text.len() != N * 2 {
-        return Err(bad());
+        return None;
     }
     let mut out = [0; N];
     for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
         *byte = digit(pair[0])? << 4 | digit(pair[1])?;
     }
-    Ok(out)
+    Some(out)
 }
 
 macro_rules! id {

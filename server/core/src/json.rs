@@ -1,8 +1,10 @@
 //! Strict JSON (RFC 8259 without its loopholes) in, canonical JSON (RFC 8785) out.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value as Json};
 
 use crate::limits::{DEPTH_MAX, FRAME_DEPTH};
@@ -30,9 +32,12 @@ pub fn depth(json: &Json) -> usize {
 
 fn parse_within(text: &[u8], levels: usize) -> Result<Json, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let json = Strict { levels }.deserialize(&mut reader)?;
+    let large = Cell::new(false);
+    let json = Strict { levels, large: &large }.deserialize(&mut reader)?;
     reader.end()?;
-    if let Some(literal) = changed_integer(text) {
+    if large.get()
+        && let Some(literal) = changed_integer(text)
+    {
         return Err(de::Error::custom(format!("{literal} would change: {PRECISE}")));
     }
     Ok(json)
@@ -159,28 +164,33 @@ fn is_number(b: u8) -> bool {
     b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-')
 }
 
+/// An integer of 20 digits is no smaller.
+const TWENTY_DIGITS: f64 = 1e19;
+
 /// One value that may have so many levels, by the strict rules.
-struct Strict {
+struct Strict<'l> {
     levels: usize,
+    /// Whether there is a float that may have been written as an integer of 20 digits or more.
+    large: &'l Cell<bool>,
 }
 
-impl Strict {
-    fn deeper<E: de::Error>(&self) -> Result<Strict, E> {
+impl Strict<'_> {
+    fn deeper<E: de::Error>(&self) -> Result<Self, E> {
         match self.levels.checked_sub(1) {
-            Some(levels) => Ok(Strict { levels }),
+            Some(levels) => Ok(Strict { levels, ..*self }),
             None => Err(E::custom(format!("more than {DEPTH_MAX} levels of arrays and objects"))),
         }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Json;
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Json, D::Error> {
         from.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Json;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -226,6 +236,9 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_f64<E: de::Error>(self, v: f64) -> Result<Json, E> {
+        if v.abs() >= TWENTY_DIGITS {
+            self.large.set(true);
+        }
         let number = Number::from_f64(v).map(Json::Number);
         number.ok_or_else(|| E::custom("JSON has no NaN and no infinity"))
     }
@@ -245,12 +258,15 @@ impl<'de> Visitor<'de> for Strict {
     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Json, A::Error> {
         let mut members = Map::new();
         while let Some(key) = from.next_key::<String>()? {
-            if members.contains_key(&key) {
-                let shown: String = key.chars().take(80).collect();
-                return Err(de::Error::custom(format!("duplicate key {shown:?}")));
+            match members.entry(key) {
+                Entry::Vacant(place) => {
+                    place.insert(from.next_value_seed(self.deeper()?)?);
+                }
+                Entry::Occupied(there) => {
+                    let shown: String = there.key().chars().take(80).collect();
+                    return Err(de::Error::custom(format!("duplicate key {shown:?}")));
+                }
             }
-            let member = from.next_value_seed(self.deeper()?)?;
-            members.insert(key, member);
         }
         Ok(Json::Object(members))
     }

@@ -60,7 +60,7 @@ impl Key {
             let words = format!("the key has a NUL at byte {at}; a key has none");
             return Err(Refusal::new(Code::BadKey, words));
         }
-        if text.parse::<Address>().is_ok() {
+        if Address::find(text).is_some() {
             let words = format!("{text:?} is 64 hex characters, which are always an address");
             return Err(Refusal::new(Code::ReservedKey, words)
                 .hint("put a prefix before it, for instance id/"));
@@ -99,9 +99,9 @@ pub enum Name {
 impl Name {
     /// Reads a name: 64 lower-case hex characters are an address, all else is a key.
     pub fn new(text: &str) -> Result<Name, Refusal> {
-        match text.parse() {
-            Ok(address) => Ok(Name::Address(address)),
-            Err(_) => Key::new(text).map(Name::Key),
+        match Address::find(text) {
+            Some(address) => Ok(Name::Address(address)),
+            None => Key::new(text).map(Name::Key),
         }
     }
 }
