@@ -68,71 +68,50 @@ impl Synced {
     }
 }
 
-/// A thread that syncs, so that something else can be done meanwhile; it ends when this is dropped.
+/// A thread that syncs what was answered before it was durable; it ends when this is dropped.
 pub struct Flusher {
-    asked: mpsc::Sender<Asked>,
-    done: mpsc::Receiver<io::Result<()>>,
-    /// True while a sync is waited for that nobody is told of.
+    asked: mpsc::Sender<Duration>,
+    /// True while a sync is waited for.
     later: Arc<AtomicBool>,
-}
-
-enum Asked {
-    Now,
-    Within(Duration),
 }
 
 impl Flusher {
     pub fn start(synced: Arc<Synced>) -> io::Result<Flusher> {
-        let ((asked, waiting), (tell, done)) = (mpsc::channel(), mpsc::channel());
+        let (asked, waiting) = mpsc::channel();
         let later = Arc::new(AtomicBool::new(false));
-        let thread = Thread { synced, waiting, tell, later: later.clone() };
+        let thread = Thread { synced, waiting, later: later.clone() };
         thread::Builder::new().name("sync".into()).spawn(move || thread.run())?;
-        Ok(Flusher { asked, done, later })
-    }
-
-    /// Begins a sync now; [`Flusher::wait`] tells how it went.
-    pub fn now(&self) -> io::Result<()> {
-        self.asked.send(Asked::Now).map_err(|_| ended())
-    }
-
-    pub fn wait(&self) -> io::Result<()> {
-        self.done.recv().map_err(|_| ended())?
+        Ok(Flusher { asked, later })
     }
 
     /// What was written will be durable after this time.
     pub fn within(&self, period: Duration) -> io::Result<()> {
         match self.later.swap(true, Ordering::SeqCst) {
             true => Ok(()),
-            false => self.asked.send(Asked::Within(period)).map_err(|_| ended()),
+            false => self.asked.send(period).map_err(|_| ended()),
         }
     }
 }
 
 struct Thread {
     synced: Arc<Synced>,
-    waiting: mpsc::Receiver<Asked>,
-    tell: mpsc::Sender<io::Result<()>>,
+    waiting: mpsc::Receiver<Duration>,
     later: Arc<AtomicBool>,
 }
 
 impl Thread {
     fn run(self) {
-        while let Ok(asked) = self.waiting.recv() {
-            let asked = match asked {
-                Asked::Now => Ok(Asked::Now),
-                // Whoever asks meanwhile wants it now, or the journal ends.
-                Asked::Within(period) => self.waiting.recv_timeout(period),
-            };
+        while let Ok(period) = self.waiting.recv() {
+            // Nobody asks meanwhile; but the journal may end.
+            if self.waiting.recv_timeout(period) == Err(RecvTimeoutError::Disconnected) {
+                return;
+            }
             self.later.store(false, Ordering::SeqCst);
-            match asked {
-                Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) | Ok(Asked::Within(_)) => {
-                    if let Err(e) = self.synced.sync() {
-                        tracing::error!("writes that were answered may be lost: {e}");
-                    }
-                }
-                Ok(Asked::Now) if self.tell.send(self.synced.sync()).is_err() => return,
-                Ok(Asked::Now) => {}
+            if self.synced.is_all() {
+                continue;
+            }
+            if let Err(e) = self.synced.sync() {
+                tracing::error!("writes that were answered may be lost: {e}");
             }
         }
     }

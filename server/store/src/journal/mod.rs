@@ -27,10 +27,6 @@ const PAGE: usize = 4 * 1024;
 const GROW_MIN: usize = 64 * 1024;
 const GROW_MAX: usize = 4 * 1024 * 1024;
 
-/// A record of so many bytes is synced on the thread that wrote it: there is so little to do meanwhile that
-/// waking another one costs more.
-const ALONE_MAX: usize = 4 * 1024;
-
 /// When what is appended has to be durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
@@ -42,22 +38,10 @@ pub enum When {
     Whenever,
 }
 
-/// Who syncs.
-enum Syncer {
-    /// Nobody, or the thread for it a while later.
-    No,
-    /// Whoever waits for it.
-    Here,
-    /// The thread for it.
-    Beside,
-}
-
 /// An open journal.
 pub struct Journal {
     synced: Arc<Synced>,
     flusher: Flusher,
-    /// Who syncs what was appended last.
-    sync: Syncer,
     run: Run,
     generation: u64,
     /// Records so far.
@@ -95,7 +79,6 @@ impl Journal {
         Ok(Journal {
             flusher: Flusher::start(synced.clone())?,
             synced,
-            sync: Syncer::No,
             run,
             generation: 0,
             number: 0,
@@ -115,8 +98,8 @@ impl Journal {
         self.end - BLOCK
     }
 
-    /// Appends a group, whose rows stand behind [`FREE`] bytes, and begins to sync it if it has to be durable
-    /// now. Gives the rows.
+    /// Appends a group, whose rows stand behind [`FREE`] bytes, and syncs it if it has to be durable now: on
+    /// this thread, since to wake another one costs more than what could be done meanwhile. Gives the rows.
     pub fn append(&mut self, mut record: Vec<u8>, when: When) -> Result<Bytes, NotAppended> {
         self.synced.check().map_err(NotAppended::Failed)?;
         let (run, generation, number) = (self.run, self.generation, self.number);
@@ -136,28 +119,12 @@ impl Journal {
         self.synced.write(self.end, &record).map_err(NotAppended::Failed)?;
         (self.end, self.number) = (end, number + 1);
         let asked = match when {
-            When::Now if record.len() <= ALONE_MAX => {
-                self.sync = Syncer::Here;
-                Ok(())
-            }
-            When::Now => {
-                self.sync = Syncer::Beside;
-                self.flusher.now()
-            }
+            When::Now => self.synced.sync(),
             When::Within(period) => self.flusher.within(period),
             When::Whenever => Ok(()),
         };
         asked.map_err(NotAppended::Failed)?;
         Ok(Bytes::from(record).slice(rows))
-    }
-
-    /// Waits until what was appended is durable, if it has to be durable now.
-    pub fn wait(&mut self) -> io::Result<()> {
-        match std::mem::replace(&mut self.sync, Syncer::No) {
-            Syncer::No => Ok(()),
-            Syncer::Here => self.synced.sync(),
-            Syncer::Beside => self.flusher.wait(),
-        }
     }
 
     /// Begins the next generation, at the start of the other file. Whoever calls it has seen to it that the
