@@ -5,6 +5,7 @@
 //! durable the old one is as it was.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
@@ -17,15 +18,19 @@ fn unfinished(path: &Path) -> PathBuf {
     path.with_extension("compacting")
 }
 
-/// Takes away what a compaction left that was cut off. Only for who has the database of this file.
-pub fn clean_up(path: &Path) {
+/// Takes away what a compaction left that was cut off; true if there was something. Only for who has the database
+/// of this file.
+pub fn clean_up(path: &Path) -> bool {
     // It stands beside the file itself, where a link leads to it.
-    let Ok(path) = fs::canonicalize(path) else { return };
+    let Ok(path) = fs::canonicalize(path) else { return false };
     let left = unfinished(&path);
-    if let Err(error) = fs::remove_file(&left)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        tracing::warn!(file = %left.display(), "what is left of a compaction: {error}");
+    match fs::remove_file(&left) {
+        Ok(()) => true,
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(error) => {
+            tracing::warn!(file = %left.display(), "what is left of a compaction: {error}");
+            false
+        }
     }
 }
 

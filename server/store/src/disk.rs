@@ -29,6 +29,8 @@ pub struct Disk {
     open: Opener,
     /// Where the two files of the journal stand; none for a database that has none.
     places: Option<[Box<dyn Place>; 2]>,
+    /// True if a compaction was begun and is still to be done.
+    compacts: bool,
 }
 
 /// What a store's file says of itself.
@@ -46,7 +48,7 @@ impl Disk {
         let open = move || Database::builder().set_cache_size(cache_bytes).create(&file);
         let place = |file| Box::new(FilePlace(file)) as Box<dyn Place>;
         let places = Some(journal_of(path).map(place));
-        Disk { path: path.to_owned(), cache_bytes, open: Box::new(open), places }
+        Disk { path: path.to_owned(), cache_bytes, open: Box::new(open), places, compacts: false }
     }
 
     /// Memory, which stays when the database is opened again.
@@ -62,7 +64,8 @@ impl Disk {
     ) -> Disk {
         let open =
             move || Database::builder().set_cache_size(cache_bytes).create_with_backend(make());
-        Disk { path: PathBuf::from("(memory)"), cache_bytes, open: Box::new(open), places: None }
+        let (path, open) = (PathBuf::from("(memory)"), Box::new(open));
+        Disk { path, cache_bytes, open, places: None, compacts: false }
     }
 
     /// With the two files of the journal on whatever the caller makes.
@@ -96,7 +99,7 @@ impl Disk {
         node: &NodeId,
     ) -> Result<(Database, Identity, Option<Word>), OpenError> {
         let database = self.plain()?;
-        compact::clean_up(&self.path);
+        self.compacts |= compact::clean_up(&self.path);
         let (found, word) = self.identify(&database, namespace, node)?;
         Ok((database, found, word))
     }
@@ -127,6 +130,11 @@ impl Disk {
     /// Bytes of the file; none if there is no file, or not yet.
     pub fn file_bytes(&self) -> Option<u64> {
         std::fs::metadata(&self.path).map(|file| file.len()).ok()
+    }
+
+    /// True if a compaction of the file was cut off.
+    pub fn compacts(&self) -> bool {
+        self.compacts
     }
 
     /// Makes the file of a closed database as small as its rows. Gives how many bytes it lost.

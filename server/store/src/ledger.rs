@@ -188,7 +188,7 @@ impl Ledger {
         let mut rows = Layer::default();
         let last = Bytes::from(last.into_bytes()).slice(FREE..);
         rows.add(&last).map_err(|e| redb::Error::Corrupted(e.to_string()))?;
-        let mut grown = false;
+        let mut grown = disk.compacts();
         if let Some(mut open) = self.open.take() {
             open.behind.wait()?;
             let word = Word { generation: GENERATION_NONE, ..open.journal.word(false) };
@@ -197,8 +197,7 @@ impl Ledger {
                 [&**older, &**newer, &rows].iter().try_for_each(|rows| rows.write(to))
             })?;
             disk.remove_journal()?;
-            let bytes = disk.file_bytes().unwrap_or(0);
-            grown = bytes >= open.file_bytes + GROWN_BYTES && bytes <= COMPACTED_BYTES_MAX;
+            grown |= disk.file_bytes().unwrap_or(0) >= open.file_bytes + GROWN_BYTES;
         } else if !rows.is_empty() {
             let transaction = self.database.begin_write()?;
             rows.write(&transaction)?;
@@ -207,8 +206,9 @@ impl Ledger {
         // The thread behind has ended, so nobody else holds it.
         let Ok(database) = Arc::try_unwrap(self.database) else { return Ok(()) };
         database.close()?;
-        if grown {
-            let (begun, bytes) = (Instant::now(), disk.file_bytes().unwrap_or(0));
+        let bytes = disk.file_bytes().unwrap_or(0);
+        if grown && bytes <= COMPACTED_BYTES_MAX {
+            let begun = Instant::now();
             tracing::info!(file = %disk.path().display(), bytes, "compacting");
             let compacted = disk.compact();
             let (file, took) = (disk.path().display(), begun.elapsed());

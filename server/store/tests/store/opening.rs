@@ -289,6 +289,20 @@ fn a_compaction_that_fails_leaves_the_file_as_it_was() {
 }
 
 #[test]
+fn a_compaction_that_was_cut_off_is_made_up_for_at_the_next_stop() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notes.redb");
+    let left = path.with_extension("compacting");
+    fs::create_dir(&left).expect("a folder");
+    let values = grown(&path);
+    fs::remove_dir(&left).expect("removed");
+    fs::write(&left, "half").expect("written");
+    Bench::file(&path).store.close();
+    assert!(on_disk(&path) < values * 145 / 100, "it is compacted");
+    check_grown(&path);
+}
+
+#[test]
 fn what_a_compaction_left_that_was_cut_off_goes_when_the_file_is_opened() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("notes.redb");
