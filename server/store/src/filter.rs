@@ -131,7 +131,8 @@ impl Filter {
 
     /// Takes the one that was being made, if it is whole.
     fn take_made(&mut self) {
-        let ended = |making: &mut Making| making.thread.as_ref().is_none_or(JoinHandle::is_finished);
+        let ended =
+            |making: &mut Making| making.thread.as_ref().is_none_or(JoinHandle::is_finished);
         let Some(mut making) = self.making.take_if(ended) else { return };
         match making.thread.take().map(JoinHandle::join) {
             Some(Ok(Ok(()))) => self.made = Some(making.filter.clone()),
@@ -153,8 +154,8 @@ impl Drop for Making {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use redb::backends::InMemoryBackend;
     use redb::Database;
+    use redb::backends::InMemoryBackend;
 
     use super::*;
     use crate::format::NAMES;
