@@ -5,6 +5,7 @@
 //! are few; until then every key may be known. A key that went stays in it until it is made anew, which
 //! happens when it has become too full.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -118,7 +119,9 @@ impl Filter {
         }
         let (filter, stop) = (Arc::new(Known::new(keys)), Arc::new(AtomicBool::new(false)));
         if keys <= FEW {
-            filter.read(tables, &stop)?;
+            // redb may panic on pages that were damaged, and who writes elsewhere need not know of them.
+            let read = catch_unwind(AssertUnwindSafe(|| filter.read(tables, &stop)));
+            read.unwrap_or_else(|_| Err(no_filter()))?;
             self.made = Some(filter);
             return Ok(());
         }
@@ -139,6 +142,10 @@ impl Filter {
             _ => self.ended = true,
         }
     }
+}
+
+fn no_filter() -> StorageError {
+    StorageError::Corrupted("the table of names cannot be read".into())
 }
 
 impl Drop for Making {
