@@ -133,7 +133,7 @@ fn write_text(text: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// An integer literal of 20 digits or more, which serde_json reads as a float, that the float would change.
+/// An integer literal of 19 digits or more, which serde_json may read as a float, that the float would change.
 fn changed_integer(text: &[u8]) -> Option<String> {
     let (mut at, mut in_string) = (0, false);
     while at < text.len() {
@@ -143,7 +143,7 @@ fn changed_integer(text: &[u8]) -> Option<String> {
             b'0'..=b'9' if !in_string => {
                 let end = at + text[at..].iter().take_while(|b| is_number(**b)).count();
                 let literal = &text[at..end];
-                if literal.len() >= 20 && literal.iter().all(u8::is_ascii_digit) {
+                if literal.len() >= 19 && literal.iter().all(u8::is_ascii_digit) {
                     let literal = String::from_utf8_lossy(literal);
                     let exact = literal.parse::<f64>().map(|n| format!("{n:.0}"));
                     if exact.as_deref() != Ok(&*literal) {
@@ -164,13 +164,13 @@ fn is_number(b: u8) -> bool {
     b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-')
 }
 
-/// An integer of 20 digits is no smaller.
-const TWENTY_DIGITS: f64 = 1e19;
+/// Integers down to -2^63 and up to 2^64 are read as such; what is read as a float is no smaller.
+const LARGE: f64 = (1_u64 << 63) as f64;
 
 /// One value that may have so many levels, by the strict rules.
 struct Strict<'l> {
     levels: usize,
-    /// Whether there is a float that may have been written as an integer of 20 digits or more.
+    /// Whether there is a float that may have been written as an integer.
     large: &'l Cell<bool>,
 }
 
@@ -236,7 +236,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_f64<E: de::Error>(self, v: f64) -> Result<Json, E> {
-        if v.abs() >= TWENTY_DIGITS {
+        if v.abs() >= LARGE {
             self.large.set(true);
         }
         let number = Number::from_f64(v).map(Json::Number);
@@ -312,6 +312,9 @@ mod tests {
         assert!(refused("[9007199254740993]").starts_with("9007199254740993 would change"));
         assert!(refused("-9007199254740993").starts_with("-9007199254740993 would change"));
         assert!(refused("[18446744073709551617]").contains("18446744073709551617 would change"));
+        // Of 19 digits, and yet beyond what an i64 holds.
+        assert!(refused("-9223372036854775809").contains("9223372036854775809 would change"));
+        assert!(parse(b"[-9223372036854775808, 18446744073709551616, 1e19]").is_ok());
         assert!(refused("1e400").contains("number out of range"));
         for held in
             ["9007199254740992", "18446744073709551616", "1e300", "0.1", "\"18446744073709551617\""]

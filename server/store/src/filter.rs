@@ -1,7 +1,7 @@
 //! Which keys are surely new: a Bloom filter (Bloom, 1970) of all keys that have a row, so that who puts a new
 //! key need not look for it in the tables.
 //!
-//! It is made when a store is first written to, from the table of names, by a thread of its own unless there
+//! It is made when a store is first written to, from the table of keys, by a thread of its own unless there
 //! are few; until then every key may be known. A key that went stays in it until it is made anew, which
 //! happens when it has become too full.
 
@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use fastbloom::AtomicBloomFilter;
 use redb::StorageError;
 
-use crate::tables::Tables;
+use crate::tables::{Tables, stored_key};
 
 /// The first half of a key's hash.
 type Hash = [u8; 16];
@@ -75,10 +75,12 @@ impl Known {
         self.added.load(Ordering::Relaxed) > self.room
     }
 
-    /// Adds all that the tables name.
+    /// Adds all that have a row.
     fn read(&self, tables: &Tables, stop: &AtomicBool) -> Result<(), StorageError> {
-        for name in tables.names().all()? {
-            self.add(name?.0.value());
+        for row in tables.keys().all()? {
+            let (key, _) = row?;
+            let key = stored_key(key.value()).map_err(unreadable)?;
+            self.add(&key.hash());
             if stop.load(Ordering::Relaxed) {
                 break;
             }
@@ -112,7 +114,7 @@ impl Filter {
     }
 
     fn make(&mut self, tables: &Tables) -> Result<(), StorageError> {
-        let keys = tables.names().len_max()?;
+        let keys = tables.keys().len_max()?;
         if keys > KEYS_MAX {
             *self = Filter { ended: true, ..Filter::default() };
             return Ok(());
@@ -121,7 +123,7 @@ impl Filter {
         if keys <= FEW {
             // redb may panic on pages that were damaged, and who writes elsewhere need not know of them.
             let read = catch_unwind(AssertUnwindSafe(|| filter.read(tables, &stop)));
-            read.unwrap_or_else(|_| Err(no_filter()))?;
+            read.unwrap_or_else(|_| Err(unreadable("its pages contradict each other")))?;
             self.made = Some(filter);
             return Ok(());
         }
@@ -144,8 +146,8 @@ impl Filter {
     }
 }
 
-fn no_filter() -> StorageError {
-    StorageError::Corrupted("the table of names cannot be read".into())
+fn unreadable(why: impl ToString) -> StorageError {
+    StorageError::Corrupted(why.to_string())
 }
 
 impl Drop for Making {
@@ -161,26 +163,29 @@ impl Drop for Making {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use keepboth_core::name::Key;
     use redb::Database;
     use redb::backends::InMemoryBackend;
 
     use super::*;
-    use crate::format::NAMES;
+    use crate::format::KEYS;
     use crate::rows::{FREE, Rows};
     use crate::tables::{Layer, create};
 
+    fn key(n: u64) -> Key {
+        Key::new(&n.to_string()).expect("a key")
+    }
+
     fn hash(n: u64) -> Hash {
-        let mut half = [0; 16];
-        half.copy_from_slice(&blake3::hash(&n.to_le_bytes()).as_bytes()[..16]);
-        half
+        key(n).hash()
     }
 
     /// Rows of these keys, half of them in the database and half above it.
     fn tables(keys: u64) -> (Database, Tables) {
         let layer = |from, to| {
             let mut rows = Rows::with_capacity(0);
-            let mut names = rows.of(NAMES);
-            (from..to).for_each(|n: u64| names.put(&hash(n), "a key"));
+            let mut keys = rows.of(KEYS);
+            (from..to).for_each(|n: u64| keys.put(key(n).as_str(), &b"a row"[..]));
             let mut layer = Layer::default();
             layer.add(&Bytes::from(rows.into_bytes()).slice(FREE..)).expect("rows");
             layer

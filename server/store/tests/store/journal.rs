@@ -116,8 +116,9 @@ fn three(files: &Files) -> (PathBuf, usize, usize) {
     let changed = |(at, (a, b)): (usize, (&u8, &u8))| (a != b).then_some(at);
     let start = before.iter().zip(&after).enumerate().find_map(changed).expect("a record");
     let end = after.iter().rposition(|byte| *byte != 0).expect("a record") + 1;
-    assert_eq!(start / BLOCK * BLOCK, start, "a record begins with a block");
-    (copy, start, end)
+    // First comes the record's hash, of which some bytes may be zero as what was there before.
+    assert!(start % BLOCK < 32, "a record begins with a block");
+    (copy, start / BLOCK * BLOCK, end)
 }
 
 #[test]
