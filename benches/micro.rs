@@ -145,15 +145,19 @@ fn codecs() -> Result<(), Failed> {
             encode_answer(format, Some(1), &answer, &mut out);
         })?;
     }
-    let message = Message::Live {
-        namespace,
-        sequence: 5,
-        root: Some(Digest::default()),
-        maker: NodeId([2; 32]),
-        events: vec![Event::new(key()?, version, Some(value))],
+    let event = Event::new(key()?, version, Some(value));
+    let written = || {
+        let live = Message::Live {
+            namespace: namespace.clone(),
+            sequence: 5,
+            root: Some(Digest::default()),
+            maker: NodeId([2; 32]),
+            events: vec![event.clone()].into(),
+        };
+        live.encode()
     };
-    let bytes = message.encode();
-    row("codec: a version of 1 KiB for a peer written", || message.encode())?;
+    let bytes = written();
+    row("codec: a version of 1 KiB for a peer written", written)?;
     row("codec: a version of 1 KiB of a peer read", || Message::decode(&bytes).is_ok())
 }
 

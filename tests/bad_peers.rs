@@ -147,7 +147,7 @@ pub fn live(event: Event) -> Wire {
         sequence: 1,
         root: Some(Digest::default()),
         maker: key().id(),
-        events: vec![event],
+        events: vec![event].into(),
     }
 }
 
@@ -272,7 +272,8 @@ async fn live_events_of_ones_own_origin_and_of_other_namespaces_are_ignored() {
     let elsewhere = Namespace::new("elsewhere").expect("a name");
     let events = vec![event(Value::string("other"))];
     let (maker, root) = (key().id(), None);
-    peer.say(Wire::Live { namespace: elsewhere, sequence: 1, root, maker, events }).await;
+    peer.say(Wire::Live { namespace: elsewhere, sequence: 1, root, maker, events: events.into() })
+        .await;
     while !matches!(peer.hear().await.expect("an answer"), Wire::Ack { .. }) {}
     assert_eq!(server.client().await.objects("notes").await, json!({}));
 }

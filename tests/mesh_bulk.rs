@@ -190,9 +190,10 @@ async fn a_key_with_a_hundred_sides_has_the_same_sides_at_an_empty_node() {
         let version = Version::first(&key, hash::data_hash(&value), 1, StoreId([n; 16]));
         Event::new(key.clone(), version, Some(value))
     };
-    let events = (0..100).map(side).collect();
+    let events: Vec<Event> = (0..100).map(side).collect();
     let (namespace, maker) = (namespace.expect("a name"), bad_peers::key().id());
-    peer.say(Message::Live { namespace, sequence: 1, root: None, maker, events }).await;
+    peer.say(Message::Live { namespace, sequence: 1, root: None, maker, events: events.into() })
+        .await;
     let sides = |status: &Json| status["objects"] == 100;
     until(&mut at_b, "a hundred sides", sides).await;
     drop(peer);
@@ -226,7 +227,8 @@ async fn a_conflict_whose_answer_is_no_frame_is_refused_with_the_limit_and_the_l
     let maker = bad_peers::key().id();
     for (sequence, events) in (1..).zip(events.chunks(1_000)) {
         let (namespace, events) = (namespace.clone(), events.to_vec());
-        peer.say(Message::Live { namespace, sequence, root: None, maker, events }).await;
+        peer.say(Message::Live { namespace, sequence, root: None, maker, events: events.into() })
+            .await;
     }
     until(&mut client, "all sides", |status| status["objects"] == SIDES).await;
 

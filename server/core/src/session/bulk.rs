@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::live::{TIPS_MAX, grouped, size};
+use super::live::TIPS_MAX;
 use super::{Histories, Output, Replica, Session};
 use crate::digest::Prefix;
 use crate::ids::VersionId;
@@ -10,7 +10,7 @@ use crate::limits::figure;
 use crate::name::{Key, Namespace};
 use crate::refusal::{Code, Refusal};
 use crate::version::Event;
-use crate::wire::{Answered, KeyTips, Message};
+use crate::wire::{Answered, Events, KeyTips, Message, size};
 
 /// Items that wait to be sent; a peer that asks for more at once is cut off.
 const BULK_MAX: usize = 100_000;
@@ -167,9 +167,9 @@ impl Session {
         }
         // Marks come after the histories that were queued before them, and these go together.
         let histories = load.spaces.into_iter().flat_map(|(namespace, (events, mut answered))| {
-            let mut groups = grouped(events);
+            let mut groups = Events::of_messages(events);
             if groups.is_empty() && !answered.is_empty() {
-                groups.push(Vec::new());
+                groups.push(Vec::new().into());
             }
             let last = groups.len().saturating_sub(1);
             groups.into_iter().enumerate().map(move |(n, events)| {

@@ -9,13 +9,13 @@
 //! an update beats a delete.
 
 use super::bulk::{Bulk, Missing};
-use super::live::{EVENTS_BYTES, TIPS_MAX};
+use super::live::TIPS_MAX;
 use super::{Held, Output, Received, Replica, Session};
 use crate::ids::VersionId;
 use crate::name::{Key, Namespace};
 use crate::refusal::Refusal;
 use crate::version::Event;
-use crate::wire::{Answered, KeyTips, Message};
+use crate::wire::{Answered, EVENTS_BYTES, KeyTips, Message};
 
 /// Most keys that are in doubt, or of which the whole history is waited for, to come in place of what is
 /// here.
@@ -121,7 +121,7 @@ impl Session {
         if let Some(question) = question {
             // Nothing is sent, and that is the answer.
             let (events, answered) = (Vec::new(), vec![Answered { key, question }]);
-            self.send(Message::Histories { namespace, events, answered });
+            self.send(Message::Histories { namespace, events: events.into(), answered });
         }
         Ok(())
     }

@@ -10,10 +10,8 @@ use crate::limits::{PARENTS_MAX, VALUE_BYTES_MAX, figure};
 use crate::name::{Key, Namespace};
 use crate::refusal::{Code, Refusal};
 use crate::version::{Change, Event};
-use crate::wire::{ConflictNote, Message};
+use crate::wire::{ConflictNote, Events, Message};
 
-/// Bytes of values and keys after which a message of events is sent and the next begun.
-pub(super) const EVENTS_BYTES: usize = 256 * 1024;
 /// Most tips of one key in a message. A list as long as this may lack some, and equals no other.
 pub(super) const TIPS_MAX: usize = PARENTS_MAX;
 
@@ -24,13 +22,14 @@ impl Session {
         sequence: u64,
         root: Digest,
         maker: NodeId,
-        events: Vec<Event>,
+        told: Vec<Events>,
         room: bool,
     ) {
         let now = self.now;
         let Some(shared) = self.shared.get_mut(namespace) else { return };
         shared.moved_at = Some(now);
-        if events.is_empty() {
+        let count = told.iter().map(|events| events.len() as u64).sum();
+        if count == 0 {
             // Nothing to acknowledge; the next tick tells the digest, if it is another. Who does not know
             // what it has missed says so with no room.
             shared.unsure = if room { shared.unsure } else { sequence };
@@ -38,17 +37,17 @@ impl Session {
         }
         if !room || shared.skipped > 0 {
             // Once something was left out, later events would lack their parents: repair brings all.
-            shared.skipped += events.len() as u64;
+            shared.skipped += count;
             shared.unsure = sequence;
             return;
         }
         shared.moved(now);
         shared.told = Some(root);
         shared.exchanged.show();
-        shared.unacked.push_back(Unacked { sequence, events: events.len() as u64, since: now });
-        let mut groups = grouped(events).into_iter().peekable();
-        while let Some(events) = groups.next() {
-            let root = groups.peek().is_none().then_some(root);
+        shared.unacked.push_back(Unacked { sequence, events: count, since: now });
+        let mut told = told.into_iter().peekable();
+        while let Some(events) = told.next() {
+            let root = told.peek().is_none().then_some(root);
             let namespace = namespace.clone();
             self.send(Message::Live { namespace, sequence, root, maker, events });
         }
@@ -60,7 +59,7 @@ impl Session {
         sequence: u64,
         root: Option<Digest>,
         maker: NodeId,
-        mut events: Vec<Event>,
+        events: Events,
         replica: &impl Replica,
     ) -> Result<(), Refusal> {
         if let Some(shared) = self.shared.get_mut(&namespace) {
@@ -72,6 +71,7 @@ impl Session {
         }
         // What was made here comes back by repair only, if this store was put back and lacks it.
         let (own, mut short) = (self.my_store(&namespace), false);
+        let mut events = events.into_vec();
         for event in events.extract_if(.., |event| Some(event.version.origin) == own) {
             short |= !knows(replica, &namespace, &event.key, &[event.version.id])?;
         }
@@ -260,28 +260,4 @@ fn checked(event: &Event, live: bool) -> Result<(), Refusal> {
         return Err(Refusal::new(Code::BadVersion, words));
     }
     Ok(())
-}
-
-/// About how many bytes an event takes in a message.
-pub(super) fn size(event: &Event) -> usize {
-    let value = event.value.as_ref().map_or(0, |value| value.as_bytes().len());
-    160 + event.key.as_str().len() + 34 * event.version.parents.len() + value
-}
-
-/// Cuts events into groups of about [`EVENTS_BYTES`], in order.
-pub(super) fn grouped(events: Vec<Event>) -> Vec<Vec<Event>> {
-    let mut groups = vec![Vec::new()];
-    let mut bytes = 0;
-    for event in events {
-        if bytes > EVENTS_BYTES {
-            groups.push(Vec::new());
-            bytes = 0;
-        }
-        bytes += size(&event);
-        if let Some(group) = groups.last_mut() {
-            group.push(event);
-        }
-    }
-    groups.retain(|group| !group.is_empty());
-    groups
 }

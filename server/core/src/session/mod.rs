@@ -172,8 +172,8 @@ impl Session {
             Input::Admitted(admitted) => self.on_admitted(*admitted),
             Input::Rejected(refusal) => return Err(refusal),
             Input::Tell(notes) => self.tell(notes),
-            Input::Made { namespace, sequence, root, maker, events, room } => {
-                self.on_made(&namespace, sequence, root, maker, events, room);
+            Input::Made { namespace, sequence, root, maker, told, room } => {
+                self.on_made(&namespace, sequence, root, maker, told, room);
             }
             Input::Conflict(note) => self.announce(note),
             Input::Forgot { namespace, keys } => self.on_forgot(&namespace, keys),
@@ -314,7 +314,7 @@ impl Session {
             Message::Histories { namespace, events, answered } => {
                 let (live, maker, short) = (None, None, false);
                 let ticket = Ticket { namespace, live, maker, short, answered };
-                self.apply(ticket, events);
+                self.apply(ticket, events.into_vec());
             }
             Message::Want { namespace, key, have, known, question } => {
                 self.on_want(&namespace, key, have, known, question, replica)?;

@@ -10,7 +10,7 @@ use crate::mesh::Notes;
 use crate::name::{Key, Namespace};
 use crate::refusal::Refusal;
 use crate::version::Event;
-use crate::wire::{Answered, ConflictNote, KeyTips, Message, Space};
+use crate::wire::{Answered, ConflictNote, Events, KeyTips, Message, Space};
 
 /// What the rules may read of the stores of this node.
 pub trait Replica {
@@ -128,8 +128,8 @@ pub enum Input {
         root: Digest,
         /// The node that made them: this one, or one that does not reach the peer.
         maker: NodeId,
-        /// The versions.
-        events: Vec<Event>,
+        /// The versions, a message each.
+        told: Vec<Events>,
         /// False if the way to the peer is full: the events are left to repair.
         room: bool,
     },

@@ -11,15 +11,18 @@ use crate::ids::{KeyHash, NodeId, VersionId};
 use crate::mesh::Notes;
 use crate::name::{Key, Namespace};
 use crate::refusal::{Code, Refusal};
-use crate::version::Event;
 
 /// What messages are made of.
 mod parts;
+/// Versions that many peers are told of.
+mod events;
 /// The bytes of types that say more than their fields.
 mod form;
 #[cfg(test)]
 mod tests;
 
+pub use events::Events;
+pub(crate) use events::{EVENTS_BYTES, size};
 pub use parts::{
     Answered, ConflictNote, ConflictSide, Differing, Exchanged, Hello, Holding, KeyTips, Part,
     Space,
@@ -70,7 +73,7 @@ pub enum Message {
         maker: NodeId,
         /// The versions, parents first.
         #[n(4)]
-        events: Vec<Event>,
+        events: Events,
     },
     /// I have taken everything up to a sequence of yours.
     #[n(6)]
@@ -172,7 +175,7 @@ pub enum Message {
         namespace: Namespace,
         /// The versions.
         #[n(1)]
-        events: Vec<Event>,
+        events: Events,
         /// To which [`Message::Want`] nothing further comes.
         #[n(2)]
         answered: Vec<Answered>,

@@ -4,7 +4,7 @@ use super::*;
 use crate::hash;
 use crate::ids::{DataHash, StoreId, hex};
 use crate::value::Value;
-use crate::version::Version;
+use crate::version::{Event, Version};
 
 fn live() -> Message {
     let key = Key::new("k").expect("a key");
@@ -18,7 +18,8 @@ fn live() -> Message {
         sequence: 9,
         root: None,
         maker: NodeId([8; 32]),
-        events: vec![Event::new(key.clone(), version, Some(value)), Event::new(key, delete, None)],
+        events: vec![Event::new(key.clone(), version, Some(value)), Event::new(key, delete, None)]
+            .into(),
     }
 }
 

@@ -6,6 +6,7 @@ use keepboth_core::name::Name;
 use keepboth_core::session::Input;
 use keepboth_core::value::Value;
 use keepboth_core::version::{Event, Version};
+use keepboth_core::wire::Events;
 use keepboth_core::wire::{KeyTips, Message};
 use keepboth_simulation::network::{Network, Settings, namespace, node_id, store_id};
 use keepboth_simulation::replica::key;
@@ -33,9 +34,9 @@ fn said(network: &Network, words: &str) -> bool {
 /// Tells the session of node 0 of a commit: with room, without, or of one that its caller has missed.
 fn made(network: &mut Network, sequence: u64, name: Option<&str>, room: bool) {
     let root = Digest::default();
-    let events = name.map(new_key).into_iter().collect();
+    let told = Events::of_messages(name.map(new_key).into_iter().collect());
     let (namespace, maker) = (namespace("notes"), node_id(0));
-    network.handle(0, 1, Input::Made { namespace, sequence, root, maker, events, room });
+    network.handle(0, 1, Input::Made { namespace, sequence, root, maker, told, room });
 }
 
 fn ack(network: &mut Network, sequence: u64, whole: bool) {

@@ -5,10 +5,12 @@
 
 use std::sync::{Arc, OnceLock};
 
+use keepboth_core::ids::NodeId;
 use keepboth_core::refusal::Refusal;
 use keepboth_core::value::Value;
 use keepboth_core::version::{Change, Event};
-use keepboth_store::{Commit, KeyState, Shown};
+use keepboth_core::wire::Events;
+use keepboth_store::{Commit, KeyChange, KeyState, Shown};
 
 use super::Space;
 use super::state::{Level, State};
@@ -27,13 +29,14 @@ pub struct Published {
     /// The commit.
     pub commit: Commit,
     told: Vec<OnceLock<Arc<Told>>>,
+    live: OnceLock<Vec<(NodeId, Vec<Events>)>>,
 }
 
 impl News {
     /// A commit whose notices nobody has asked for yet.
     pub fn commit(commit: Commit) -> News {
         let told = commit.changes.iter().map(|_| OnceLock::new()).collect();
-        News::Commit(Published { commit, told })
+        News::Commit(Published { commit, told, live: OnceLock::new() })
     }
 }
 
@@ -46,6 +49,20 @@ impl Published {
             Arc::new(Told::new(notice(space, &change.state, value, true)))
         });
         Some(told.clone())
+    }
+
+    /// What peers are told of: the new versions by the node that made them just now, this one or another.
+    /// Made once for all of them. What repair has brought is not among them: repair brings it to others too.
+    pub fn live(&self, me: NodeId) -> &[(NodeId, Vec<Events>)] {
+        self.live.get_or_init(|| {
+            let maker = |change: &KeyChange| if change.local { Some(me) } else { change.maker };
+            // Most commits have one maker.
+            let runs = self.commit.changes.chunk_by(|one, next| maker(one) == maker(next));
+            let runs = runs.filter_map(|run| Some((maker(run.first()?)?, run)));
+            let events =
+                |run: &[KeyChange]| run.iter().flat_map(|c| c.made.iter().cloned()).collect();
+            runs.map(|(maker, run)| (maker, Events::of_messages(events(run)))).collect()
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use keepboth_core::name::{Key, Name, Namespace};
 use keepboth_core::session::Input;
 use keepboth_core::value::Value;
 use keepboth_core::version::Event;
+use keepboth_core::wire::Events;
 use rand::RngExt;
 
 use super::node::Commit;
@@ -87,10 +88,10 @@ impl Network {
             let room = self.has_room(place) && !lags;
             let Commit { namespace, sequence, root, maker, events } = &commit;
             // A link that lags knows that it missed something, and not what.
-            let events = if lags { Vec::new() } else { events.clone() };
+            let told = if lags { Vec::new() } else { Events::of_messages(events.clone()) };
             let namespace = namespace.clone();
             let (sequence, root, maker) = (*sequence, *root, *maker);
-            self.give(place, Input::Made { namespace, sequence, root, maker, events, room });
+            self.give(place, Input::Made { namespace, sequence, root, maker, told, room });
         }
     }
 

@@ -216,12 +216,14 @@ impl Network {
         let (Message::Live { events, .. } | Message::Histories { events, .. }) = message else {
             return;
         };
-        let is_put = |event: &&mut Event| event.value.is_some();
+        let is_put = |event: &Event| event.value.is_some();
         if self.settings.tamper > 0.0
             && self.rng.random_bool(self.settings.tamper)
-            && let Some(event) = events.iter_mut().find(is_put)
+            && let Some(at) = events.iter().position(is_put)
         {
-            event.value = Some(Value::string("not what was written".to_owned()));
+            let mut changed = events.to_vec();
+            changed[at].value = Some(Value::string("not what was written".to_owned()));
+            *events = changed.into();
         }
     }
 }

@@ -42,7 +42,7 @@ fn buried(outputs: &[Output]) -> Vec<(Key, u64)> {
 
 fn answered(name: &str) -> Output {
     let (namespace, answered) = (notes(), vec![Answered { key: key(name), question: 1 }]);
-    Output::Send(Message::Histories { namespace, events: Vec::new(), answered })
+    Output::Send(Message::Histories { namespace, events: Vec::new().into(), answered })
 }
 
 #[test]
@@ -139,7 +139,11 @@ fn replaces(out: &[Output]) -> Vec<(Key, u64)> {
 }
 
 fn bring(alone: &mut Alone<Fake>, events: Vec<Event>) -> Vec<Output> {
-    alone.hear(Message::Histories { namespace: notes(), events, answered: Vec::new() })
+    alone.hear(Message::Histories {
+        namespace: notes(),
+        events: events.into(),
+        answered: Vec::new(),
+    })
 }
 
 /// Another history of "old" than the one here.
@@ -204,7 +208,7 @@ fn what_the_peer_does_not_have_any_more_stays_until_both_agree_otherwise() {
     let out = holds(&mut alone, question, false);
     let [Message::Want { question, .. }] = sent(&out)[..] else { panic!("{out:?}") };
     let answered = vec![Answered { key: key("old"), question: *question }];
-    alone.hear(Message::Histories { namespace: notes(), events: Vec::new(), answered });
+    alone.hear(Message::Histories { namespace: notes(), events: Vec::new().into(), answered });
     assert_eq!(replaces(&bring(&mut alone, remade())), [], "this is no answer any more");
 }
 

@@ -12,7 +12,7 @@ use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::session::{Input, Received, Side, Ticket};
 use keepboth_core::version::Event;
 use keepboth_core::wire::{
-    ConflictNote, ConflictSide, Differing, Hello, Holding, KeyTips, Message, Part, Space,
+    ConflictNote, ConflictSide, Differing, Events, Hello, Holding, KeyTips, Message, Part, Space,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
@@ -213,7 +213,7 @@ impl Chaos {
                 sequence: self.figure(),
                 root: self.chance(0.7).then(|| self.digest()),
                 maker: self.node(),
-                events: self.several(4, Chaos::event),
+                events: self.several(4, Chaos::event).into(),
             },
             3 => Message::Ack {
                 namespace,
@@ -244,7 +244,7 @@ impl Chaos {
             },
             11 => Message::Histories {
                 namespace,
-                events: self.several(4, Chaos::event),
+                events: self.several(4, Chaos::event).into(),
                 answered: Vec::new(),
             },
             12 => Message::Forget { namespace, keys: self.several(4, Chaos::tips) },
@@ -286,7 +286,7 @@ impl Chaos {
                 sequence: self.figure(),
                 root: self.digest(),
                 maker: self.node(),
-                events: self.several(3, Chaos::event),
+                told: Events::of_messages(self.several(3, Chaos::event)),
                 room: self.chance(0.8),
             },
             3 => Input::Conflict(self.conflict()),

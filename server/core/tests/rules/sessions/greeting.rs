@@ -6,7 +6,7 @@ use keepboth_core::limits::FRAME_BYTES_MAX;
 use keepboth_core::mesh::{About, Notes};
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::session::{Admitted, Input, Output, Side};
-use keepboth_core::wire::{Hello, KeyTips, Message};
+use keepboth_core::wire::{Events, Hello, KeyTips, Message};
 
 use super::{
     ANSWERED, Alone, DIALLED, ME, PEERS_NONCE, admitted, closed, dialled, event, greet, hello,
@@ -99,7 +99,7 @@ fn a_stranger_who_waits_hears_nothing_more_than_the_greeting() {
             sequence: 1,
             root: Default::default(),
             maker: node_id(ME),
-            events: vec![event("k", number(1), StoreId([1; 16]))],
+            told: Events::of_messages(vec![event("k", number(1), StoreId([1; 16]))]),
             room: true,
         },
         Input::Forgot { namespace: notes(), keys: vec![KeyTips { key: key("k"), tips: vec![] }] },
@@ -353,7 +353,7 @@ fn only_namespaces_that_the_peer_may_have_are_spoken_of() {
         sequence: 1,
         root: Default::default(),
         maker: node_id(ME),
-        events: vec![event("k", number(1), StoreId([1; 16]))],
+        told: Events::of_messages(vec![event("k", number(1), StoreId([1; 16]))]),
         room: true,
     };
     assert_eq!(alone.input(made), []);

@@ -343,7 +343,11 @@ fn histories_that_nobody_asked_for_are_checked_and_taken_as_any() {
     let mut forged = theirs(1);
     forged.version.timestamp += 1;
     let events = vec![forged, theirs(2)];
-    let out = alone.hear(Message::Histories { namespace: notes(), events, answered: Vec::new() });
+    let out = alone.hear(Message::Histories {
+        namespace: notes(),
+        events: events.into(),
+        answered: Vec::new(),
+    });
     let [
         Output::Warn(_),
         Output::Send(Message::Refused { .. }),
@@ -378,7 +382,7 @@ fn a_flood_of_keys_that_nobody_knows_makes_1_000_questions() {
     };
     let orphan = |n: usize| {
         let events = vec![update(&theirs(n), number(n + 1))];
-        vec![Message::Histories { namespace: notes(), events, answered: Vec::new() }]
+        vec![Message::Histories { namespace: notes(), events: events.into(), answered: Vec::new() }]
     };
     let floods: [&dyn Fn(usize) -> Vec<Message>; 2] = [&conflict, &orphan];
     for flood in floods {

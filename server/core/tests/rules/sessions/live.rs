@@ -6,7 +6,7 @@ use keepboth_core::name::Name;
 use keepboth_core::session::{Input, Output, Received, Standing};
 use keepboth_core::value::Value;
 use keepboth_core::version::Event;
-use keepboth_core::wire::{KeyTips, Message};
+use keepboth_core::wire::{Events, KeyTips, Message};
 
 use keepboth_core::ids::{NodeId, StoreId};
 
@@ -19,7 +19,8 @@ use keepboth_simulation::store::Wish;
 
 fn made(sequence: u64, maker: NodeId, events: Vec<Event>, room: bool) -> Input {
     let root = Digest::from_bytes(&[sequence as u8; 32]);
-    Input::Made { namespace: notes(), sequence, root, maker, events, room }
+    let told = Events::of_messages(events);
+    Input::Made { namespace: notes(), sequence, root, maker, told, room }
 }
 
 fn ack(sequence: u64, whole: bool) -> Message {
@@ -110,7 +111,7 @@ fn another_namespace_is_ignored() {
             sequence: 1,
             root: Some(root),
             maker,
-            events: vec![theirs(1)],
+            events: vec![theirs(1)].into(),
         },
         Message::Ack { namespace: name(), sequence: 1, root, whole: true },
         Message::Want {
@@ -125,7 +126,11 @@ fn another_namespace_is_ignored() {
         Message::Offer { namespace: name(), keys: vec![tips()], wanted: vec![] },
         Message::Fetch { namespace: name(), prefix: Default::default() },
         Message::Done { namespace: name() },
-        Message::Histories { namespace: name(), events: vec![theirs(1)], answered: Vec::new() },
+        Message::Histories {
+            namespace: name(),
+            events: vec![theirs(1)].into(),
+            answered: Vec::new(),
+        },
         Message::Forget { namespace: name(), keys: vec![tips()] },
         Message::Ask { question: 1, namespace: name(), key: key("k"), version },
     ];
@@ -138,7 +143,7 @@ fn another_namespace_is_ignored() {
         sequence: 1,
         root,
         maker,
-        events: vec![theirs(1)],
+        told: Events::of_messages(vec![theirs(1)]),
         room: true,
     };
     assert_eq!(alone.input(made), []);
@@ -163,7 +168,11 @@ fn missing_parents_are_asked_for_once_and_arrive() {
     let out = alone.live(3, vec![third.clone()]);
     assert!(matches!(alone.settle(out)[..], [Message::Ack { .. }]), "time alone asks nobody again");
     let events = vec![first, second, third.clone()];
-    let out = alone.hear(Message::Histories { namespace: notes(), events, answered: Vec::new() });
+    let out = alone.hear(Message::Histories {
+        namespace: notes(),
+        events: events.into(),
+        answered: Vec::new(),
+    });
     assert!(matches!(alone.settle(out)[..], [Message::Root { .. }]));
     assert_eq!(alone.store().tips(&third.key), [third.version.id]);
 }
@@ -208,7 +217,11 @@ fn of_several_commits_on_their_way_the_right_one_is_incomplete() {
     let mut out = alone.live(1, vec![theirs(1)]);
     out.extend(alone.live(2, vec![forged]));
     let events = vec![update(&theirs(8), number(2))];
-    out.extend(alone.hear(Message::Histories { namespace: notes(), events, answered: Vec::new() }));
+    out.extend(alone.hear(Message::Histories {
+        namespace: notes(),
+        events: events.into(),
+        answered: Vec::new(),
+    }));
     out.extend(alone.live(3, vec![theirs(3)]));
     assert_eq!(acks(&alone.settle(out)), [(1, true), (2, false), (3, true)]);
 }
@@ -232,12 +245,12 @@ fn a_commit_of_several_messages_is_acknowledged_as_one() {
 
 #[test]
 fn a_part_that_was_not_taken_makes_its_whole_commit_incomplete() {
-    let part = |root, events| Message::Live {
+    let part = |root, events: Vec<Event>| Message::Live {
         namespace: notes(),
         sequence: 4,
         root,
         maker: node_id(0),
-        events,
+        events: events.into(),
     };
     let mut alone = Alone::new(0);
     let orphan = update(&theirs(1), number(2));
@@ -262,7 +275,11 @@ fn who_made_an_event_is_told_and_comes_with_the_work() {
     assert_eq!((ticket.maker, ticket.live, events.len()), (Some(far), Some(1), 1));
     // What repair brings has no maker: it is not passed on.
     let events = vec![theirs(2)];
-    let out = other.hear(Message::Histories { namespace: notes(), events, answered: Vec::new() });
+    let out = other.hear(Message::Histories {
+        namespace: notes(),
+        events: events.into(),
+        answered: Vec::new(),
+    });
     let [Output::Apply { ticket, .. }] = &out[..] else { panic!("{out:?}") };
     assert_eq!((ticket.maker, ticket.live), (None, None));
 }

@@ -273,7 +273,13 @@ impl<R: Replica> Alone<R> {
     fn live(&mut self, sequence: u64, events: Vec<Event>) -> Vec<Output> {
         let root = Some(Digest::from_bytes(&[sequence as u8; 32]));
         let maker = self.session.node().expect("the peer");
-        self.hear(Message::Live { namespace: notes(), sequence, root, maker, events })
+        self.hear(Message::Live {
+            namespace: notes(),
+            sequence,
+            root,
+            maker,
+            events: events.into(),
+        })
     }
 
     /// Everything that waits for room.

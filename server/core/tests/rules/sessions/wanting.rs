@@ -44,7 +44,8 @@ impl Asker {
     fn answer(&mut self, events: Vec<Event>, questions: &[u64]) -> usize {
         let answered = |question: &u64| Answered { key: key("k1"), question: *question };
         let (namespace, answered) = (notes(), questions.iter().map(answered).collect());
-        let out = self.alone.hear(Message::Histories { namespace, events, answered });
+        let out =
+            self.alone.hear(Message::Histories { namespace, events: events.into(), answered });
         self.wants(out)
     }
 

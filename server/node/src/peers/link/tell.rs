@@ -3,9 +3,8 @@
 use keepboth_core::ids::NodeId;
 use keepboth_core::name::Namespace;
 use keepboth_core::session::Input;
-use keepboth_core::version::Event;
 use keepboth_core::wire::{ConflictNote, ConflictSide, KeyTips};
-use keepboth_store::{Commit, KeyChange, Raised};
+use keepboth_store::Raised;
 
 use super::Link;
 use crate::namespace::news::News;
@@ -14,13 +13,16 @@ impl Link {
     pub(super) fn on_news(&mut self, namespace: &Namespace, news: &News) {
         let News::Commit(published) = news else { return };
         let commit = &published.commit;
-        for (maker, events) in self.for_peer(namespace, commit) {
+        for (maker, told) in published.live(self.mesh.node) {
+            if !self.tells(maker, namespace) {
+                continue;
+            }
             self.handle(Input::Made {
                 namespace: namespace.clone(),
                 sequence: commit.counts.last_sequence,
                 root: commit.root,
-                maker,
-                events,
+                maker: *maker,
+                told: told.clone(),
                 room: self.outbox.bytes() < self.mesh.rules.outbox_bytes_max,
             });
         }
@@ -44,40 +46,14 @@ impl Link {
     pub(super) fn on_missed(&mut self, namespace: Namespace) {
         let Some(space) = self.spaces.get(&namespace) else { return };
         let (sequence, root) = (space.store.counts().last_sequence, space.store.root());
-        let (maker, events, room) = (self.mesh.node, Vec::new(), false);
-        self.handle(Input::Made { namespace, sequence, root, maker, events, room });
-    }
-
-    /// The events of a commit that the peer is to hear of from this node, by who made them.
-    fn for_peer(&self, namespace: &Namespace, commit: &Commit) -> Vec<(NodeId, Vec<Event>)> {
-        let mut groups: Vec<(NodeId, Vec<Event>)> = Vec::new();
-        // Most commits have one maker. What the peer does not hear from here is not copied either.
-        let mut last: Option<(NodeId, bool)> = None;
-        for change in &commit.changes {
-            let Some(maker) = self.maker(change) else { continue };
-            if last.is_none_or(|(before, _)| before != maker) {
-                last = Some((maker, self.tells(&maker, namespace)));
-            }
-            if !last.is_some_and(|(_, tells)| tells) {
-                continue;
-            }
-            match groups.last_mut().filter(|(last, _)| *last == maker) {
-                Some((_, events)) => events.extend(change.made.iter().cloned()),
-                None => groups.push((maker, change.made.clone())),
-            }
-        }
-        groups
+        let (maker, told, room) = (self.mesh.node, Vec::new(), false);
+        self.handle(Input::Made { namespace, sequence, root, maker, told, room });
     }
 
     /// True if the peer is to hear from here what this node made.
     fn tells(&self, maker: &NodeId, namespace: &Namespace) -> bool {
         *maker == self.mesh.node
             || self.peer != Some(*maker) && self.reaches_by_me(maker, namespace)
-    }
-
-    /// Who made a change; None for what repair has brought, which repair brings to others too.
-    fn maker(&self, change: &KeyChange) -> Option<NodeId> {
-        if change.local { Some(self.mesh.node) } else { change.maker }
     }
 
     fn reaches_by_me(&self, maker: &NodeId, namespace: &Namespace) -> bool {
