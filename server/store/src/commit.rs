@@ -147,10 +147,10 @@ fn trash(rows: &mut Rows, changed: &[Changed<'_>], draft: &Draft) -> Result<(), 
     for (key, cell, now) in changed {
         let was = cell.before.as_ref().is_some_and(KeyRow::is_trash);
         let deleted = now.filter(|now| now.is_trash()).map(|now| now.last);
-        let replaced =
-            cell.before.as_ref().is_some_and(|row| draft.removal.records.contains(&row.last));
+        // It may have left the trash and come back within the group: then it is as new there.
+        let anew = cell.before.as_ref().is_some_and(|row| Some(row.last) != deleted);
         match (was, deleted) {
-            (true, Some(last)) if replaced => {
+            (true, Some(last)) if anew => {
                 from_trash(rows, key, draft)?;
                 to_trash(rows, key, TrashRow { last, since: draft.now, stage: 0 });
             }

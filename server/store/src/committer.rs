@@ -16,7 +16,7 @@ use keepboth_core::refusal::{Code, Refusal};
 use crate::commit::{self, Besides};
 use crate::disk::{Disk, Identity};
 use crate::draft::Draft;
-use crate::failure::unknown;
+use crate::failure::{lost, unknown};
 use crate::filter::Filter;
 use crate::format::STATE_REMOVED;
 use crate::journal::When;
@@ -54,6 +54,8 @@ pub struct Committer {
     node: NodeId,
     identity: Identity,
     planner: Planner,
+    /// Of the tasks that are being committed.
+    answers: Vec<Answer>,
     filter: Filter,
     /// True once it was told that the store was put back from a backup.
     put_back: bool,
@@ -102,6 +104,7 @@ impl Committer {
             identity: opened.identity,
             planner: Planner::new(opened.identity.store, namespace.clone()),
             namespace,
+            answers: Vec::new(),
             filter: Filter::default(),
             put_back: false,
             of_peers_at: None,
@@ -122,10 +125,13 @@ impl Committer {
         self.shared.clone()
     }
 
-    /// Nothing more is written.
-    pub fn gives_up(&self) {
+    /// Nothing more is written after a panic. What was being committed may be there or not.
+    pub fn gives_up(&mut self) {
         self.shared.failed.store(true, Ordering::SeqCst);
         tracing::error!(namespace = %self.namespace, "the commit panicked: no more writes");
+        for answer in std::mem::take(&mut self.answers) {
+            guarded("an answer", || answer(Some(lost())));
+        }
     }
 
     /// Plans a task and those that wait behind it, commits them together, answers, and tells. Gives how many
@@ -143,22 +149,22 @@ impl Committer {
         let base = self.shared.snapshot.load_full();
         let known = self.filter.known(&base.tables);
         let mut draft = Draft::new(base, known);
-        let mut answers: Vec<Answer> = Vec::new();
         let options = self.shared.options.load_full();
         let (mut next, mut may_wait, mut of_peers) = (Some(task), true, true);
         let mut held = None;
         let mut may_gather = self.of_peers_at.is_some_and(|at| at.elapsed() < GATHER);
         while let Some(task) = next {
-            if task.is_alone() && !answers.is_empty() {
+            if task.is_alone() && !self.answers.is_empty() {
                 held = Some(task);
                 break;
             }
             let alone = task.is_alone();
             may_wait &= task.may_wait();
             of_peers &= task.is_remote();
-            answers.push(self.planner.plan(&mut draft, &options, task));
+            let answer = self.planner.plan(&mut draft, &options, task);
+            self.answers.push(answer);
             let full = alone
-                || answers.len() >= options.group_tasks_max
+                || self.answers.len() >= options.group_tasks_max
                 || draft.value_bytes >= options.group_bytes_max;
             next = if full { None } else { waiting() };
             if next.is_none() && !full && of_peers && std::mem::take(&mut may_gather) {
@@ -171,8 +177,8 @@ impl Committer {
             _ => When::Now,
         };
         let failure = self.commit(&draft, when).err();
-        let tasks = answers.len();
-        for answer in answers {
+        let tasks = self.answers.len();
+        for answer in self.answers.drain(..) {
             let refusal = failure.as_ref().map(|failure| failure.refusal());
             guarded("an answer", || answer(refusal));
         }

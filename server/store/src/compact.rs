@@ -4,13 +4,16 @@
 //! are smaller than a pack stay free. Rows that come in order fill their pages. Until the new file is whole and
 //! durable the old one is as it was.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
+#[cfg(unix)]
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase};
 
+use crate::journal::place::sync_folder;
 use crate::tables;
 
 /// Where the new file stands until it is whole.
@@ -43,8 +46,7 @@ pub fn compact(path: &Path, database: Database, cache_bytes: usize) -> Result<()
     let placed = made.and_then(|()| {
         // Nobody else can have opened the file: it is locked until the new one has its place.
         fs::rename(&new, path)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        Ok(File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?)
+        Ok(sync_folder(path)?)
     });
     if placed.is_err() {
         clean_up(path);
@@ -56,7 +58,13 @@ pub fn compact(path: &Path, database: Database, cache_bytes: usize) -> Result<()
 fn copy(from: &Database, path: &Path, to: &Path, cache_bytes: usize) -> Result<(), redb::Error> {
     let mut options = OpenOptions::new();
     let file = options.read(true).write(true).create(true).truncate(true).open(to)?;
-    file.set_permissions(fs::metadata(path)?.permissions())?;
+    let old = fs::metadata(path)?;
+    file.set_permissions(old.permissions())?;
+    // A server that runs as another user must not take the file from its owner.
+    #[cfg(unix)]
+    if (old.uid(), old.gid()) != file.metadata().map(|new| (new.uid(), new.gid()))? {
+        fchown(&file, Some(old.uid()), Some(old.gid()))?;
+    }
     let file = FileBackend::new(file)?;
     let new = Database::builder().set_cache_size(cache_bytes).create_with_backend(file)?;
     tables::copy(&from.begin_read()?, &new)?;

@@ -16,6 +16,7 @@ use crate::format::{
     FORMAT, META, META_EPOCH, META_FORMAT, META_JOURNAL, META_NAMESPACE, META_NODE, META_STORE,
     PEERS,
 };
+use crate::fresh;
 use crate::journal::place::{BackendPlace, FilePlace, Place, journal_of};
 use crate::tables;
 use crate::word::Word;
@@ -45,7 +46,10 @@ impl Disk {
     /// A file, made if it is not there.
     pub fn file(path: &Path, cache_bytes: usize) -> Disk {
         let file = path.to_owned();
-        let open = move || Database::builder().set_cache_size(cache_bytes).create(&file);
+        let open = move || {
+            fresh::make(&file)?;
+            Database::builder().set_cache_size(cache_bytes).create(&file)
+        };
         let place = |file| Box::new(FilePlace(file)) as Box<dyn Place>;
         let places = Some(journal_of(path).map(place));
         Disk { path: path.to_owned(), cache_bytes, open: Box::new(open), places, compacts: false }

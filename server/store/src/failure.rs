@@ -24,6 +24,20 @@ pub fn unknown(error: &redb::Error) -> Refusal {
     Refusal::new(Code::StoreFailed, words)
 }
 
+/// A panic while a task was committed, most likely by damaged pages: whether it is there is unknown.
+pub fn lost() -> Refusal {
+    let words = "the store gave up while this was written; whether it is there is unknown";
+    Refusal::new(Code::StoreFailed, words)
+        .hint("the server's log says why; what is there can still be read")
+}
+
+/// Nothing is written any more after such a panic.
+pub fn gave_up() -> Refusal {
+    let words = "the store gave up after a failure; nothing was written";
+    Refusal::new(Code::StoreFailed, words)
+        .hint("the server's log says why; what is there can still be read")
+}
+
 /// A row that cannot be what was written there.
 pub fn corrupt(what: impl fmt::Display) -> Refusal {
     Refusal::new(Code::Corrupt, format!("the database is corrupt: {what}"))

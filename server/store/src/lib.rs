@@ -48,8 +48,11 @@ mod word;
 /// What makes a group durable before redb has it.
 mod journal;
 /// Where the database stands, how it is opened, and what it is.
-mod compact;
 mod disk;
+/// A new database comes into its place whole.
+mod fresh;
+/// A file is made small.
+mod compact;
 /// The tables as one commit left them.
 mod tables;
 /// Which keys are surely new.

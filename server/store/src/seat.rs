@@ -3,6 +3,7 @@
 //! A thread takes the tasks that wait in the queue. A task that comes alone, while nothing is done, may be
 //! committed on the thread that brings it, which saves waking two threads.
 
+use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::committer::{Committer, Job};
+use crate::failure::gave_up;
 use crate::shared::Shared;
 use crate::task::Task;
 
@@ -22,6 +24,8 @@ const LIGHT: Duration = Duration::from_millis(2);
 pub struct Seat {
     /// None after a panic, and when the store is closed.
     committer: Mutex<Option<Committer>>,
+    /// What panicked: its database stays open, for what is there can still be read.
+    broken: Mutex<Option<Committer>>,
     /// Who has the seat.
     holder: Mutex<Option<ThreadId>>,
     /// Tasks that are in the queue, or were taken from it and are not committed.
@@ -35,6 +39,7 @@ impl Seat {
     pub fn new(committer: Committer) -> Seat {
         Seat {
             committer: Mutex::new(Some(committer)),
+            broken: Mutex::default(),
             holder: Mutex::default(),
             waiting: AtomicUsize::new(0),
             light: AtomicBool::new(true),
@@ -60,6 +65,11 @@ impl Seat {
         self.holder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Closes the database of what panicked.
+    pub fn clear(&self) {
+        drop(self.broken.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
     /// Commits a task on this thread if nobody else commits and none waits; otherwise gives it back.
     pub fn commit_here(&self, task: Task) -> Result<(), Task> {
         let mut seat = match self.committer.try_lock() {
@@ -80,7 +90,7 @@ impl Seat {
         while let Some(job) = jobs.blocking_recv() {
             let mut seat = self.committer.lock().unwrap_or_else(PoisonError::into_inner);
             if seat.is_none() {
-                return;
+                return refuse(job, &mut jobs);
             }
             if let Job::Task(task) = job {
                 let mut next = Some(task);
@@ -89,12 +99,14 @@ impl Seat {
                         Ok(Job::Task(task)) => Some(task),
                         Ok(Job::Wake) | Err(_) => None,
                     };
-                    let Some((tasks, held)) = self.group(&mut seat, task, waiting) else { return };
+                    let Some((tasks, held)) = self.group(&mut seat, task, waiting) else {
+                        return refuse(Job::Wake, &mut jobs);
+                    };
                     self.waiting.fetch_sub(tasks, Ordering::SeqCst);
                     next = held;
                 }
             } else if self.sit(&mut seat, Committer::go_on).is_none() {
-                return;
+                return refuse(Job::Wake, &mut jobs);
             }
             if shared.stopping.load(Ordering::SeqCst) {
                 // Nobody can send any more; what is in the queue still comes.
@@ -132,8 +144,19 @@ impl Seat {
         *self.held() = None;
         if done.is_none() {
             committer.gives_up();
-            *seat = None;
+            *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = seat.take();
         }
         done
+    }
+}
+
+/// Answers what waits after a panic. Who comes later gets his task back.
+fn refuse(first: Job, jobs: &mut mpsc::Receiver<Job>) {
+    jobs.close();
+    let waiting = iter::from_fn(|| jobs.blocking_recv());
+    for job in iter::once(first).chain(waiting) {
+        if let Job::Task(task) = job {
+            task.refuse(gave_up());
+        }
     }
 }

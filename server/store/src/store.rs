@@ -222,14 +222,18 @@ impl Inner {
         self.shared.stopping.store(true, Ordering::SeqCst);
         // A full queue wakes the thread as well.
         let _ = self.jobs.try_send(Job::Wake);
+        if self.seat.is_held_here() {
+            return;
+        }
         let mut handle = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         let here = |handle: &JoinHandle<()>| handle.thread().id() == thread::current().id();
-        if self.seat.is_held_here() || handle.as_ref().is_some_and(here) {
+        if handle.as_ref().is_some_and(here) {
             return;
         }
         if let Some(Err(_)) = handle.take().map(JoinHandle::join) {
             tracing::error!(namespace = %self.namespace, "the commit thread panicked");
         }
+        self.seat.clear();
     }
 }
 

@@ -154,6 +154,19 @@ pub struct Keep {
 }
 
 impl Task {
+    /// Answers that nothing was done.
+    pub fn refuse(self, refusal: Refusal) {
+        match self {
+            Task::Local { done, .. } => done(Err(refusal)),
+            Task::Merge { done, .. } => done(Err(refusal)),
+            Task::Remote { done, .. } | Task::Replace { done, .. } => done(Err(refusal)),
+            Task::Judge { done, .. } => done(Err(refusal)),
+            Task::Forget { done, .. } => done(Err(refusal)),
+            Task::Collect { done, .. } => done(Err(refusal)),
+            Task::Agreed { .. } => {}
+        }
+    }
+
     /// True if its answer may come before it is durable, where the namespace allows that. Peers are
     /// told that they need not keep what is here.
     pub(crate) fn may_wait(&self) -> bool {

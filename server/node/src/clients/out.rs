@@ -45,6 +45,35 @@ pub enum Out {
 /// Room for one answer, taken before the request is carried out: so answers never wait for room.
 pub type Slot = mpsc::OwnedPermit<Out>;
 
+/// An answer that is owed: should it get lost on its way, by a panic, the client still learns that nobody
+/// knows the outcome.
+pub struct Owed(Option<(Slot, u64)>);
+
+impl Owed {
+    /// The answer to this request, through this room.
+    pub fn new(slot: Slot, id: u64) -> Owed {
+        Owed(Some((slot, id)))
+    }
+
+    /// Gives it.
+    pub fn pay(mut self, outcome: Result<Answer, Refusal>) {
+        self.give(outcome);
+    }
+
+    fn give(&mut self, outcome: Result<Answer, Refusal>) {
+        if let Some((slot, id)) = self.0.take() {
+            slot.send(Out::Answer(id, outcome));
+        }
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        let words = "the server failed; whether it was written is unknown";
+        self.give(Err(Refusal::new(Code::StoreFailed, words)));
+    }
+}
+
 /// Room for bytes that the client has not read yet.
 #[derive(Clone)]
 pub struct Unread(Arc<Semaphore>);
@@ -178,5 +207,22 @@ async fn in_time(written: impl Future<Output = Result<(), axum::Error>>) -> Opti
     match poll_immediate(&mut written).await {
         Some(done) => done.ok(),
         None => timeout(WRITE_WITHIN, written).await.ok()?.ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_gets_lost_is_given_all_the_same_and_only_once() {
+        let (out, mut sent) = mpsc::channel(2);
+        let slot = async || out.clone().reserve_owned().await.expect("room");
+        drop(Owed::new(slot().await, 7));
+        let Some(Out::Answer(7, Err(refusal))) = sent.recv().await else { panic!("no answer") };
+        assert_eq!(refusal.code, Code::StoreFailed);
+        Owed::new(slot().await, 8).pay(Ok(Answer::Unwatch));
+        assert!(matches!(sent.recv().await, Some(Out::Answer(8, Ok(_)))));
+        assert!(sent.try_recv().is_err());
     }
 }

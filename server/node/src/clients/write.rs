@@ -11,7 +11,7 @@ use keepboth_store::{Op, Resolution as StoreResolution};
 use tokio::sync::oneshot;
 
 use super::connection::Connection;
-use super::out::{Out, Slot};
+use super::out::{Owed, Slot};
 use crate::clock;
 use crate::namespace::Space;
 use crate::namespace::door::{self, Item, Reply, Write};
@@ -39,12 +39,12 @@ impl Connection {
         // This one has a slot by now.
         let alone = self.out.capacity() + 1 == self.out.max_capacity();
         let room = space.byte_room(items.iter().map(bytes).sum()).await;
-        let clients = self.clients.clone();
+        let (clients, owed) = (self.clients.clone(), Owed::new(slot, id));
         let answer = move |outcome: Result<Done, Refusal>| {
             if let Err(refusal) = &outcome {
                 clients.metrics.refused(refusal.code);
             }
-            slot.send(Out::Answer(id, outcome.and_then(|done| answer(done, batch))));
+            owed.pay(outcome.and_then(|done| answer(done, batch)));
         };
         let reply: Reply = match wait {
             None => Box::new(move |outcome| {

@@ -153,17 +153,13 @@ fn run(mut writes: mpsc::Receiver<Entered>, passage: &Passage) {
 
 impl Passage {
     fn closed(&self) -> Refusal {
-        match self.gone.is_cancelled() {
-            true => removed(&self.namespace),
-            false => {
-                Refusal::new(Code::ShuttingDown, "the namespace is closed; nothing was written")
-            }
-        }
-    }
-
-    fn refuse(&self, task: Task) {
-        if let Task::Local { done, .. } = task {
-            done(Err(self.closed()));
+        if self.gone.is_cancelled() {
+            removed(&self.namespace)
+        } else if !self.store.is_healthy() {
+            let words = "the store gave up after a failure; nothing was written";
+            Refusal::new(Code::StoreFailed, words).hint("the server's log says why")
+        } else {
+            Refusal::new(Code::ShuttingDown, "the namespace is closed; nothing was written")
         }
     }
 
@@ -219,7 +215,7 @@ impl Passage {
         if let Err(task) = task
             && let Err(task) = self.store.submit(task).await
         {
-            self.refuse(task);
+            task.refuse(self.closed());
         }
     }
 
@@ -229,7 +225,7 @@ impl Passage {
         if let Err(task) = task
             && let Err(task) = self.store.submit_blocking(task)
         {
-            self.refuse(task);
+            task.refuse(self.closed());
         }
     }
 

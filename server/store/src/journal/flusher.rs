@@ -34,8 +34,10 @@ impl Synced {
     }
 
     pub fn write(&self, at: usize, bytes: &[u8]) -> io::Result<()> {
+        self.file().write(at as u64, bytes)?;
+        // Only now, for a sync that another thread begins meanwhile may come before the bytes.
         self.written.fetch_add(1, Ordering::SeqCst);
-        self.file().write(at as u64, bytes)
+        Ok(())
     }
 
     pub fn sync(&self) -> io::Result<()> {
@@ -119,4 +121,65 @@ impl Thread {
 
 fn ended() -> io::Error {
     io::Error::other("the thread that syncs the journal ended")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use redb::backends::InMemoryBackend;
+
+    use super::*;
+
+    /// Memory of which each write tells that it has come, and waits for a word before it is done.
+    #[derive(Debug)]
+    struct Slow {
+        memory: InMemoryBackend,
+        came: mpsc::Sender<()>,
+        go: Mutex<mpsc::Receiver<()>>,
+    }
+
+    impl StorageBackend for Slow {
+        fn len(&self) -> io::Result<u64> {
+            self.memory.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.memory.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.memory.set_len(len)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.memory.sync_data()
+        }
+
+        fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+            self.came.send(()).map_err(io::Error::other)?;
+            let word = self.go.lock().map(|go| go.recv());
+            assert!(word.is_ok_and(|word| word.is_ok()), "nobody says go");
+            self.memory.write(offset, bytes)
+        }
+    }
+
+    #[test]
+    fn a_sync_that_began_before_a_write_was_done_does_not_count_for_it() {
+        let ((came, comes), (go, waits)) = (mpsc::channel(), mpsc::channel());
+        let memory = InMemoryBackend::new();
+        memory.set_len(8).expect("room");
+        let slow = Slow { memory, came, go: Mutex::new(waits) };
+        let synced = Synced::new([Box::new(slow), Box::new(InMemoryBackend::new())]);
+        thread::scope(|scope| {
+            let write = scope.spawn(|| synced.write(0, b"eight by"));
+            comes.recv().expect("a write");
+            synced.sync().expect("synced");
+            go.send(()).expect("it waits");
+            write.join().expect("no panic").expect("written");
+        });
+        assert!(!synced.is_all());
+        synced.sync().expect("synced");
+        assert!(synced.is_all());
+    }
 }

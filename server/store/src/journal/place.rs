@@ -46,8 +46,7 @@ impl Place for FilePlace {
     fn make(&mut self) -> io::Result<Box<dyn StorageBackend>> {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(true).open(&self.0)?;
-        let folder = self.0.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+        sync_folder(&self.0)?;
         backend(file)
     }
 
@@ -77,6 +76,12 @@ impl Place for FilePlace {
     fn path(&self) -> PathBuf {
         self.0.clone()
     }
+}
+
+/// Makes the names in the folder of this file durable.
+pub fn sync_folder(file: &Path) -> io::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn backend(file: File) -> io::Result<Box<dyn StorageBackend>> {

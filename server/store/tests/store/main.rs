@@ -21,6 +21,7 @@ mod keeping;
 mod nearer;
 mod opening;
 mod paging;
+mod panics;
 mod past;
 mod power;
 mod quarantine;

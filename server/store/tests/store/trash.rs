@@ -1,9 +1,9 @@
 //! The trash: keys with a history and no object, and the way back.
 
 use keepboth_core::refusal::Code;
-use keepboth_store::Op;
+use keepboth_store::{Keep, Op};
 
-use crate::harness::{Bench, code, delete_op, in_conflict, key};
+use crate::harness::{Bench, code, delete_op, in_conflict, keep, key, put_op};
 
 fn restore(at: &str) -> Op {
     Op::Restore { key: key(at), version: None }
@@ -77,4 +77,22 @@ fn a_late_update_takes_a_key_out_of_the_trash() {
     b.op(delete_op("k"), 4).expect("deleted");
     assert_eq!(trash(&b), ["k"]);
     b.check();
+}
+
+#[test]
+fn a_key_that_is_put_and_deleted_at_once_is_as_new_in_the_trash() {
+    let day = 24 * 60 * 60 * 1_000;
+    let rules = Keep { trash_keep: 30 * day, trash_forget: 60 * day, ..keep(9, 9) };
+    for emptied in [false, true] {
+        let bench = Bench::new();
+        bench.put("k", "old", 1);
+        bench.delete("k", 1);
+        let again = if emptied { 45 * day } else { 29 * day };
+        bench.collect(rules, u64::MAX, again);
+        bench.batch(vec![put_op("k", "new"), delete_op("k")], again).expect("both");
+        bench.collect(rules, u64::MAX, again + 29 * day);
+        bench.check();
+        bench.op(restore("k"), again + 29 * day).expect("restored");
+        assert_eq!(bench.get("k").expect("found"), "new");
+    }
 }

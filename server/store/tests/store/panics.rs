@@ -1,0 +1,90 @@
+//! A panic while something is committed, as redb has them on damaged pages: nothing is left without an answer,
+//! nothing more is written, and what is there can still be read.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+
+use keepboth_core::refusal::{Code, Refusal};
+use keepboth_store::{Options, Store, Task};
+use redb::StorageBackend;
+use redb::backends::InMemoryBackend;
+
+use crate::harness::{Bench, code, namespace, put_op};
+
+/// Memory whose writes panic from a word on.
+#[derive(Debug, Clone)]
+struct Rotten {
+    memory: Arc<InMemoryBackend>,
+    panics: Arc<AtomicBool>,
+}
+
+impl Rotten {
+    fn new(panics: &Arc<AtomicBool>) -> Rotten {
+        Rotten { memory: Arc::new(InMemoryBackend::new()), panics: panics.clone() }
+    }
+}
+
+impl StorageBackend for Rotten {
+    fn len(&self) -> io::Result<u64> {
+        self.memory.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.memory.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.memory.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.memory.sync_data()
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        assert!(!self.panics.load(Ordering::SeqCst), "a planted panic");
+        self.memory.write(offset, bytes)
+    }
+}
+
+/// A store with an object, whose next commit panics.
+fn about_to_panic() -> Bench {
+    let panics = Arc::new(AtomicBool::new(false));
+    let fine = Rotten::new(&Arc::default());
+    let journal = [Rotten::new(&panics), Rotten::new(&panics)].map(|file| move || file.clone());
+    let make = move || fine.clone();
+    let open = |tell| Store::on_backends(make, journal, &namespace(), Options::default(), tell);
+    let bench = Bench::start(open).expect("a store");
+    bench.put("k", "there", 1);
+    panics.store(true, Ordering::SeqCst);
+    bench
+}
+
+#[test]
+fn a_panic_in_a_commit_leaves_no_write_without_an_answer() {
+    let bench = about_to_panic();
+    let outcomes = bench.group(vec![vec![put_op("a", "x")], vec![put_op("b", "x")]], 2);
+    for outcome in outcomes {
+        let refusal = outcome.expect_err("a refusal");
+        assert_eq!(refusal.code, Code::StoreFailed);
+        assert!(refusal.message.contains("unknown"), "{refusal}");
+    }
+    assert!(!bench.store.is_healthy());
+}
+
+#[test]
+fn after_a_panic_in_a_commit_what_is_there_is_read_and_nothing_more_is_written() {
+    let bench = about_to_panic();
+    assert_eq!(code(bench.batch(vec![put_op("k", "changed")], 2)), Code::StoreFailed);
+    assert_eq!(bench.get("k").expect("still there"), "there");
+    // It waited when the thread that commits gave up, or is given back.
+    let (tell, told) = mpsc::channel();
+    let done = Box::new(move |outcome| tell.send(code(outcome)).expect("somebody waits"));
+    let later = Task::Local { ops: vec![put_op("later", "x")], now: 3, done };
+    if let Err(task) = bench.store.submit_blocking(later) {
+        task.refuse(Refusal::new(Code::StoreFailed, "given back"));
+    }
+    assert_eq!(told.recv().expect("an answer"), Code::StoreFailed);
+    assert_eq!(code(bench.get("later")), Code::NotFound);
+}
