@@ -10,7 +10,8 @@ use serde_json::{Map, Number, Value as Json};
 use crate::limits::{DEPTH_MAX, FRAME_DEPTH};
 
 /// Reads a JSON text. Refused with line and column: what is not JSON, a duplicate key, more than
-/// 64 levels, an integer that binary64 would change, a number beyond binary64.
+/// 64 levels, an integer that binary64 would change, a number beyond binary64. An integer may stand there as
+/// JavaScript writes it, with zeros in the place of digits that binary64 does not need.
 pub fn parse(text: &[u8]) -> Result<Json, serde_json::Error> {
     parse_within(text, DEPTH_MAX)
 }
@@ -145,8 +146,8 @@ fn changed_integer(text: &[u8]) -> Option<String> {
                 let literal = &text[at..end];
                 if literal.len() >= 19 && literal.iter().all(u8::is_ascii_digit) {
                     let literal = String::from_utf8_lossy(literal);
-                    let exact = literal.parse::<f64>().map(|n| format!("{n:.0}"));
-                    if exact.as_deref() != Ok(&*literal) {
+                    let holds = |n: f64| format!("{n:.0}") == *literal || is_written(n, &literal);
+                    if !literal.parse().is_ok_and(holds) {
                         return Some(literal.into_owned());
                     }
                 }
@@ -166,6 +167,26 @@ fn is_number(b: u8) -> bool {
 
 /// Integers down to -2^63 and up to 2^64 are read as such; what is read as a float is no smaller.
 const LARGE: f64 = (1_u64 << 63) as f64;
+
+/// The binary64 of a large integer, if it is that, or is how JavaScript writes it: with zeros in the place of
+/// digits that binary64 does not need.
+fn large<E: de::Error>(literal: i128) -> Result<Json, E> {
+    let n = literal as f64;
+    let exact = n as i128;
+    if exact != literal && !is_written(n, &literal.to_string()) {
+        return Err(E::custom(format!("{literal} would change: {PRECISE}")));
+    }
+    let number = i64::try_from(exact).map(Number::from);
+    let number = number.or_else(|_| u64::try_from(exact).map(Number::from)).ok();
+    Ok(number.or_else(|| Number::from_f64(n)).map_or(Json::Null, Json::Number))
+}
+
+/// True if this is the canonical form of the number.
+fn is_written(n: f64, literal: &str) -> bool {
+    let mut out = Vec::with_capacity(24);
+    Number::from_f64(n).iter().for_each(|n| write_number(n, &mut out));
+    out == literal.as_bytes()
+}
 
 /// One value that may have so many levels, by the strict rules.
 struct Strict<'l> {
@@ -222,17 +243,11 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_u64<E: de::Error>(self, v: u64) -> Result<Json, E> {
-        if v > 1 << 53 && (v as f64) as u128 != u128::from(v) {
-            return Err(E::custom(format!("{v} would change: {PRECISE}")));
-        }
-        Ok(Json::Number(v.into()))
+        if v <= EXACT_MAX { Ok(Json::Number(v.into())) } else { large(v.into()) }
     }
 
     fn visit_i64<E: de::Error>(self, v: i64) -> Result<Json, E> {
-        if v.unsigned_abs() > 1 << 53 && (v as f64) as i128 != i128::from(v) {
-            return Err(E::custom(format!("{v} would change: {PRECISE}")));
-        }
-        Ok(Json::Number(v.into()))
+        if v.unsigned_abs() <= EXACT_MAX { Ok(Json::Number(v.into())) } else { large(v.into()) }
     }
 
     fn visit_f64<E: de::Error>(self, v: f64) -> Result<Json, E> {
@@ -324,6 +339,22 @@ mod tests {
     }
 
     #[test]
+    fn large_integers_may_be_written_as_javascript_does() {
+        let same = |text: &str, written: &str| {
+            let tree = parse(text.as_bytes()).expect(text);
+            assert_eq!(String::from_utf8(canonical(&tree)).expect("text"), written);
+            let again = parse(written.as_bytes()).expect(written);
+            assert_eq!(String::from_utf8(canonical(&again)).expect("text"), written);
+        };
+        same("[1152921504606846976]", "[1152921504606847000]");
+        same("[-1152921504606846976]", "[-1152921504606847000]");
+        same("[18446744073709551616]", "[18446744073709552000]");
+        same("[1234567890123456700.0]", "[1234567890123456800]");
+        assert!(refused("[1152921504606846977]").contains("would change"));
+        assert!(refused("[1152921504606847001]").contains("would change"));
+    }
+
+    #[test]
     fn depth_is_bounded() {
         let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
         assert!(parse(nested(DEPTH_MAX).as_bytes()).is_ok());
@@ -377,6 +408,13 @@ mod tests {
         fn the_canonical_form_is_that_of_the_standard(tree in any_tree()) {
             let found = String::from_utf8(canonical(&tree)).expect("text");
             proptest::prop_assert_eq!(found, by_the_standard(&tree));
+        }
+
+        #[test]
+        fn what_was_written_is_read_as_the_same(tree in any_tree()) {
+            let written = canonical(&tree);
+            let read = parse(&written).expect("its own form");
+            proptest::prop_assert_eq!(canonical(&read), written);
         }
     }
 }

@@ -3,7 +3,7 @@
 use keepboth_core::conflict;
 use keepboth_core::hash;
 use keepboth_core::ids::{ConflictId, NodeId, VersionId};
-use keepboth_core::limits::Stage;
+use keepboth_core::limits::{PARENTS_MAX, Stage, figure};
 use keepboth_core::name::{Address, Key, Name};
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::resolve::{Meaning, Place};
@@ -110,6 +110,14 @@ impl Local<'_> {
         let Some(last) = made.last().cloned() else {
             return Err(Refusal::not_found(&name.to_string()));
         };
+        let joined = made.iter().map(|made| made.parents.len()).max().unwrap_or(0);
+        if joined > PARENTS_MAX {
+            // No peer would take it.
+            let (joined, limit) = (figure(joined), figure(PARENTS_MAX));
+            let words = format!("{name} has {joined} heads; one version joins at most {limit}");
+            let refusal = Refusal::new(Code::InConflict, words);
+            return Err(refusal.hint("write to its sides, each under its address"));
+        }
         let valued = |change| if change == Change::Put { value.clone() } else { None };
         let versions = made.into_iter().map(|made| {
             let value = valued(made.change);

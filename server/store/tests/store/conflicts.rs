@@ -1,9 +1,12 @@
 //! Conflict events are raised once for each set of sides, and hooks' merges end only the conflict they saw.
 
+use keepboth_core::hash::data_hash;
+use keepboth_core::ids::StoreId;
+use keepboth_core::limits::PARENTS_MAX;
 use keepboth_core::refusal::Code;
-use keepboth_core::version::Change;
+use keepboth_core::version::{Change, Event, Version};
 
-use crate::harness::{Bench, code, in_conflict, key, text};
+use crate::harness::{Bench, code, in_conflict, key, put_op, text};
 
 #[test]
 fn a_fork_raises_one_event_with_base_and_sides() {
@@ -121,4 +124,18 @@ fn what_both_wrote_alike_is_no_conflict() {
     let version = history.at(history.find(&written.version).expect("there"));
     assert_eq!((version.parents.len(), version.change), (2, Change::Put));
     a.check();
+}
+
+#[test]
+fn a_write_that_would_join_more_heads_than_a_version_may_is_refused() {
+    let (bench, value) = (Bench::new(), text("one of many"));
+    let first = |now: u64| {
+        let version = Version::first(&key("k"), data_hash(&value), now, StoreId([9; 16]));
+        Event::new(key("k"), version, Some(value.clone()))
+    };
+    bench.receive((0..=PARENTS_MAX as u64).map(first).collect());
+    let refusal = bench.op(put_op("k", "anew"), 1).expect_err("too many");
+    assert_eq!(refusal.code, Code::InConflict);
+    assert!(refusal.message.contains("10,001 heads"), "{refusal}");
+    assert!(refusal.message.contains("at most 10,000"), "{refusal}");
 }
