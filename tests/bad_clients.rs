@@ -130,6 +130,23 @@ async fn a_frame_over_the_limit_is_refused_and_a_huge_one_ends_the_connection() 
 }
 
 #[tokio::test]
+async fn a_batch_whose_answer_would_be_no_frame_is_refused_before_it_is_done() {
+    let server = Server::start(CONFIG).await;
+    let mut client = server.client().await;
+    let ops = |count: usize| {
+        let put = |n: usize| json!({"put": {"key": format!("{n:01000}"), "value": n}});
+        json!({"batch": {"ns": "notes", "ops": (0..count).map(put).collect::<Vec<_>>()}})
+    };
+    let error = client.error(ops(500)).await;
+    assert_eq!(error["code"], "batch_too_large");
+    assert!(words(&error).contains("answer may take"), "{error}");
+    assert!(words(&error).contains("1,048,576"), "{error}");
+    assert_eq!(client.objects("notes").await, json!({}));
+    let done = client.ok(ops(400)).await;
+    assert_eq!(done["results"].as_array().map(Vec::len), Some(400));
+}
+
+#[tokio::test]
 async fn an_oversized_key_and_batch_are_refused() {
     let server = Server::start(CONFIG).await;
     let mut client = server.client().await;

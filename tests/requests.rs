@@ -241,12 +241,12 @@ async fn a_page_of_long_keys_is_cut_so_that_its_frame_holds_it() {
     let (_server, mut client) = client().await;
     // Each control character takes six bytes in JSON.
     let keys: Vec<String> = (0..400).map(|n| format!("{}{n:03}", "\u{1}".repeat(1_000))).collect();
-    for keys in keys.chunks(100) {
+    for keys in keys.chunks(80) {
         let ops = keys.iter().map(|key| json!({"put": {"key": key, "value": 1}}));
         client.ok(json!({"batch": {"ns": "notes", "ops": ops.collect::<Vec<_>>()}})).await;
     }
     assert_eq!(whole(&mut client, "list").await, keys);
-    for keys in keys.chunks(100) {
+    for keys in keys.chunks(80) {
         let ops = keys.iter().map(|key| json!({"delete": {"key": key}}));
         client.ok(json!({"batch": {"ns": "notes", "ops": ops.collect::<Vec<_>>()}})).await;
     }

@@ -40,7 +40,7 @@ codes! {
     ReservedKey "reserved_key" false "64 lower-case hex characters are always an address; put a prefix before it to use it as a key.";
     BadValue "bad_value" false "The value has no canonical form (a duplicate key, a number that binary64 cannot hold, too deep, an unknown $ escape); the message names the place.";
     ValueTooLarge "value_too_large" false "The value is over the limit at the stage that the message names; nothing was written.";
-    BatchTooLarge "batch_too_large" false "A batch has at most 1,000 operations; it is all or nothing, so cut it where that is allowed.";
+    BatchTooLarge "batch_too_large" false "A batch has at most 1,000 operations, and its answer must be a frame; it is all or nothing, so cut it where that is allowed.";
     QuotaExceeded "quota_exceeded" false "The namespace holds as much as it may; the message names the limit and the figure. Delete something, or let the operator raise the limit.";
     RateLimited "rate_limited" true "The namespace takes no more writes at this moment, or your address has shown too many wrong tokens; the message names the limit. Send the same request again a little later.";
     NotFound "not_found" false "No object has that name here, or it was deleted.";

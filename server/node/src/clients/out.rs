@@ -1,5 +1,6 @@
 //! What goes out to a client: the queue of answers and events, and the side of a connection that writes it.
 
+use std::ops::Range;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -132,59 +133,73 @@ pub async fn write(
     let _ = timeout(CLOSE_WITHIN, sink.send(frame)).await;
 }
 
-/// Sides of one conflict that are no frame would end the connection at the other side: they are refused
-/// instead. Pages are cut to fit, and what was written is never said to be refused.
-fn fit(format: Format, id: u64, outcome: &Result<Answer, Refusal>, answer: &mut Vec<u8>) {
+/// A frame that goes out now.
+enum Ready {
+    /// The answer that stands here among those of its group.
+    Answer(Range<usize>),
+    /// One that was encoded before.
+    Pushed(Bytes),
+    Ping,
+}
+
+/// Adds an answer to those of its group. Sides of one conflict that are no frame would end the connection at
+/// the other side: they are refused instead. Pages are cut to fit, and what was written is never said to be
+/// refused.
+fn add(
+    format: Format,
+    id: Option<u64>,
+    outcome: &Result<Answer, Refusal>,
+    answers: &mut Vec<u8>,
+) -> Ready {
+    let from = answers.len();
+    encode_answer(format, id, outcome, answers);
+    let bytes = answers.len() - from;
     let sides = matches!(
         outcome,
         Ok(Answer::List(_) | Answer::Conflicts(_) | Answer::Conflict(_)) | Err(_)
     );
-    if answer.len() <= FRAME_BYTES_MAX || !sides {
-        return;
+    if bytes > FRAME_BYTES_MAX && sides {
+        let (bytes, limit) = (figure(bytes), figure(FRAME_BYTES_MAX));
+        let words =
+            format!("the answer takes {bytes} bytes, the limit of a frame is {limit} bytes");
+        let hint = "a conflict has too many sides to be told at once: `get` at its key names their addresses, and \
+                    pages go on with `after` that key";
+        let refusal = Refusal::new(Code::FrameTooLarge, words).hint(hint);
+        answers.truncate(from);
+        encode_answer(format, id, &Err(refusal), answers);
     }
-    let (bytes, limit) = (figure(answer.len()), figure(FRAME_BYTES_MAX));
-    let words = format!("the answer takes {bytes} bytes, the limit of a frame is {limit} bytes");
-    let hint = "a conflict has too many sides to be told at once: `get` at its key names their addresses, and \
-                pages go on with `after` that key";
-    let refusal = Refusal::new(Code::FrameTooLarge, words).hint(hint);
-    answer.clear();
-    encode_answer(format, Some(id), &Err(refusal), answer);
+    Ready::Answer(from..answers.len())
 }
 
+/// Writes what is ready with one flush; all answers are encoded into one buffer, of which each frame is a part.
 /// None if the client is gone, or did not take a frame in time.
 async fn write_group(
     sink: &mut SplitSink<WebSocket, Message>,
     ready: Vec<Out>,
     format: Format,
 ) -> Option<()> {
-    let mut small = Vec::with_capacity(ANSWER_BYTES);
-    for out in ready {
-        let mut _room = None;
-        let bytes = match out {
-            Out::Answer(id, outcome) => {
-                small.clear();
-                encode_answer(format, Some(id), &outcome, &mut small);
-                fit(format, id, &outcome, &mut small);
-                Bytes::copy_from_slice(&small)
-            }
-            Out::Refused(refusal) => {
-                small.clear();
-                encode_answer(format, None, &Err(refusal), &mut small);
-                Bytes::copy_from_slice(&small)
-            }
-            Out::Large(id, answer, room) => {
-                _room = Some(room);
-                let mut bytes = Vec::with_capacity(answer.bytes_estimate());
-                let outcome = Ok(answer);
-                encode_answer(format, Some(id), &outcome, &mut bytes);
-                fit(format, id, &outcome, &mut bytes);
-                bytes.into()
-            }
-            Out::Pushed(bytes, room) => {
-                _room = room;
-                bytes
-            }
-            Out::Ping => {
+    let mut answers = Vec::with_capacity(ready.len() * ANSWER_BYTES);
+    let mut rooms = Vec::new();
+    let frames = ready.into_iter().map(|out| match out {
+        Out::Answer(id, outcome) => add(format, Some(id), &outcome, &mut answers),
+        Out::Refused(refusal) => add(format, None, &Err(refusal), &mut answers),
+        Out::Large(id, answer, room) => {
+            rooms.push(room);
+            add(format, Some(id), &Ok(answer), &mut answers)
+        }
+        Out::Pushed(bytes, room) => {
+            rooms.extend(room);
+            Ready::Pushed(bytes)
+        }
+        Out::Ping => Ready::Ping,
+    });
+    let frames: Vec<Ready> = frames.collect();
+    let answers = Bytes::from(answers);
+    for frame in frames {
+        let bytes = match frame {
+            Ready::Answer(range) => answers.slice(range),
+            Ready::Pushed(bytes) => bytes,
+            Ready::Ping => {
                 in_time(sink.feed(Message::Ping(Bytes::new()))).await?;
                 continue;
             }

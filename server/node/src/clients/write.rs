@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keepboth_core::limits::figure;
-use keepboth_core::name::Namespace;
+use keepboth_core::limits::{FRAME_BYTES_MAX, KEY_BYTES_MAX, figure};
+use keepboth_core::name::{Name, Namespace};
 use keepboth_core::plugin::{Origin, Source};
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_store::{Op, Resolution as StoreResolution};
@@ -17,7 +17,7 @@ use crate::namespace::Space;
 use crate::namespace::door::{self, Item, Reply, Write};
 use crate::peers::ask::Wait;
 use crate::protocol::{
-    self, Answer, BatchOp, Call, PutValue, Reached, Resolution, Waiting, Written,
+    self, Answer, BatchOp, Call, Estimate, PutValue, Reached, Resolution, Waiting, Written,
 };
 
 impl Connection {
@@ -156,6 +156,14 @@ fn check(items: &[Item], value_bytes_max: usize, ops_max: usize) -> Result<(), R
         let words = format!("the batch has {size} operations, the limit is {limit}");
         return Err(Refusal::new(Code::BatchTooLarge, words));
     }
+    let answered = if items.len() > 1 { items.iter().map(answer_bytes).sum() } else { 0 };
+    if answered > FRAME_BYTES_MAX {
+        // It would be done, and its writer could not be told.
+        let (size, limit) = (figure(answered), figure(FRAME_BYTES_MAX));
+        let words = format!("the batch's answer may take {size} bytes, the limit is {limit}");
+        let hint = "each name stands there twice: cut the batch, or use shorter keys";
+        return Err(Refusal::new(Code::BatchTooLarge, words).hint(hint));
+    }
     for item in items {
         if let Op::Put { value, .. } | Op::Resolve { with: StoreResolution::Value(value), .. } =
             &item.op
@@ -164,6 +172,21 @@ fn check(items: &[Item], value_bytes_max: usize, ops_max: usize) -> Result<(), R
         }
     }
     Ok(())
+}
+
+/// What an entry of a batch's answer takes besides its name and key, which may be an address.
+const ENTRY_BYTES: usize = 256;
+
+/// The most bytes that one operation of a batch takes in the answer: its name, its key, and the rest.
+fn answer_bytes(item: &Item) -> usize {
+    let key = match &item.op {
+        Op::Put { name, .. } | Op::Delete { name, .. } | Op::Revert { name, .. } => match name {
+            Name::Key(key) => key,
+            Name::Address(_) => return ENTRY_BYTES + KEY_BYTES_MAX,
+        },
+        Op::Resolve { key, .. } | Op::Restore { key, .. } => key,
+    };
+    2 * key.as_str().bytes_estimate() + ENTRY_BYTES
 }
 
 /// The part of the protocol that writes.
