@@ -17,6 +17,8 @@ use crate::cli::exit::{Exit, Failure};
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often is looked whether it has.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// In which parts of a second Linux tells processes' times, on every machine.
+const TICKS: f64 = 100.0;
 /// Bytes of a log that are shown when a server failed.
 const LOG_TAIL: usize = 2_000;
 
@@ -133,6 +135,16 @@ impl Process {
         Ok(figure(&format!("/proc/{}/status", self.id()?), "VmRSS:")? * 1024)
     }
 
+    /// How long it has had a processor since it started, in seconds.
+    pub fn processor(&self) -> Result<f64, Failure> {
+        let id = self.id()?;
+        let text = proc_file(&format!("/proc/{id}/stat"))?;
+        // The name stands in parentheses, and may hold some; of what follows it the 12th and 13th figure.
+        let figures = text.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
+        let ticks = figures.filter_map(|figure| figure.parse::<f64>().ok()).sum::<f64>();
+        Ok(ticks / TICKS)
+    }
+
     /// Bytes that it has had written to disks since it started.
     pub fn written(&self) -> Result<u64, Failure> {
         figure(&format!("/proc/{}/io", self.id()?), "write_bytes:")
@@ -154,6 +166,15 @@ impl Process {
         match self.child.take().map(|mut child| child.wait()).transpose()? {
             Some(status) if !status.success() => Err(self.failed(&format!("ended with {status}"))),
             _ => Ok(written),
+        }
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
         }
     }
 
@@ -179,11 +200,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // It may have ended by itself.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.kill();
     }
 }
 

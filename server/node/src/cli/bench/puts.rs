@@ -70,7 +70,7 @@ fn measure_group(
         bench.report.add(Row::rate(name.clone(), "puts/s", ours, raw, bare.rate()));
         match way {
             Way::Plain => plain = ours.rate(),
-            Way::Schema | Way::Merging => {}
+            Way::Schema | Way::Merging | Way::Interval => {}
             Way::Hooked => {
                 let without = "the same, plain".into();
                 bench.report.add(Row::rate(name, "puts/s", ours, without, plain));

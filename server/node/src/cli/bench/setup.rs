@@ -44,6 +44,8 @@ pub enum Way {
     Hooked,
     /// Nothing; but a Lua hook merges conflicts.
     Merging,
+    /// Nothing; and the answer comes before it is durable.
+    Interval,
 }
 
 impl Way {
@@ -54,6 +56,7 @@ impl Way {
             Way::Schema => "schema",
             Way::Hooked => "schema and hook",
             Way::Merging => "merging",
+            Way::Interval => "durable within 50 ms",
         }
     }
 
@@ -67,6 +70,7 @@ impl Way {
             Way::Schema => schema,
             Way::Hooked => lua("hook.luau") + &schema,
             Way::Merging => lua("merge.luau"),
+            Way::Interval => "durability = \"interval 50ms\"\n".to_owned(),
         }
     }
 }

@@ -15,11 +15,15 @@ pub enum Bar {
     AtMost(f64),
     /// The figure itself is at most this.
     Limit(f64),
+    /// Nothing is demanded; the ratio is to go there.
+    Aim(f64),
 }
 
 /// One row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judged {
+    /// The same in every run, for programs.
+    id: String,
     row: String,
     ours: f64,
     unit: &'static str,
@@ -31,33 +35,32 @@ pub struct Judged {
 
 impl Judged {
     /// A figure that has a limit.
-    pub fn limit(row: &str, ours: f64, unit: &'static str, most: f64) -> Judged {
-        let (row, against) = (row.to_owned(), "a limit".into());
-        Judged { row, ours, unit, against, peer: None, bar: Some(Bar::Limit(most)), skipped: None }
+    pub fn limit(id: &str, row: &str, ours: f64, unit: &'static str, most: f64) -> Judged {
+        let bar = Some(Bar::Limit(most));
+        Judged { against: "a limit".into(), bar, ..Judged::figure(id, row, ours, unit) }
     }
 
     /// A figure of which nothing is demanded.
-    pub fn figure(row: &str, ours: f64, unit: &'static str) -> Judged {
-        let (row, against) = (row.to_owned(), "-".to_owned());
-        Judged { row, ours, unit, against, peer: None, bar: None, skipped: None }
+    pub fn figure(id: &str, row: &str, ours: f64, unit: &'static str) -> Judged {
+        let (id, row, against) = (id.to_owned(), row.to_owned(), "-".to_owned());
+        Judged { id, row, ours, unit, against, peer: None, bar: None, skipped: None }
     }
 
     /// A figure beside another one of ours.
     pub fn beside(
-        row: &str,
+        (id, row): (&str, &str),
         (ours, peer): (f64, f64),
         unit: &'static str,
         against: &str,
-        bar: Bar,
+        bar: Option<Bar>,
     ) -> Judged {
-        let (row, against) = (row.to_owned(), against.to_owned());
-        let (peer, bar) = (Some(peer), Some(bar));
-        Judged { row, ours, unit, against, peer, bar, skipped: None }
+        let (against, peer) = (against.to_owned(), Some(peer));
+        Judged { against, peer, bar, ..Judged::figure(id, row, ours, unit) }
     }
 
     /// A figure of runs beside that of a peer, whose runs are missing if it is not installed.
     pub fn rival(
-        row: &str,
+        (id, row): (&str, &str),
         (ours, theirs): (&Runs, Option<&Runs>),
         of: fn(&Runs) -> f64,
         unit: &'static str,
@@ -65,13 +68,11 @@ impl Judged {
         bar: Option<Bar>,
     ) -> Judged {
         Judged {
-            row: row.to_owned(),
-            ours: of(ours),
-            unit,
             against: format!("{}, {how}", rival.name()),
             peer: theirs.map(of),
             bar,
             skipped: theirs.is_none().then(|| rival.missing()),
+            ..Judged::figure(id, row, of(ours), unit)
         }
     }
 
@@ -86,6 +87,7 @@ impl Judged {
             Bar::AtLeast(least, _) => Some(self.ratio()? >= least),
             Bar::AtMost(most) => Some(self.ratio()? <= most),
             Bar::Limit(most) => Some(self.ours <= most),
+            Bar::Aim(_) => None,
         }
     }
 }
@@ -101,6 +103,7 @@ impl Shown for Judged {
             Bar::AtLeast(least, Some(aim)) => format!("at least {least:.2}, aim {aim:.2}"),
             Bar::AtMost(most) => format!("at most {most:.2}"),
             Bar::Limit(most) => format!("at most {} {}", figure(most), self.unit),
+            Bar::Aim(aim) => format!("aim {aim:.2}"),
         });
         vec![
             self.row.clone(),
@@ -119,8 +122,10 @@ impl Shown for Judged {
             Some(Bar::AtLeast(least, aim)) => (Some(least), Some("ratio at least"), aim),
             Some(Bar::AtMost(most)) => (Some(most), Some("ratio at most"), None),
             Some(Bar::Limit(most)) => (Some(most), Some("ours at most"), None),
+            Some(Bar::Aim(aim)) => (None, None, Some(aim)),
         };
         json!({
+            "id": self.id,
             "row": self.row,
             "ours": round(self.ours, 2),
             "peer": self.peer.map(|peer| round(peer, 2)),
@@ -141,7 +146,7 @@ mod tests {
     use super::*;
 
     fn row(bar: Bar, ours: f64, peer: f64) -> Option<bool> {
-        Judged::beside("r", (ours, peer), "u", "p", bar).reached()
+        Judged::beside(("i", "r"), (ours, peer), "u", "p", Some(bar)).reached()
     }
 
     #[test]
@@ -150,13 +155,15 @@ mod tests {
         assert_eq!(row(Bar::AtLeast(1.5, Some(4.0)), 2.9, 2.0), Some(false));
         assert_eq!(row(Bar::AtMost(1.0), 2.0, 2.0), Some(true));
         assert_eq!(row(Bar::AtMost(1.0), 2.1, 2.0), Some(false));
-        assert_eq!(Judged::limit("r", 30.1, "MiB", 30.0).reached(), Some(false));
+        assert_eq!(row(Bar::Aim(0.5), 1.0, 2.0), None);
+        assert_eq!(Judged::limit("i", "r", 30.1, "MiB", 30.0).reached(), Some(false));
     }
 
     #[test]
     fn what_is_not_installed_is_neither_reached_nor_missed() {
         let (runs, bar) = (Runs::default(), Some(Bar::AtMost(1.0)));
-        let row = Judged::rival("r", (&runs, None), Runs::rate, "u", (Rival::Nats, "gets"), bar);
+        let row =
+            Judged::rival(("i", "r"), (&runs, None), Runs::rate, "u", (Rival::Nats, "gets"), bar);
         let json = row.to_json();
         assert_eq!((&json["peer"], &json["reached"]), (&Json::Null, &Json::Null));
         assert_eq!(json["skipped"], "NATS KV is not installed: apt-get install nats-server");

@@ -98,34 +98,39 @@ pub fn puts_of(peers: &Peers, server: &Process, load: Load, from: u64) -> Result
 
 /// Puts of many clients and of one that sends many at once, with schema and hook.
 pub fn puts(peers: &mut Peers) -> Result<(), Failure> {
-    for (load, aim) in [(CLIENTS, 4.0), (PIPELINE, 3.0)] {
+    for (load, name, aim) in [(CLIENTS, "puts-64", 4.0), (PIPELINE, "puts-1024", 3.0)] {
         let contenders = [
             Contender::Keepboth(Way::Hooked),
             Contender::Function(Rival::Redis),
             Contender::Function(Rival::Tarantool),
             Contender::Keepboth(Way::Plain),
+            Contender::Keepboth(Way::Interval),
             Contender::Bare,
         ];
         let runs = contest(peers, load, &contenders)?;
-        let [Some(ours), redis, tarantool, Some(plain), Some(bare)] = &runs[..] else {
+        let [Some(ours), redis, tarantool, Some(plain), Some(interval), Some(bare)] = &runs[..]
+        else {
             return Ok(());
         };
         let row = format!("durable put 1 KiB, {}, schema and hook", load.words());
-        let mut rival = |theirs: &Option<Runs>, rival, how, bar| {
-            let both = (ours, theirs.as_ref());
-            peers.report.add(Judged::rival(&row, both, Runs::rate, "puts/s", (rival, how), bar));
+        let mut rival = |against, theirs: &Option<Runs>, rival, how, bar| {
+            let (both, id) = ((ours, theirs.as_ref()), format!("{name}-{against}"));
+            let (of, who) = ((&*id, &*row), (rival, how));
+            peers.report.add(Judged::rival(of, both, Runs::rate, "puts/s", who, bar));
         };
         let bar = Bar::AtLeast(1.5, Some(aim));
-        rival(redis, Rival::Redis, "appendfsync always, a Lua function", Some(bar));
-        rival(tarantool, Rival::Tarantool, "wal_mode fsync, a trigger in Lua", None);
-        let mut beside = |against, other: &Runs, bar| {
-            let both = (ours.rate(), other.rate());
-            peers.report.add(Judged::beside(&row, both, "puts/s", against, bar));
+        rival("redis", redis, Rival::Redis, "appendfsync always, a Lua function", Some(bar));
+        rival("tarantool", tarantool, Rival::Tarantool, "wal_mode fsync, a trigger in Lua", None);
+        let mut beside = |against, other: &Runs, words, bar| {
+            let (both, id) = ((ours.rate(), other.rate()), format!("{name}-{against}"));
+            peers.report.add(Judged::beside((&id, &row), both, "puts/s", words, bar));
         };
         if load.connections == 1 {
-            beside("bare redb, 1,024 a commit", bare, Bar::AtLeast(2.0, None));
+            let bar = Some(Bar::AtLeast(2.0, None));
+            beside("redb", bare, "bare redb, 1,024 a commit", bar);
         }
-        beside("the same, plain", plain, Bar::AtLeast(0.8, None));
+        beside("plain", plain, "the same, plain", Some(Bar::AtLeast(0.8, None)));
+        beside("interval", interval, "plain, durable within 50 ms", None);
     }
     peers.report.show()
 }
@@ -135,7 +140,7 @@ pub fn latency(peers: &mut Peers) -> Result<(), Failure> {
     let contenders = [Contender::Keepboth(Way::Plain), Contender::Plain(Rival::Redis)];
     let runs = contest(peers, SINGLE, &contenders)?;
     let [Some(ours), theirs] = &runs[..] else { return Ok(()) };
-    let row = "durable put 1 KiB, 1 in flight, half within";
+    let row = ("put-alone-redis", "durable put 1 KiB, 1 in flight, half within");
     let half = |runs: &Runs| runs.within_us(0.5).unwrap_or_default();
     let who = (Rival::Redis, "appendfsync always");
     let bar = Some(Bar::AtMost(1.0));
@@ -177,14 +182,14 @@ pub fn gets(peers: &mut Peers) -> Result<(), Failure> {
         }
     }
     let goals = [
-        (Rival::Nats, "over its WebSocket", Some(Bar::AtLeast(1.0, None))),
-        (Rival::Redis, "a half of it is the aim", None),
+        ("gets-nats", Rival::Nats, "over its WebSocket", Bar::AtLeast(1.0, None)),
+        ("gets-redis", Rival::Redis, "over TCP", Bar::Aim(0.5)),
     ];
-    for ((rival, how, bar), theirs) in goals.into_iter().zip(&rivals) {
+    for ((id, rival, how, bar), theirs) in goals.into_iter().zip(&rivals) {
         let theirs = theirs.as_ref().map(|(_, runs)| runs);
-        let row = "get 1 KiB, 1,024 in flight, over a WebSocket";
-        let both = (&ours, theirs);
-        peers.report.add(Judged::rival(row, both, Runs::rate, "gets/s", (rival, how), bar));
+        let of = (id, "get 1 KiB, 1,024 in flight, over a WebSocket");
+        let (both, who) = ((&ours, theirs), (rival, how));
+        peers.report.add(Judged::rival(of, both, Runs::rate, "gets/s", who, Some(bar)));
     }
     peers.report.show()
 }

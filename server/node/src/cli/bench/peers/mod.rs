@@ -34,9 +34,9 @@ figure itself, is to reach. Client and servers share the cores. A folder in memo
 fsync free. While others use the disk an fsync may take ten times as long, and not for all alike:
 measure on a quiet machine, and distrust a run in which schema and hook make puts faster.
 
-With --json each row is a line: row, ours, peer, ratio, bar, reached; further unit, against, bar_is
-(what the bar is for), aim (where the ratio is to go) and skipped (why there is no peer). What is
-not known is null. Exit code 0 means measured, whatever was reached.
+With --json each row is a line: row, ours, peer, ratio, bar, reached; further id (the same in every
+run), unit, against, bar_is (what the bar is for), aim (where the ratio is to go) and skipped (why
+there is no peer). What is not known is null. Exit code 0 means measured, whatever was reached.
 
 The whole takes about ten minutes, --quick about one.
 

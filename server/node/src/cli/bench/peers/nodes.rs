@@ -31,11 +31,12 @@ pub fn two(peers: &mut Peers) -> Result<(), Failure> {
     let (times, meanwhile) = bench.wait(probe(&places, super::VALUE_BYTES, Some(half), length))?;
     let row = format!("durable put 1 KiB, {}, two nodes", CLIENTS.words());
     let rates = (both.rate(), alone.rate());
-    let bar = Bar::AtLeast(0.6, None);
-    peers.report.add(Judged::beside(&row, rates, "puts/s", "a node alone", bar));
-    let row = format!("lag between two nodes under {meanwhile:.0} puts/s, 99 of 100 within");
+    let (of, bar) = (("two-nodes", &*row), Some(Bar::AtLeast(0.6, None)));
+    peers.report.add(Judged::beside(of, rates, "puts/s", "a node alone", bar));
+    peers.report.talk(&format!("{meanwhile:.0} puts/s meanwhile"));
+    let row = "lag between two nodes at half of that rate, 99 of 100 within";
     let lag = times.lag.within_us(0.99).unwrap_or_default() / 1e3;
-    peers.report.add(Judged::limit(&row, lag, "ms", 20.0));
+    peers.report.add(Judged::limit("two-nodes-lag", row, lag, "ms", 20.0));
     peers.report.show()
 }
 

@@ -38,9 +38,21 @@ pub fn idle(peers: &mut Peers) -> Result<(), Failure> {
         }
         Ok(server.memory()?.saturating_sub(before))
     })?;
-    peers.report.add(Judged::limit("memory of an empty server", empty, "MiB", 30.0));
+    peers.report.add(Judged::limit(
+        "memory-empty",
+        "memory of an empty server",
+        empty,
+        "MiB",
+        30.0,
+    ));
     let each = held as f64 / KIB / count as f64;
-    peers.report.add(Judged::limit("memory of an idle connection", each, "KiB", 16.0));
+    peers.report.add(Judged::limit(
+        "memory-connection",
+        "memory of an idle connection",
+        each,
+        "KiB",
+        16.0,
+    ));
     peers.report.show()
 }
 
@@ -50,7 +62,7 @@ pub fn disk(peers: &mut Peers) -> Result<(), Failure> {
     let each = bench.plan.catch_up.div_ceil(CLIENTS.connections * PARTS);
     let objects = each * CLIENTS.connections * PARTS;
     let mut server = Process::keepboth(bench, Way::Plain, &[], &[])?;
-    let before = server.written()?;
+    let (before, begun) = (server.written()?, server.processor()?);
     for part in 0..PARTS {
         let done = part * objects / PARTS;
         peers.report.talk(&format!("{done} of {objects} puts, each answered alone"));
@@ -65,6 +77,7 @@ pub fn disk(peers: &mut Peers) -> Result<(), Failure> {
             try_join_all(puts).await
         })?;
     }
+    let processor = (server.processor()? - begun) * 1e6 / objects as f64;
     let written = server.stop()?.saturating_sub(before) as f64;
     let held = on_disk(&server.folder().join("data"))? as f64;
     let row =
@@ -73,15 +86,18 @@ pub fn disk(peers: &mut Peers) -> Result<(), Failure> {
     let compacted = server.has_said("compacted")?;
     // Compaction at the stop has written all that is there once more.
     let puts = if compacted { written - held } else { written };
-    peers.report.add(Judged::limit(&row, each(puts), "KiB", 6.0));
+    peers.report.add(Judged::limit("disk-written", &row, each(puts), "KiB", 6.0));
     if compacted {
         let row = format!("{row}, and the compaction at the stop");
-        peers.report.add(Judged::figure(&row, each(written), "KiB"));
+        peers.report.add(Judged::figure("disk-written-all", &row, each(written), "KiB"));
     }
+    let row = format!("processor for each put of 1 KiB, {}, the server alone", CLIENTS.words());
+    peers.report.add(Judged::figure("processor", &row, processor, "us"));
     let row = format!("disk of {objects} objects of 1 KiB after a stop");
     let values = (objects as usize * VALUE_BYTES) as f64;
     let both = (held / MIB, values / MIB);
-    peers.report.add(Judged::beside(&row, both, "MiB", "the values alone", Bar::AtMost(1.5)));
+    let (of, bar) = (("disk-held", &*row), Some(Bar::AtMost(1.5)));
+    peers.report.add(Judged::beside(of, both, "MiB", "the values alone", bar));
     peers.report.show()
 }
 
@@ -102,18 +118,26 @@ pub fn many(peers: &mut Peers) -> Result<(), Failure> {
     }
     server.stop()?;
     server.start_again(bench)?;
+    let start = server.started_in.as_secs_f64() * 1e3;
+    peers.report.talk("a start after a kill under the same puts");
+    puts_of(peers, &server, CLIENTS, u64::from(bench.plan.rounds + 1) << 56)?;
+    server.kill();
+    server.start_again(bench)?;
+    let killed = server.started_in.as_secs_f64() * 1e3;
     let there = format!("with {objects} objects of 100 B");
     let row = format!("memory {there}");
-    peers.report.add(Judged::limit(&row, memory, "MiB", 400.0));
+    peers.report.add(Judged::limit("many-memory", &row, memory, "MiB", 400.0));
     let row = format!("durable put 1 KiB, {}, schema and hook, {there}", CLIENTS.words());
-    let (both, bar) = ((full.rate(), empty.rate()), Bar::AtLeast(0.4, Some(0.6)));
-    peers.report.add(Judged::beside(&row, both, "puts/s", "the same, empty", bar));
+    let (both, bar) = ((full.rate(), empty.rate()), Some(Bar::AtLeast(0.4, Some(0.6))));
+    let of = ("many-puts", &*row);
+    peers.report.add(Judged::beside(of, both, "puts/s", "the same, empty", bar));
     let within = |share| full.within_us(share).unwrap_or_default();
-    let (both, bar) = ((within(0.99), within(0.5)), Bar::AtMost(20.0));
+    let (both, bar) = ((within(0.99), within(0.5)), Some(Bar::AtMost(20.0)));
     let row = format!("{row}, 99 of 100 within");
-    peers.report.add(Judged::beside(&row, both, "us", "half within", bar));
-    let start = server.started_in.as_secs_f64() * 1e3;
+    peers.report.add(Judged::beside(("many-p99", &row), both, "us", "half within", bar));
     let row = format!("start to the first answer {there} and those puts");
-    peers.report.add(Judged::limit(&row, start, "ms", 1_000.0));
+    peers.report.add(Judged::limit("many-start", &row, start, "ms", 1_000.0));
+    let row = format!("start to the first answer {there}, after a kill right after puts");
+    peers.report.add(Judged::figure("many-start-killed", &row, killed, "ms"));
     peers.report.show()
 }
