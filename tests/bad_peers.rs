@@ -83,12 +83,18 @@ impl Peer {
 
     /// A peer that has greeted, and what the server has told it of itself.
     pub async fn told(server: &Server) -> (Peer, Hello) {
+        let (mut peer, theirs) = Peer::proven(server).await;
+        peer.say(hello()).await;
+        (peer, theirs)
+    }
+
+    /// A peer that has proven who it is and was admitted, but has said nothing of itself.
+    pub async fn proven(server: &Server) -> (Peer, Hello) {
         let mut peer = Peer::connect(server).await;
         let answerer = peer.nonce().await;
         peer.say(prove(&key(), answerer)).await;
         assert!(matches!(peer.hear().await, Some(Wire::Prove(_))));
         let Some(Wire::Hello(theirs)) = peer.hear().await else { panic!("no hello") };
-        peer.say(hello()).await;
         (peer, theirs)
     }
 }

@@ -4,6 +4,7 @@ use futures_util::{SinkExt, StreamExt};
 use keepboth_core::handshake::{Greet, PROTOCOL, Proof, Role, Transcript};
 use keepboth_core::identity::NodeKey;
 use keepboth_core::name::{Key, Namespace};
+use keepboth_core::value::Value;
 use keepboth_core::wire::{Message as Wire, SUBPROTOCOL};
 use serde_json::{Value as Json, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -411,4 +412,31 @@ async fn a_right_that_is_taken_away_holds_at_once_and_comes_back() {
     assert!(at_c.objects("other").await["hidden"].is_null());
     at_a.ok(grant(json!(["notes", "other"]))).await;
     at_c.event(|event| event["key"] == "hidden").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_on_a_member_that_has_proven_who_it_is_and_not_greeted_yet_holds_when_it_does() {
+    let node = bad_peers::key().id();
+    let own = format!("[[mesh.members]]\nnode = \"{node}\"\n[namespaces.other]\n{NOTES}");
+    for (decision, closed) in [
+        (json!({"peer_rm": {"node": node.to_string()}}), 4503),
+        (json!({"peer_add": {"node": node.to_string(), "namespaces": ["other"]}}), 4001),
+    ] {
+        let server = start(1, &quiet(&own)).await;
+        let mut client = server.client().await;
+        client.put("notes", "k", json!("hidden")).await;
+        let (mut peer, _) = Peer::proven(&server).await;
+        client.ok(decision.clone()).await;
+        peer.say(hello()).await;
+        peer.say(bad_peers::live(bad_peers::event(Value::string("mine")))).await;
+        let heard = hear_all(&mut peer.0).await;
+        assert_eq!(heard.close.as_ref().expect("a close").code, closed.into(), "{decision}");
+        // What it was told when it was admitted may have come before the decision.
+        for message in &heard.messages {
+            let message = Wire::decode(message).expect("a message");
+            assert!(matches!(message, Wire::Notes(_)), "{decision}: {message:?}");
+        }
+        assert_eq!(client.get("notes", "k").await, "hidden", "{decision}");
+        links(&server, 0).await;
+    }
 }

@@ -11,7 +11,8 @@ use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::session::Admitted;
 use keepboth_core::wire::Space as WireSpace;
 
-use super::{Mesh, link::Order, lock};
+use super::link::{End, Order};
+use super::{Mesh, lock};
 use crate::clock;
 
 /// A node that has proven who it is, and how it came.
@@ -28,12 +29,12 @@ pub struct Candidate {
 }
 
 impl Mesh {
-    /// Decides whether a node may stay, and gives what it may have.
-    pub(super) fn admit(&self, candidate: &Candidate) -> Result<Admitted, Refusal> {
+    /// Decides whether a node may stay, and gives the word on it and what it may have.
+    pub(super) fn admit(&self, candidate: &Candidate) -> Result<(Grant, Admitted), Refusal> {
         let node = candidate.node;
         let grant = self.roster().members.grant(&node).cloned();
         match (grant, &candidate.claimed) {
-            (Some(grant), _) if grant.admitted => Ok(self.share(&grant)),
+            (Some(grant), _) if grant.admitted => Ok(self.share(grant)),
             (_, Some(claimed)) => {
                 let notes = self.roster().redeem(node, claimed, clock::now())?;
                 tracing::info!(%node, "admitted to the mesh by an invitation");
@@ -57,13 +58,27 @@ impl Mesh {
         }
     }
 
-    fn granted(&self, node: &NodeId) -> Result<Admitted, Refusal> {
+    fn granted(&self, node: &NodeId) -> Result<(Grant, Admitted), Refusal> {
         let grant = self.roster().members.grant(node).cloned();
-        grant.map(|grant| self.share(&grant)).ok_or_else(|| stranger("is not of this mesh"))
+        grant.map(|grant| self.share(grant)).ok_or_else(|| stranger("is not of this mesh"))
+    }
+
+    /// What was decided of a node since it was admitted. Asked of a link that has entered, which decisions
+    /// reach from then on: so each is seen here or by [`Mesh::apply_grants`].
+    pub(super) fn still_admits(
+        &self,
+        node: &NodeId,
+        granted: Option<&[Namespace]>,
+    ) -> Result<(), End> {
+        match self.roster().members.grant(node) {
+            Some(grant) if !grant.admitted => Err(End::Removed),
+            Some(grant) if grant.namespaces.as_deref() == granted => Ok(()),
+            _ => Err(End::Anew),
+        }
     }
 
     /// What a member may have.
-    fn share(&self, grant: &Grant) -> Admitted {
+    fn share(&self, grant: Grant) -> (Grant, Admitted) {
         let (mut spaces, mut marks) = (Vec::new(), BTreeMap::new());
         for space in self.namespaces.shared().values().filter(|s| grant.allows(&s.name)) {
             let mark = space.marks().get(&grant.node).unwrap_or_default();
@@ -77,7 +92,8 @@ impl Mesh {
             });
             marks.insert(space.name.clone(), mark.agreed);
         }
-        Admitted { spaces, marks, notes: self.notes_for(&grant.node) }
+        let notes = self.notes_for(&grant.node);
+        (grant, Admitted { spaces, marks, notes })
     }
 
     /// All that is known of the mesh, as far as a node may hear it.

@@ -101,6 +101,8 @@ pub struct Link {
     pub stop: CancellationToken,
     /// Takes what the mesh wants.
     pub orders: mpsc::Sender<Order>,
+    /// The namespaces that the peer was granted when it was admitted; None for all.
+    pub granted: Option<Vec<Namespace>>,
     mesh: Arc<Mesh>,
     /// The namespaces that peers might have when the link began.
     spaces: Arc<Spaces>,
@@ -168,6 +170,7 @@ impl Link {
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             url: opening.url,
             stop: opening.stop,
+            granted: None,
             spaces: mesh.namespaces.shared(),
             orders,
             session,

@@ -128,7 +128,7 @@ struct Entry {
     dialler: NodeId,
     url: Option<String>,
     agent: String,
-    /// The namespaces that the peer was granted when the link came up; None for all.
+    /// The namespaces that the peer was granted when it was admitted; None for all.
     granted: Option<Vec<Namespace>>,
     since: u64,
     round_trip: Option<Duration>,
@@ -210,7 +210,6 @@ impl Mesh {
     /// decide alike. None if this link has to go; otherwise how many notes were passed on before: it
     /// gets those that come after.
     fn enter(&self, node: NodeId, agent: &str, link: &link::Link) -> Option<u64> {
-        let grant = self.roster().members.grant(&node).cloned();
         let mut links = lock(&self.links);
         let dialler = if link.url.is_some() { self.node } else { node };
         if let Some(old) = links.get(&node) {
@@ -225,7 +224,7 @@ impl Mesh {
             dialler,
             url: link.url.clone(),
             agent: agent.to_owned(),
-            granted: grant.and_then(|grant| grant.namespaces),
+            granted: link.granted.clone(),
             since: clock::now(),
             round_trip: None,
             stall: None,

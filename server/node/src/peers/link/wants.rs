@@ -13,6 +13,8 @@ use crate::peers::socket::Frame;
 impl Link {
     /// Does what the session wants, until it wants nothing more.
     pub(super) async fn carry_out(&mut self) -> Result<(), End> {
+        // First of all: who has no place in the mesh any more is told nothing.
+        self.greet()?;
         loop {
             let outputs = self.session.take();
             if outputs.is_empty() {
@@ -26,7 +28,6 @@ impl Link {
                 self.carry_out_one(output).await?;
             }
         }
-        self.greet()?;
         self.publish(true);
         Ok(())
     }
@@ -43,7 +44,10 @@ impl Link {
                 let candidate = Candidate { node, claimed, inviter, address };
                 self.noted = self.mesh.spreads();
                 let input = match self.mesh.admit(&candidate) {
-                    Ok(admitted) => Input::Admitted(Box::new(admitted)),
+                    Ok((grant, admitted)) => {
+                        self.granted = grant.namespaces;
+                        Input::Admitted(Box::new(admitted))
+                    }
                     Err(refusal) => Input::Rejected(refusal),
                 };
                 self.handle(input);
@@ -89,6 +93,7 @@ impl Link {
             self.handle(Input::Tell(notes));
         }
         self.peer = Some(node);
+        self.mesh.still_admits(&node, self.granted.as_deref())?;
         tracing::info!(peer = %self.name(), agent, "connected");
         self.publish(true);
         self.look_for_what_it_missed()?;
