@@ -270,6 +270,28 @@ async fn a_gate_that_does_not_start_leaves_the_old_one_at_its_place() {
 }
 
 #[tokio::test]
+async fn no_reload_lets_everybody_in_where_everybody_reaches_the_server() {
+    let gate = format!("[[plugins]]\nuse = \"doorman\"\n[plugins.tokens]\n{TOKENS}");
+    let at = |server: &str, gate: &str| format!("[server]\n{server}\n{gate}{NAMESPACES}");
+    let everywhere = "listen = \"0.0.0.0:0\"";
+    let server = Server::start_program(own_program(), &at(everywhere, &gate)).await;
+    let mut all = client(&server, "all").await;
+    // It goes on listening where it was started, whatever the file says.
+    for other in ["listen = \"127.0.0.1:0\"", "", "listen = \"0.0.0.0:0\"\ninsecure = true"] {
+        server.rewrite(&at(other, ""));
+        let error = all.error(json!({"reload": {}})).await;
+        assert_eq!(error["code"], "bad_config", "{other}: {error}");
+        let words = error["message"].as_str().expect("words");
+        assert!(words.contains(&server.address().to_string()), "{words}");
+        assert!(words.contains("keep a plugin in [[plugins]]"), "{words}");
+        let refused = server.client().await.error(put("a/1")).await;
+        assert_eq!(refused["code"], "unauthenticated", "{other}");
+    }
+    server.rewrite(&at("listen = \"127.0.0.1:0\"", &gate));
+    all.ok(json!({"reload": {}})).await;
+}
+
+#[tokio::test]
 async fn the_command_shows_the_token_of_a_file_or_of_the_environment() {
     let server = start("").await;
     let file = server.folder.path().join("token");

@@ -1,5 +1,6 @@
 //! The configuration is read again while the server runs: what changes at once, and what needs a restart.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
@@ -36,6 +37,13 @@ impl InForce {
     pub fn new(started: Config) -> InForce {
         let peers = started.mesh.peers.clone();
         InForce { started, peers }
+    }
+
+    /// True if everyone would reach this server, which goes on listening as it was started, with plugins of
+    /// which none says who clients are.
+    pub fn is_open(&self, address: SocketAddr, plugins: &Bound) -> bool {
+        let reached = !address.ip().is_loopback();
+        reached && !self.started.server.insecure && !plugins.authenticates()
     }
 
     /// Puts a configuration that was checked in force, all or nothing, and tells what that changed.

@@ -271,7 +271,14 @@ async fn reload(
         Again::All => running.reload_certificates().map_err(|faults| faults.to_string()),
         Again::Files => Ok(()),
     };
-    let outcome = match loaded.and_then(|loaded| certificates(&loaded).map(|()| loaded)) {
+    let sound = loaded.and_then(|loaded| {
+        let open = in_force.is_open(running.address, &loaded.1);
+        if open {
+            return Err(loaded.0.open_to_all(running.address).to_string());
+        }
+        certificates(&loaded).map(|()| loaded)
+    });
+    let outcome = match sound {
         Ok((loaded, plugins, faulty)) => {
             let config = plan.args.over(loaded.config.clone());
             let applied = in_force.apply(running, config, plugins.clone()).await;

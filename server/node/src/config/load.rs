@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use keepboth_core::name::Namespace;
@@ -33,6 +34,17 @@ impl Loaded {
     /// The folder from which relative paths hold.
     pub fn folder(&self) -> &Path {
         self.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""))
+    }
+
+    /// What is wrong with it for a server that runs where everyone reaches it: no plugin says who clients are.
+    pub fn open_to_all(&self, address: SocketAddr) -> ConfigErrors {
+        let words = format!(
+            "the server listens on {address} until it is started again, and everyone who reaches it could read \
+             and write everything: no plugin says who clients are"
+        );
+        let hint = "keep a plugin in [[plugins]] that does; another listen, or insecure = true, holds after a \
+                    restart";
+        ConfigErrors::new(placed(&self.tree, vec![Mistake::new("/plugins", words).hint(hint)]))
     }
 
     /// What is wrong with a plugin of a namespace, or of the server, at this place of its list.
