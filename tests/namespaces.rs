@@ -171,6 +171,53 @@ async fn what_is_half_removed_when_the_process_dies_is_removed_at_the_next_start
 }
 
 #[tokio::test]
+async fn a_namespace_that_comes_back_after_its_removal_failed_begins_anew_and_outlives_a_restart() {
+    let mut server = Server::start(NOTES).await;
+    let removed = server.folder.path().join("data/removed");
+    for by_command in [true, false] {
+        let mut client = server.client().await;
+        let with = format!("{NOTES}[namespaces.mine]\n");
+        let come = async |client: &mut Client| match by_command {
+            true => client.try_ask(ask("ns_add", "mine")).await.expect("an answer"),
+            false => {
+                server.rewrite(&with);
+                client.try_ask(json!({"reload": {}})).await.expect("an answer")
+            }
+        };
+        let came = come(&mut client).await;
+        assert!(came["error"].is_null(), "{came}");
+        client.put("mine", "old", json!(1)).await;
+        std::fs::write(&removed, "in the way").expect("written");
+        match by_command {
+            true => {
+                assert_eq!(code(&client.error(ask("ns_rm", "mine")).await), "store_failed");
+            }
+            false => {
+                server.rewrite(NOTES);
+                client.ok(json!({"reload": {}})).await;
+            }
+        }
+        // Nothing comes in its place while it is not out of the way.
+        let refused = come(&mut client).await;
+        assert!(words(&refused["error"]).contains("cannot move a removed database"), "{refused}");
+        std::fs::remove_file(&removed).expect("out of the way");
+        let came = come(&mut client).await;
+        assert!(came["error"].is_null(), "{came}");
+        assert_eq!(client.objects("mine").await, json!({}));
+        client.put("mine", "new", json!(2)).await;
+        server.stop().await;
+        server.go_on().await;
+        let mut client = server.client().await;
+        assert_eq!(client.get("mine", "new").await, 2, "by command: {by_command}");
+        assert_eq!(std::fs::read_dir(&removed).expect("a folder").count(), 1);
+        server.rewrite(NOTES);
+        server.stop().await;
+        std::fs::remove_dir_all(server.folder.path().join("data")).expect("all gone");
+        server.go_on().await;
+    }
+}
+
+#[tokio::test]
 async fn a_namespace_that_the_config_names_later_belongs_to_the_config() {
     let server = Server::start(NOTES).await;
     let mut client = server.client().await;

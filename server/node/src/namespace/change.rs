@@ -55,6 +55,7 @@ impl Namespaces {
 
     /// Opens a namespace, and writes down that it was made by command.
     fn open_made(self: &Arc<Self>, name: Namespace) -> Result<Arc<Space>, OpenSpaceError> {
+        self.finish_removal(&name)?;
         let space = self.open_one(&name, Setup::clone(&self.by_command.load()))?;
         let mut made = self.read_made()?;
         made.namespaces.insert(name);
@@ -145,6 +146,7 @@ impl Namespaces {
         let named: Vec<Namespace> = opening.iter().map(|(name, _)| name.clone()).collect();
         let mut new = Vec::new();
         let opened = opening.into_iter().try_for_each(|(name, setup)| {
+            self.finish_removal(&name)?;
             new.push(self.open_one(&name, setup)?);
             Ok(())
         });
@@ -199,13 +201,23 @@ impl Namespaces {
         let (set, space) = (self.clone(), space.clone());
         let moved = spawn_blocking(move || {
             space.store.close();
-            let moved = set.set_aside(&space.name)?;
-            let mut made = set.read_made()?;
-            made.removing.remove(&space.name);
-            set.write_made(&made)?;
-            Ok(moved)
+            set.finish_removal(&space.name)
         });
         moved.await.map_err(panicked)?.map_err(failed)
+    }
+
+    /// Moves the closed database of a namespace away that is to go, and tells where it is. A removal that
+    /// failed is finished before a namespace of the same name is made: the next start would take that for
+    /// the old one.
+    fn finish_removal(&self, name: &Namespace) -> Result<Option<PathBuf>, OpenSpaceError> {
+        let mut made = self.read_made()?;
+        if !made.removing.contains(name) {
+            return Ok(None);
+        }
+        let moved = self.set_aside(name)?;
+        made.removing.remove(name);
+        self.write_made(&made)?;
+        Ok(moved)
     }
 
     fn panicked(&self) -> OpenSpaceError {
