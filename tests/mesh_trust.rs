@@ -440,3 +440,28 @@ async fn a_decision_on_a_member_that_has_proven_who_it_is_and_not_greeted_yet_ho
         links(&server, 0).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_that_could_not_be_written_is_done_when_it_is_asked_for_again() {
+    let [mut a, b, c] = three().await;
+    let mut at_a = a.client().await;
+    let file = a.folder.path().join("data/mesh.json");
+    let removal = json!({"peer_rm": {"node": id(3).to_string()}});
+    std::fs::remove_file(&file).and_then(|()| std::fs::create_dir(&file)).expect("in the way");
+    assert_eq!(at_a.error(removal.clone()).await["code"], "store_failed");
+    links(&a, 2).await;
+    std::fs::remove_dir(&file).expect("out of the way");
+    assert_eq!(at_a.ok(removal).await["removed"], true);
+    for (server, count) in [(&a, 1), (&b, 1), (&c, 0)] {
+        links(server, count).await;
+    }
+    a.stop().await;
+    a.go_on().await;
+    let peers = a.client().await.ok(json!({"peers": {}})).await;
+    let of = |seed: u8| {
+        let node = json!(id(seed).to_string());
+        let mut peers = peers["items"].as_array().expect("items").iter();
+        peers.find(|peer| peer["node"] == node).expect("a peer")["admitted"].clone()
+    };
+    assert_eq!((of(2), of(3)), (json!(true), json!(false)), "{peers:#}");
+}

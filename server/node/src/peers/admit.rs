@@ -128,16 +128,7 @@ impl Mesh {
             let words = "a node is no member of its own list; ask another node to remove this one";
             return Err(Refusal::new(Code::BadRequest, words));
         }
-        let mut roster = self.roster();
-        let notes = roster.members.decide(node, admitted, namespaces, clock::now());
-        if notes.is_empty() {
-            let words = "the mesh has as many members as it may have";
-            return Err(Refusal::new(Code::Overloaded, words));
-        }
-        roster.save().map_err(|error| {
-            Refusal::new(Code::StoreFailed, format!("the decision cannot be written: {error}"))
-        })?;
-        drop(roster);
+        let notes = self.roster().decide(node, admitted, namespaces, clock::now())?;
         self.decided(&notes);
         Ok(())
     }

@@ -105,6 +105,45 @@ impl Roster {
         Ok(())
     }
 
+    /// Changes members or invitations and writes that down. What was refused, or cannot be written, was not
+    /// done: whoever asks for it again has it done then.
+    fn change<T>(
+        &mut self,
+        act: impl FnOnce(&mut Roster) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let before = (self.members.clone(), self.invites.clone());
+        let changed = act(self).and_then(|given| match self.save() {
+            Ok(()) => Ok(given),
+            Err(error) => {
+                let words = format!("{FILE} cannot be written: {error}");
+                Err(Refusal::new(Code::StoreFailed, words))
+            }
+        });
+        if changed.is_err() {
+            (self.members, self.invites) = before;
+        }
+        changed
+    }
+
+    /// Takes down an operator's word on a node; it is on disk when this returns. Gives the notes that are
+    /// to be passed on.
+    pub fn decide(
+        &mut self,
+        node: NodeId,
+        admitted: bool,
+        namespaces: Option<Vec<Namespace>>,
+        now: u64,
+    ) -> Result<Notes, Refusal> {
+        self.change(|roster| {
+            let notes = roster.members.decide(node, admitted, namespaces, now);
+            if notes.is_empty() {
+                let words = "the mesh has as many members as it may have";
+                return Err(Refusal::new(Code::Overloaded, words));
+            }
+            Ok(notes)
+        })
+    }
+
     fn to_save(&self) -> Saved {
         let me = self.members.me();
         let texts = |names: &[Namespace]| names.iter().map(ToString::to_string).collect();
@@ -167,13 +206,16 @@ impl Roster {
             return Err(Refusal::new(Code::Overloaded, words));
         }
         let names = |names: Vec<Namespace>| names.iter().map(ToString::to_string).collect();
-        self.invites.push(Invite {
+        let invite = Invite {
             id: hex(&token.invite().0),
             key: hex(&token.key()),
             expires,
             namespaces: namespaces.map(names),
-        });
-        self.save().map_err(unsaved)
+        };
+        self.change(|roster| {
+            roster.invites.push(invite);
+            Ok(())
+        })
     }
 
     /// Admits a node that shows an invitation, and ends the invitation; both are on disk when this
@@ -191,18 +233,14 @@ impl Roster {
         if !claimed.holds(&key) {
             return Err(refused());
         }
-        let invite = self.invites.remove(at);
-        let namespaces = invite.namespaces.map(|names| {
-            names.iter().filter_map(|name| Namespace::new(name).ok()).collect::<Vec<_>>()
-        });
-        let notes = self.members.decide(node, true, namespaces, now);
-        self.save().map_err(unsaved)?;
-        Ok(notes)
+        self.change(|roster| {
+            let invite = roster.invites.remove(at);
+            let namespaces = invite.namespaces.map(|names| {
+                names.iter().filter_map(|name| Namespace::new(name).ok()).collect::<Vec<_>>()
+            });
+            Ok(roster.members.decide(node, true, namespaces, now))
+        })
     }
-}
-
-fn unsaved(error: std::io::Error) -> Refusal {
-    Refusal::new(Code::StoreFailed, format!("{FILE} cannot be written: {error}"))
 }
 
 fn names(texts: &[String]) -> Result<Vec<Namespace>, Refusal> {
@@ -313,6 +351,37 @@ mod tests {
             let (node, claimed) = claim(&token);
             assert_eq!(roster.redeem(node, &claimed, 2_000).is_ok(), holds, "{heard:?}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_written_was_not_done_and_is_done_when_it_is_asked_for_again() {
+        let folder = TempDir::new().expect("a folder");
+        let mut roster = Roster::load(folder.path(), me()).expect("a roster");
+        let (token, other) = (Token::new(NodeId([1; 32]), [7; 32]), NodeId([2; 32]));
+        let (node, claimed) = claim(&token);
+        roster.invite(&token, None, 1_000, 9_000).expect("an invitation");
+        roster.decide(other, true, None, 1_000).expect("admitted");
+        let unwritable = |unwritable: bool| {
+            let file = folder.path().join(FILE);
+            match unwritable {
+                true => fs::remove_file(&file).and_then(|()| fs::create_dir(&file)),
+                false => fs::remove_dir(&file),
+            }
+        };
+        let before = (roster.members.notes(), roster.invites.clone());
+        unwritable(true).expect("a folder in its place");
+        let failed = roster.decide(other, false, None, 2_000).expect_err("unwritable");
+        assert_eq!(failed.code, Code::StoreFailed);
+        assert!(roster.redeem(node, &claimed, 2_000).is_err());
+        assert!(roster.invite(&Token::new(other, [8; 32]), None, 2_000, 9_000).is_err());
+        assert_eq!((roster.members.notes(), roster.invites.clone()), before);
+
+        unwritable(false).expect("the folder is gone");
+        roster.decide(other, false, None, 2_000).expect("removed");
+        roster.redeem(node, &claimed, 2_000).expect("admitted");
+        let again = Roster::load(folder.path(), me()).expect("a roster");
+        let admitted = |node| again.members.grant(node).map(|grant| grant.admitted);
+        assert_eq!((admitted(&other), admitted(&node)), (Some(false), Some(true)));
     }
 
     #[test]
