@@ -278,8 +278,14 @@ fn typed_call(format: Format, method: &'static str, arguments: Tree) -> Result<C
 
 fn hello(args: &mut Args) -> Result<Call, Refusal> {
     let version = args.whole("version", 1)?;
+    let client = args.text("client")?;
+    let bytes = client.as_ref().map_or(0, String::len);
+    if bytes > CLIENT_BYTES_MAX {
+        let (bytes, limit) = (figure(bytes), figure(CLIENT_BYTES_MAX));
+        return Err(args.bad(&format!("client is {bytes} bytes, the limit is {limit} bytes")));
+    }
     Ok(Call::Hello {
-        client: args.text("client")?,
+        client,
         // A version that no u32 holds is one that this server does not speak.
         version: version.map(|version| u32::try_from(version).unwrap_or(u32::MAX)),
         token: args.text("token")?,
@@ -298,6 +304,9 @@ fn watch(args: &mut Args) -> Result<Call, Refusal> {
         values: args.truth("values", true)?,
     })
 }
+
+/// Most bytes of a client's name: it stands in every entry of the audit of what the client writes.
+const CLIENT_BYTES_MAX: usize = 256;
 
 /// The fields of a query: all but the first are for the plugin that has the index.
 const QUERY: &[&str] =

@@ -313,3 +313,16 @@ proptest! {
         let _ = decode_request(Format::MessagePack, &frame[..at]);
     }
 }
+
+#[test]
+fn a_client_has_a_name_of_at_most_256_bytes() {
+    let hello = |name: String| format!("{{\"id\":7,\"hello\":{{\"client\":\"{name}\"}}}}");
+    // Two bytes each.
+    assert!(decode_request(Format::Json, hello("ä".repeat(128)).as_bytes()).is_ok());
+    let (id, code, words) = refused_json(hello("x".repeat(70_000)));
+    assert_eq!((id, code), (Some(7), "bad_request"));
+    assert!(
+        words.starts_with("hello: client is 70,000 bytes, the limit is 256 bytes | "),
+        "{words}"
+    );
+}
