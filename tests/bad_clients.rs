@@ -124,7 +124,7 @@ async fn a_frame_over_the_limit_is_refused_and_a_huge_one_ends_the_connection() 
     assert!(words(&error).contains("the limit is 1,048,576 bytes"), "{error}");
     goes_on(&mut client).await;
     // The server does not read it to its end, so that sending may fail before the close frame is seen.
-    client.send_whatever_comes(&"x".repeat(4_300_000)).await;
+    client.send_whatever_comes(&"x".repeat(1_200_000)).await;
     assert!(client.ended().await, "the connection ends");
     goes_on(&mut server.client().await).await;
 }
@@ -225,6 +225,21 @@ async fn a_client_that_says_nothing_is_not_kept() {
     let mut client = server.client().await;
     let Message::Close(Some(close)) = client.message().await else { panic!("not closed") };
     assert_eq!(u16::from(close.code), 4501);
+}
+
+#[tokio::test]
+async fn a_client_that_asks_for_nothing_is_not_kept_whatever_else_it_says() {
+    let server = Server::start(&format!("[limits]\nhello_within = \"200ms\"\n{CONFIG}")).await;
+    let mut client = server.client().await;
+    client.send_whatever_comes("{}").await;
+    let close = loop {
+        match client.message().await {
+            Message::Close(close) => break close.expect("a reason"),
+            refused => assert!(refused.to_string().contains("bad_frame"), "{refused}"),
+        }
+    };
+    assert_eq!(u16::from(close.code), 4501);
+    assert!(close.reason.contains("no request within"), "{}", close.reason);
 }
 
 /// A plain GET; head and body.

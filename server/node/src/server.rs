@@ -63,6 +63,8 @@ pub const BUNDLED: &[Factory] = &[
 
 /// Bytes that are read from a client's socket at once.
 const READ_BUFFER: usize = 4 * 1024;
+/// Bytes over the limit of a frame that are still read, so that it can be refused in words.
+const OVER_LIMIT: usize = 64 * 1024;
 /// Bytes of frames that are written to a client's socket at once.
 const WRITE_BUFFER: usize = 32 * 1024;
 /// Requests to read the configuration again that may wait for their turn.
@@ -452,11 +454,11 @@ async fn connect(
         return (StatusCode::SERVICE_UNAVAILABLE, words).into_response();
     };
     let frame = clients.limits.load().frame_bytes_max.get();
-    // A frame somewhat over the limit is read and refused in words; one far over it ends the connection.
+    // A frame somewhat over the limit is read and refused in words; one further over it ends the connection.
     let upgrade = upgrade
         .read_buffer_size(READ_BUFFER)
-        .max_message_size(4 * frame)
-        .max_frame_size(4 * frame)
+        .max_message_size(frame + OVER_LIMIT)
+        .max_frame_size(frame + OVER_LIMIT)
         .protocols([SUBPROTOCOL, Format::Json.subprotocol(), Format::MessagePack.subprotocol()]);
     let protocol = upgrade.selected_protocol().and_then(|name| name.to_str().ok()).unwrap_or("");
     let node = protocol == SUBPROTOCOL;

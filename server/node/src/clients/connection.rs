@@ -63,7 +63,7 @@ pub struct Connection {
     pub stop: CancellationToken,
     /// Ends when nobody waits for answers any more.
     pub left: CancellationToken,
-    /// True once it has asked for anything.
+    /// True once it has asked for anything: what is no request is no greeting.
     greeted: bool,
     /// True once a bad frame of this connection was logged.
     complained: bool,
@@ -164,7 +164,7 @@ impl Connection {
                 }
                 message = stream.next() => message,
                 () = &mut greeting, if !self.greeted => {
-                    let words = format!("no frame within {} s", opened.elapsed().as_secs());
+                    let words = format!("no request within {} s", opened.elapsed().as_secs());
                     return Err((4501, words));
                 }
             };
@@ -212,7 +212,6 @@ impl Connection {
                 Some(Err(error)) => return Err(self.broken(&error.to_string())),
             };
             if let Some(frame) = frame {
-                self.greeted = true;
                 self.on_frame(&frame).await?;
             }
             taken += 1;
@@ -239,6 +238,7 @@ impl Connection {
         match decode_request(self.format, frame) {
             Ok(request) => {
                 self.clients.metrics.request(request.call.method());
+                self.greeted = true;
                 self.carry_out(request.id, request.call, slot).await;
             }
             Err(why) => self.refuse(slot, why),

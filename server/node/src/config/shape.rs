@@ -196,7 +196,7 @@ pub struct Limits {
     pub hook_depth_max: u8,
     /// How often the server pings each connection; one that leaves two unanswered is closed.
     pub ping_every: Period,
-    /// How soon after connecting the first message must come.
+    /// How soon after connecting the first request must come.
     pub hello_within: Period,
 }
 
