@@ -221,6 +221,26 @@ async fn a_bad_new_certificate_keeps_the_old_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_is_refused_leaves_the_certificate_as_it_was() {
+    let server = secured(NOTES).await;
+    let folder = server.folder.path();
+    let old = folder.join("old.pem");
+    std::fs::copy(folder.join("cert.pem"), &old).expect("copied");
+    let mut client = server.client().await;
+    make(folder);
+    // Found only when the plugin starts, after all files were read.
+    let audit = "[[namespaces.notes.plugins]]\nuse = \"audit\"\n";
+    let nowhere = format!("{TLS}{NOTES}{audit}file = {{ path = \"nowhere/a.jsonl\" }}\n");
+    server.rewrite(&nowhere);
+    assert_eq!(client.error(json!({"reload": {}})).await["code"], "bad_config");
+    Client::try_connect(&server.url(), None, &old).await.expect("the old certificate");
+    std::fs::create_dir(folder.join("nowhere")).expect("a folder");
+    client.ok(json!({"reload": {}})).await;
+    Client::try_connect(&server.url(), None, &folder.join("cert.pem")).await.expect("the new one");
+    assert!(Client::try_connect(&server.url(), None, &old).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn clients_that_say_nothing_in_the_handshake_hold_up_nobody() {
     let server = secured(&format!("[limits]\nhello_within = \"2s\"\n{NOTES}")).await;
     let mut silent = Vec::new();

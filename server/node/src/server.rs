@@ -210,12 +210,15 @@ impl Running {
         self.tls.is_some()
     }
 
-    /// Reads certificate, key and the authorities of peers again. New connections go by what is in the
-    /// files now, open ones stay as they are. What is faulty keeps what it was.
-    pub fn reload_certificates(&self) -> Result<(), Faults> {
-        let server = self.tls.as_ref().map_or(Ok(()), |tls| tls.reload());
-        let mesh = self.mesh.rules.trust.reload().map_err(Faults::from);
-        server.and(mesh)
+    /// Reads certificate, key and the authorities of peers again, and gives what puts them in force: new
+    /// connections then go by what was in the files, open ones stay as they are.
+    pub fn read_certificates(&self) -> Result<impl FnOnce() + use<'_>, Faults> {
+        let server = self.tls.as_ref().map(|tls| tls.read_again()).transpose()?;
+        let mesh = self.mesh.rules.trust.read_again()?;
+        Ok(move || {
+            server.into_iter().for_each(|put_in_force| put_in_force());
+            mesh();
+        })
     }
 
     /// Stops: takes no more connections, answers what is under way, lets hooks finish, and closes the

@@ -267,19 +267,19 @@ async fn reload(
         }
     });
     let loaded = loaded.await.unwrap_or_else(|e| Err(format!("reading it ended early: {e}")));
-    let certificates = |_: &_| match again {
-        Again::All => running.reload_certificates().map_err(|faults| faults.to_string()),
-        Again::Files => Ok(()),
+    let certificates = || match again {
+        Again::All => running.read_certificates().map(Some).map_err(|faults| faults.to_string()),
+        Again::Files => Ok(None),
     };
     let sound = loaded.and_then(|loaded| {
         let open = in_force.is_open(running.address, &loaded.1);
         if open {
             return Err(loaded.0.open_to_all(running.address).to_string());
         }
-        certificates(&loaded).map(|()| loaded)
+        Ok((loaded, certificates()?))
     });
     let outcome = match sound {
-        Ok((loaded, plugins, faulty)) => {
+        Ok(((loaded, plugins, faulty), certificates)) => {
             let config = plan.args.over(loaded.config.clone());
             let applied = in_force.apply(running, config, plugins.clone()).await;
             let applied = applied.map_err(|error| {
@@ -293,6 +293,7 @@ async fn reload(
                 (plan.loaded, plan.plugins) = (loaded, plugins);
                 let config = again == Again::Files && running.clients.not_taken.load().config;
                 running.clients.not_taken.store(NotTaken { config, files: faulty }.into());
+                certificates.into_iter().for_each(|put_in_force| put_in_force());
             }
             applied
         }

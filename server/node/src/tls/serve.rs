@@ -40,17 +40,11 @@ impl Tls {
         Ok(Tls { now: ArcSwap::from_pointee(serving(files)?) })
     }
 
-    /// Reads the same files again. New connections get what is in them now; open ones stay as they
-    /// are. If anything is wrong, all stays as it was.
-    pub fn reload(&self) -> Result<(), Faults> {
-        let files = self.now.load().files.clone();
-        self.reload_from(&files)
-    }
-
-    /// As [`Tls::reload`], from files that may be others than before.
-    pub fn reload_from(&self, files: &Files) -> Result<(), Faults> {
-        self.now.store(Arc::new(serving(files)?));
-        Ok(())
+    /// Reads the same files again, and gives what puts them in force: new connections then get what was in
+    /// them, open ones stay as they are.
+    pub fn read_again(&self) -> Result<impl FnOnce() + use<'_>, Faults> {
+        let new = Arc::new(serving(&self.now.load().files)?);
+        Ok(move || self.now.store(new))
     }
 
     /// Does the handshake of a connection that was accepted; otherwise says why there is none. Waits

@@ -83,11 +83,10 @@ impl PeerTrust {
         Ok(PeerTrust { ca: ca.map(Path::to_path_buf), now })
     }
 
-    /// Reads the file again. New connections go by what is in it now; if anything is wrong, all stays
-    /// as it was.
-    pub fn reload(&self) -> Result<(), Fault> {
-        self.now.store(Arc::new(of_peers(self.ca.as_deref())?));
-        Ok(())
+    /// Reads the file again, and gives what puts it in force: new connections then go by what was in it.
+    pub fn read_again(&self) -> Result<impl FnOnce() + use<'_>, Fault> {
+        let new = Arc::new(of_peers(self.ca.as_deref())?);
+        Ok(move || self.now.store(new))
     }
 
     /// As it is at this moment.
