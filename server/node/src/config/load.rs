@@ -196,17 +196,18 @@ fn typed(tree: &Tree) -> Result<(Config, Vec<Mistake>), ConfigError> {
     Ok((config, found))
 }
 
-/// Takes out a faulty setting so that the rest can be looked at. In a list it leaves an empty one,
-/// or the pointers behind it would name their neighbours.
+/// Takes out a faulty setting so that the rest can be looked at, with the table around it if that cannot be
+/// without it. In a list it leaves an empty one, or the pointers behind it would name their neighbours.
 fn neutralize(root: &mut Json, pointer: &str) {
     let keys = parts(pointer);
-    let plugin = match keys.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["namespaces", _, "plugins", _, ..] => Some(4),
-        ["plugins", _, ..] => Some(2),
-        _ => None,
+    let (depth, empty) = match keys.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["namespaces", _, "plugins", _, ..] => (4, json!({"use": ""})),
+        ["plugins", _, ..] => (2, json!({"use": ""})),
+        ["mesh", "members", _, ..] => (3, json!({"node": ""})),
+        ["server", "tls", ..] => (2, Json::Null),
+        _ => (keys.len(), json!("")),
     };
-    let is_plugin = plugin.is_some();
-    let keys = plugin.map_or(&keys[..], |depth| &keys[..depth]);
+    let keys = &keys[..depth];
     let Some((last, above)) = keys.split_last() else {
         *root = json!({});
         return;
@@ -215,7 +216,6 @@ fn neutralize(root: &mut Json, pointer: &str) {
         Some(Json::Object(table)) => drop(table.remove(last)),
         Some(Json::Array(list)) => {
             let item = last.parse().ok().and_then(|i: usize| list.get_mut(i));
-            let empty = if is_plugin { json!({"use": ""}) } else { json!("") };
             item.into_iter().for_each(|item| *item = empty.clone());
         }
         _ => {}

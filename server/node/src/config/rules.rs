@@ -139,7 +139,8 @@ fn mesh(mesh: &Mesh, found: &mut Vec<Mistake>) {
 fn members(mesh: &Mesh, found: &mut Vec<Mistake>) {
     for (i, member) in mesh.members.iter().enumerate() {
         let pointer = format!("/mesh/members/{i}");
-        if mesh.members[..i].iter().any(|other| other.node == member.node) {
+        let is_node = !member.node.is_empty();
+        if is_node && mesh.members[..i].iter().any(|other| other.node == member.node) {
             let words = format!("node {} is named twice", member.node);
             found.push(Mistake::new(join(&pointer, "node"), words));
         }

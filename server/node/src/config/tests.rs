@@ -238,6 +238,20 @@ fn syntax_errors_have_their_place_and_none_hides_another() {
 }
 
 #[test]
+fn a_mistake_in_members_or_certificates_hides_no_other() {
+    let words = refused(
+        "[server]\nlogg = \"x\"\n[server.tls]\ncert = 5\nkey = \"k\"\n[limits]\nwatches_max = 0\n\
+         [[mesh.members]]\nnode = 5\n[[mesh.members]]\nnamespaces = [\"a\"]\n\
+         [[mesh.members]]\nnode = \"x\"\nnamespaces = [5]\n[namespaces.N]\nobjects_max = 0\n",
+    );
+    for line in [2, 4, 7, 9, 10, 13, 14, 15, 16] {
+        let place = format!("config.toml:{line}:");
+        assert_eq!(words.matches(&place).count(), 1, "{place} in {words}");
+    }
+    assert!(words.ends_with("\n9 mistakes in the configuration"), "{words}");
+}
+
+#[test]
 fn a_missing_file_is_told_by_name() {
     let errors = Config::load_from(Some(Path::new("/nowhere/k.toml")), []).expect_err("missing");
     let words = errors.to_string();
