@@ -159,7 +159,17 @@ pub fn peer_url(text: &str) -> Result<(), (String, &'static str)> {
         let words = format!("{text:?} is not the WebSocket URL of a node");
         return Err((words, "for instance \"ws://10.0.0.2:7400\", or \"wss://…\" for TLS"));
     }
-    Ok(())
+    match strange_port(text) {
+        Some(port) => Err((format!("{text:?} has the port {port:?}"), "a port is 0 to 65,535")),
+        None => Ok(()),
+    }
+}
+
+/// What stands in the place of a port and is none.
+fn strange_port(text: &str) -> Option<String> {
+    let uri = text.parse::<Uri>().ok()?;
+    let port = uri.authority()?.as_str().strip_prefix(uri.host()?)?.strip_prefix(':')?;
+    port.parse::<u16>().is_err().then(|| port.to_owned())
 }
 
 fn is_peer(text: &str) -> bool {

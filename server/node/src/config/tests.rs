@@ -252,6 +252,24 @@ fn a_mistake_in_members_or_certificates_hides_no_other() {
 }
 
 #[test]
+fn a_port_of_a_peer_is_one() {
+    for (url, right) in [
+        ("ws://host:99999", false),
+        ("ws://host:65536/peer", false),
+        ("wss://[::1]:", false),
+        ("ws://host:65535", true),
+        ("wss://[::1]:7400", true),
+        ("ws://[::1]", true),
+        ("ws://host/a:99999", true),
+    ] {
+        let told = load(&format!("[mesh]\npeers = [{url:?}]\n"), &[]).map(|_| ());
+        let what = told.as_ref().err().map(String::as_str).unwrap_or_default();
+        assert_eq!(told.is_ok(), right, "{url}: {what}");
+        assert!(right || what.contains("a port is 0 to 65,535"), "{url}: {what}");
+    }
+}
+
+#[test]
 fn a_missing_file_is_told_by_name() {
     let errors = Config::load_from(Some(Path::new("/nowhere/k.toml")), []).expect_err("missing");
     let words = errors.to_string();
