@@ -247,3 +247,26 @@ async fn a_peer_cannot_forge_lines_of_the_log() {
     assert!(log.contains("FORGED"), "{log}");
     assert!(log.lines().all(|line| !line.starts_with("FORGED") && line.len() < 2_000), "{log}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_waits_for_another_node_is_answered_when_the_server_stops() {
+    let mut server = Server::start(NOTES).await;
+    let (mut client, mut peer) = (server.client().await, Peer::greeted(&server).await);
+    client.put("notes", "k", json!(1)).await;
+    let acks = json!({"ns": "notes", "key": "k", "within_ms": 60_000});
+    let asked = loop {
+        let asked = client.ask(json!({"acks": acks.clone()})).await;
+        // Until the peer has entered, nobody asks it.
+        let answer =
+            async { while !matches!(peer.hear().await.expect("a question"), Wire::Ask { .. }) {} };
+        tokio::select! {
+            () = answer => break asked,
+            _ = client.answer(asked) => {}
+        }
+    };
+    let (code, answer) = tokio::join!(server.stop(), client.answer(asked));
+    assert_eq!(code, Some(0));
+    assert_eq!(answer["ok"]["everywhere"], false, "{answer}");
+    let Message::Close(Some(close)) = client.message().await else { panic!("not closed") };
+    assert_eq!(u16::from(close.code), 4000);
+}

@@ -8,6 +8,7 @@ use std::time::Duration;
 use keepboth_core::name::Namespace;
 use keepboth_core::refusal::{Code, Refusal};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::Clients;
 use super::connection::Connection;
@@ -18,12 +19,12 @@ use crate::protocol::{Answer, Call, NamespaceInfo, NamespaceLimits};
 impl Connection {
     /// Carries out a call that changes the server, or asks other nodes. The answer comes through the slot when it is done.
     pub fn manage(&self, id: u64, call: Call, slot: Slot) {
-        let (clients, actor) = (self.clients.clone(), self.actor.clone());
+        let (clients, actor, left) = (self.clients.clone(), self.actor.clone(), self.left.clone());
         self.clients.tasks.spawn(async move {
             if !matches!(call, Call::Acks { .. }) {
                 tracing::info!(?actor, "asked for {}", call.method());
             }
-            let outcome = clients.manage(call).await;
+            let outcome = clients.manage(call, &left).await;
             if let Err(refusal) = &outcome {
                 clients.metrics.refused(refusal.code);
             }
@@ -33,7 +34,11 @@ impl Connection {
 }
 
 impl Clients {
-    async fn manage(self: &Arc<Clients>, call: Call) -> Result<Answer, Refusal> {
+    async fn manage(
+        self: &Arc<Clients>,
+        call: Call,
+        left: &CancellationToken,
+    ) -> Result<Answer, Refusal> {
         match call {
             Call::NsAdd { ns } => {
                 let added = self.namespaces.add(&ns).await?;
@@ -49,7 +54,7 @@ impl Clients {
             Call::Judge { ns, key, version, admit } => self.judge(ns, key, version, admit).await,
             Call::QuarantineRetry { ns } => self.quarantine_retry(ns).await,
             Call::Acks { ns, key, version, within_ms } => {
-                self.acks(&ns, &key, version, within_ms).await
+                self.acks(&ns, &key, version, within_ms, left).await
             }
             Call::PeerInvite { namespaces, expires_ms } => self.invite(namespaces, expires_ms),
             Call::PeerAdd { node, namespaces } => self.peer_add(node, namespaces),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use keepboth_core::ids::{NodeId, VersionId};
 use keepboth_core::name::{Key, Name, Namespace};
 use keepboth_core::refusal::{Code, Refusal};
+use tokio_util::sync::CancellationToken;
 
 use super::Clients;
 use crate::clock;
@@ -92,18 +93,23 @@ impl Clients {
         Ok(Answer::PeerRemoved { node, removed })
     }
 
-    /// Whether a version is everywhere.
+    /// Whether a version is everywhere, as far as it is known in time, or when the connection ends.
     pub(super) async fn acks(
         &self,
         ns: &Namespace,
         name: &Name,
         version: Option<VersionId>,
         within_ms: u64,
+        left: &CancellationToken,
     ) -> Result<Answer, Refusal> {
         let space = self.space(ns)?;
         let (key, version) = which(&space, name, version)?;
         let within = Duration::from_millis(within_ms);
-        let members = self.mesh.acks(&space, &key, version, within).await?;
+        let members = tokio::select! {
+            biased;
+            members = self.mesh.acks(&space, &key, version, within) => members?,
+            () = left.cancelled() => self.mesh.acks(&space, &key, version, Duration::ZERO).await?,
+        };
         Ok(Answer::Acks(Acks { key, version, members }))
     }
 }
