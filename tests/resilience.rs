@@ -270,3 +270,21 @@ async fn a_question_that_waits_for_another_node_is_answered_when_the_server_stop
     let Message::Close(Some(close)) = client.message().await else { panic!("not closed") };
     assert_eq!(u16::from(close.code), 4000);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_read_without_end_does_not_keep_a_server_that_is_to_stop() {
+    let mut server = Server::start(NOTES).await;
+    let pipe = server.folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+    assert!(made.success());
+    let target = "url = \"http://127.0.0.1:1\"\nsecret_file = \"pipe\"\n";
+    server.rewrite(&format!(
+        "{NOTES}[[namespaces.notes.plugins]]\nuse = \"webhook\"\n[namespaces.notes.plugins.targets.t]\n{target}"
+    ));
+    server.hang_up().await;
+    // It is open for writing once the server reads it.
+    let opened =
+        tokio::task::spawn_blocking(move || std::fs::File::options().write(true).open(pipe));
+    let _open = timeout(PATIENCE, opened).await.expect("read in time").expect("a task");
+    assert_eq!(timeout(PATIENCE, server.stop()).await.expect("an end"), Some(0));
+}

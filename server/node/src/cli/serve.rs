@@ -87,7 +87,10 @@ pub fn run(args: &Args, factories: &[Factory], json: bool) -> ExitCode {
     match runtime {
         Ok(runtime) => {
             let plan = Plan { args, factories: factories.into(), loaded, plugins, token };
-            runtime.block_on(serve(plan, config, json))
+            let code = runtime.block_on(serve(plan, config, json));
+            // What still runs was given its time: nothing keeps a process that is to end.
+            runtime.shutdown_background();
+            code
         }
         Err(error) => {
             let _ = writeln!(anstream::stderr(), "cannot start: {error}");
@@ -290,10 +293,10 @@ async fn reload(
                 Refusal::new(Code::BadConfig, words)
             });
             if applied.is_ok() {
+                certificates.into_iter().for_each(|put_in_force| put_in_force());
                 (plan.loaded, plan.plugins) = (loaded, plugins);
                 let config = again == Again::Files && running.clients.not_taken.load().config;
                 running.clients.not_taken.store(NotTaken { config, files: faulty }.into());
-                certificates.into_iter().for_each(|put_in_force| put_in_force());
             }
             applied
         }
