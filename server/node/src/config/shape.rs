@@ -163,7 +163,7 @@ impl JsonSchema for LogFormat {
 pub struct Limits {
     /// Most bytes of one value; at most 64 KiB. A namespace may set less.
     pub value_bytes_max: Bytes,
-    /// Most bytes of one WebSocket message in either direction; 4 KiB to 1 MiB.
+    /// Most bytes of one WebSocket message of a client; 4 KiB to 1 MiB. What the server sends may have 1 MiB.
     pub frame_bytes_max: Bytes,
     /// Most connections at once; further ones are turned away with status 503.
     #[schemars(range(min = 1, max = 1_000_000))]
