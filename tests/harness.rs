@@ -358,6 +358,11 @@ impl Client {
         self.ok(json!({"get": {"ns": namespace, "key": key}})).await["value"].take()
     }
 
+    /// Forgets the pushed frames that came while answers were waited for; how many there were.
+    pub fn forget_pushed(&mut self) -> usize {
+        std::mem::take(&mut self.pushed).len()
+    }
+
     /// The next pushed frame.
     pub async fn push(&mut self) -> Json {
         if !self.pushed.is_empty() {

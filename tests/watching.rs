@@ -138,3 +138,36 @@ async fn many_watches_are_refused_at_the_limit() {
     let refused = client.error(json!({"watch": {"ns": "notes"}})).await;
     assert_eq!(refused["code"], "too_many_watches");
 }
+
+#[tokio::test]
+async fn watches_that_the_server_has_ended_leave_room_for_others() {
+    let server = Server::start("[limits]\nwatches_max = 2\n[namespaces.notes]\n").await;
+    let mut client = server.client().await;
+    for _ in 0..3 {
+        client.ok(json!({"ns_add": {"ns": "mine"}})).await;
+        client.ok(json!({"watch": {"ns": "mine"}})).await;
+        client.ok(json!({"ns_rm": {"ns": "mine"}})).await;
+        while client.push().await["end"].is_null() {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_watch_comes_after_the_answer_to_unwatch() {
+    let server = Server::start(CONFIG).await;
+    let mut client = server.client().await;
+    let put = |n: usize| json!({"put": {"key": format!("k{n}"), "value": n}});
+    let puts: Vec<Json> = (0..1_000).map(put).collect();
+    client.ok(json!({"batch": {"ns": "notes", "ops": puts}})).await;
+    for _ in 0..100 {
+        let watch = client.ok(json!({"watch": {"ns": "notes", "initial": true}})).await;
+        // It is in the midst of telling.
+        assert_eq!(client.push().await["sub"], watch["sub"]);
+        let unwatch = client.ask(json!({"unwatch": watch})).await;
+        let get = client.ask(json!({"get": {"ns": "notes", "key": "k1"}})).await;
+        client.answer(unwatch).await;
+        client.forget_pushed();
+        client.answer(get).await;
+        client.ok(json!({"get": {"ns": "notes", "key": "k2"}})).await;
+        assert_eq!(client.forget_pushed(), 0);
+    }
+}

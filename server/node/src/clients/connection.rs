@@ -26,6 +26,7 @@ use super::Clients;
 use super::enter;
 use super::out::{CLOSE_WITHIN, Close, Out, SMALL_BYTES, Slot, Unread, write};
 use super::turns::in_turns;
+use super::watch::Open;
 use super::write::{Sorted, WriteRequest};
 use crate::gates::{Access, Gates};
 use crate::protocol::{Answer, Call, Estimate, Format, Hello, NoRequest, PROTOCOL, decode_request};
@@ -55,8 +56,8 @@ pub struct Connection {
     pub out: mpsc::Sender<Out>,
     /// Bounds what waits for the writer in bytes, as the queue does in number.
     pub unread: Unread,
-    /// The open watches, each with what ends it.
-    pub watches: BTreeMap<u64, CancellationToken>,
+    /// The watches, the open ones and some that have ended.
+    pub watches: BTreeMap<u64, Open>,
     /// The number of the next watch.
     pub next_watch: u64,
     /// Ends with this connection.
@@ -121,7 +122,7 @@ pub fn run(
                     "client left"
                 );
                 *close.lock().unwrap_or_else(PoisonError::into_inner) = why;
-                connection.watches.values().for_each(CancellationToken::cancel);
+                connection.watches.values().for_each(|watch| watch.stop.cancel());
                 connection.left.cancel();
                 // The writing ends when the last answer under way has been given.
                 drop(connection);
@@ -237,8 +238,8 @@ impl Connection {
         }
         match decode_request(self.format, frame) {
             Ok(request) => {
-                self.clients.metrics.request(request.call.method());
                 self.greeted = true;
+                self.clients.metrics.request(request.call.method());
                 self.carry_out(request.id, request.call, slot).await;
             }
             Err(why) => self.refuse(slot, why),
@@ -288,7 +289,7 @@ impl Connection {
         let outcome = match call {
             Call::Watch { .. } => return self.watch(id, call, slot),
             Call::HookLog { .. } => return self.hook_log(id, call, slot).await,
-            Call::Unwatch { sub } => self.unwatch(sub),
+            Call::Unwatch { sub } => self.unwatch(sub).await,
             Call::Hello { client, version, .. } => self.hello(client, version),
             Call::Status { ns } => {
                 self.clients.status(ns.as_ref(), self.access()).map(Answer::Status)
@@ -384,10 +385,10 @@ impl Connection {
         }))
     }
 
-    fn unwatch(&mut self, sub: u64) -> Result<Answer, Refusal> {
+    async fn unwatch(&mut self, sub: u64) -> Result<Answer, Refusal> {
         let words = || format!("this connection has no watch {sub}");
         let watch = self.watches.remove(&sub);
-        watch.ok_or_else(|| Refusal::new(Code::NotFound, words()))?.cancel();
+        watch.ok_or_else(|| Refusal::new(Code::NotFound, words()))?.end().await;
         Ok(Answer::Unwatch)
     }
 }

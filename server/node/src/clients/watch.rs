@@ -12,6 +12,7 @@ use keepboth_core::refusal::{Code, Refusal};
 use keepboth_store::KeyState;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
@@ -41,6 +42,22 @@ struct Watch {
     sequence: u64,
 }
 
+/// A watch as its connection holds it.
+pub struct Open {
+    /// Cancelled when it ends, by whomever.
+    pub stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Open {
+    /// Ends it. When this returns, its last frame is on the way.
+    pub async fn end(self) {
+        self.stop.cancel();
+        // One that panicked has told its last as well.
+        let _ = self.task.await;
+    }
+}
+
 /// The client is gone, or the watch was ended.
 struct Gone;
 
@@ -50,17 +67,18 @@ impl Connection {
         match self.open(call) {
             Ok((sub, start)) => {
                 self.answer(slot, id, Ok(Answer::Watch { sub }));
-                start();
+                self.watches.insert(sub, start());
             }
             Err(refusal) => self.answer(slot, id, Err(refusal)),
         }
     }
 
-    fn open(&mut self, call: Call) -> Result<(u64, impl FnOnce() + use<>), Refusal> {
+    fn open(&mut self, call: Call) -> Result<(u64, impl FnOnce() -> Open + use<>), Refusal> {
         let Call::Watch { ns, prefix, initial, cursor, values } = call else {
             return Err(Refusal::new(Code::UnknownMethod, "not a watch"));
         };
         let space = self.clients.space(&ns)?;
+        self.watches.retain(|_, watch| !watch.stop.is_cancelled());
         let most = self.clients.limits.load().watches_max;
         if self.watches.len() >= most {
             let words = format!("the connection has {most} watches, which is the limit");
@@ -72,7 +90,6 @@ impl Connection {
         let sub = self.next_watch;
         self.next_watch += 1;
         let stop = self.stop.child_token();
-        self.watches.insert(sub, stop.clone());
         let news = space.listen();
         let watch = Watch {
             sub,
@@ -88,7 +105,8 @@ impl Connection {
         let initial = initial && cursor.is_none();
         let (metrics, tasks) = (self.clients.metrics.clone(), self.clients.tasks.clone());
         Ok((sub, move || {
-            tasks.spawn(run(watch, news, initial, stop, metrics));
+            let task = tasks.spawn(run(watch, news, initial, stop.clone(), metrics));
+            Open { stop, task }
         }))
     }
 }
@@ -129,6 +147,8 @@ async fn run(
         false => ended,
     };
     metrics.watches.dec();
+    // Whoever hears of the end may open another one.
+    stop.cancel();
     if let Err(refusal) = ended {
         let mut frame = Vec::new();
         encode_end(watch.format, watch.sub, &refusal, &mut frame);
