@@ -275,8 +275,7 @@ async fn reload(
         Again::Files => Ok(None),
     };
     let sound = loaded.and_then(|loaded| {
-        let open = in_force.is_open(running.address, &loaded.1);
-        if open {
+        if in_force.is_open(running.address, &loaded.1) {
             return Err(loaded.0.open_to_all(running.address).to_string());
         }
         Ok((loaded, certificates()?))
