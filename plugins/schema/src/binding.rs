@@ -60,7 +60,7 @@ impl JsonSchema for Binding {
 #[derive(Debug)]
 pub enum Bound {
     /// One for all.
-    One(Schema),
+    One(Box<Schema>),
     /// By kind; None lets all pass. What is not named is refused.
     Kinds(BTreeMap<String, Option<Schema>>),
 }
@@ -81,7 +81,9 @@ impl Bound {
             Schema::load(folder, file).map_err(told)
         };
         let rules = match binding {
-            Binding::File(file) => return load(file, pointer.to_owned()).map(Bound::One),
+            Binding::File(file) => {
+                return load(file, pointer.to_owned()).map(|schema| Bound::One(Box::new(schema)));
+            }
             Binding::Kinds(rules) => rules,
         };
         let (mut bound, mut faults) = (BTreeMap::new(), Vec::new());

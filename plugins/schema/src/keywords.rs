@@ -34,6 +34,8 @@ pub const NAMED: &[&str] =
 /// Those whose schemas are asked of the very same value.
 const IN_PLACE: &[&str] =
     &["allOf", "anyOf", "dependentSchemas", "else", "if", "not", "oneOf", "then"];
+/// Those whose schemas are only asked if a reference leads there, or not at all.
+const NOT_ASKED: &[&str] = &["$defs", "contentSchema", "definitions", TRANSITION];
 
 /// Calls `visit` with each schema within a schema, itself first, and the JSON pointer of each. What is
 /// no schema is given too. The schema must not be deeper than the parser allows.
@@ -50,14 +52,35 @@ fn walk<'a>(pointer: &str, schema: &'a Json, visit: &mut dyn FnMut(&str, &'a Jso
     }
 }
 
-/// Calls `visit` with each schema that is asked of the same value as this one, references left out.
-pub fn in_place<'a>(
-    pointer: &str,
-    schema: &'a Map<String, Json>,
-    visit: &mut dyn FnMut(&str, &'a Json),
-) {
-    for (keyword, value) in schema.iter().filter(|(word, _)| IN_PLACE.contains(&word.as_str())) {
-        under(&join(pointer, keyword), keyword, value, visit);
+/// Of which part of its value a schema asks another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// The very same value.
+    Whole,
+    /// The member of this name.
+    Member(String),
+    /// The item at this place, from 0.
+    Item(usize),
+    /// Members or items, any of them.
+    Each,
+}
+
+/// Calls `visit` with each schema that this one asks of its value or of a part of it, and the JSON pointer
+/// of each. References are left out.
+pub fn asked(pointer: &str, schema: &Map<String, Json>, visit: &mut dyn FnMut(Part, &str)) {
+    for (keyword, value) in schema {
+        let keyword = keyword.as_str();
+        let here = join(pointer, keyword);
+        let last = |inner: &str| parts(inner).pop().unwrap_or_default();
+        let part = |inner: &str| match keyword {
+            _ if IN_PLACE.contains(&keyword) => Part::Whole,
+            "properties" => Part::Member(last(inner)),
+            "prefixItems" => last(inner).parse().map_or(Part::Each, Part::Item),
+            _ => Part::Each,
+        };
+        if !NOT_ASKED.contains(&keyword) {
+            under(&here, keyword, value, &mut |inner, _| visit(part(inner), inner));
+        }
     }
 }
 

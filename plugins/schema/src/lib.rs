@@ -14,6 +14,8 @@ mod lint;
 mod folder;
 /// Where each `$ref` leads.
 mod refs;
+/// How often the schemas of a file ask a value.
+mod work;
 /// A schema file, checked and compiled.
 mod schema;
 /// What is bound to a pattern of keys.

@@ -3,16 +3,19 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use keepboth_core::limits::figure;
 use serde_json::Value as Json;
 
 use crate::fault::Fault;
 use crate::folder::{Folder, SchemaFile};
-use crate::keywords;
+use crate::keywords::{self, Part};
+use crate::work::{ASKED_MAX, Edge, Work};
 
-/// Everything wrong with the references of a file and of all files that it draws in. What only the
-/// compiler understands (`$anchor`, `$dynamicRef`, an `$id` within a schema) is left to it.
-pub fn faults(folder: &Folder, file: &Arc<SchemaFile>) -> Vec<Fault> {
-    let mut graph = Graph::default();
+/// Which schema of a file, and of all files that it draws in, asks which; or everything wrong with their
+/// references. What only the compiler understands (`$dynamicRef`, an `$id` within a schema) is left to it.
+pub fn work(folder: &Folder, file: &Arc<SchemaFile>) -> Result<Work, Vec<Fault>> {
+    let (numbers, edges, places, references, targets) = Default::default();
+    let mut graph = Graph { numbers, edges, places, references, targets, all_known: true };
     let (mut waiting, mut seen) = (vec![file.clone()], HashSet::from([file.name.clone()]));
     let mut found = Vec::new();
     while let Some(file) = waiting.pop() {
@@ -29,19 +32,42 @@ pub fn faults(folder: &Folder, file: &Arc<SchemaFile>) -> Vec<Fault> {
         found.extend(graph.circle());
     }
     found.dedup();
-    found
+    if !found.is_empty() {
+        return Err(found);
+    }
+    let Graph { numbers, edges, places, targets, all_known, .. } = graph;
+    // A schema that stands where none is expected was not looked into.
+    let all_known = all_known && targets.iter().all(|target| places.contains_key(target));
+    let work = Work::new(numbers, edges, all_known);
+    match work.too_much().and_then(|node| places.get(&node)) {
+        Some((file, pointer)) => Err(vec![file.fault(pointer, too_much())]),
+        None => Ok(work),
+    }
+}
+
+fn too_much() -> String {
+    format!(
+        "the schemas that this one leads to ask one part of a value more than {} times; \
+         let fewer of them stand under allOf, anyOf, oneOf and the like",
+        figure(ASKED_MAX)
+    )
 }
 
 /// A schema within a file, by its JSON pointer.
 type Node = (String, String);
 
-/// Which schema is asked of the same value as which.
-#[derive(Default)]
+/// Which schema asks which, of the same value or of a part of it.
 struct Graph {
     numbers: HashMap<Node, usize>,
-    edges: Vec<Vec<usize>>,
+    edges: Vec<Vec<Edge>>,
+    /// The schemas, with the file in which they stand and their pointer.
+    places: HashMap<usize, (Arc<SchemaFile>, String)>,
     /// The references, with the file in which they stand and their own pointer.
     references: HashMap<usize, (Arc<SchemaFile>, String)>,
+    /// Where references lead, but for schemas that are true or false.
+    targets: Vec<usize>,
+    /// Whether each reference leads to where this graph says.
+    all_known: bool,
 }
 
 impl Graph {
@@ -63,24 +89,29 @@ impl Graph {
         drawn: &mut dyn FnMut(Result<Arc<SchemaFile>, Vec<Fault>>),
     ) {
         let base = Base::of(file);
-        let mut foreign = Vec::new();
+        let scope = Scope::of(file);
         keywords::each(&file.json, &mut |pointer, schema| {
             let Some(members) = schema.as_object() else { return };
-            let below = |outer: &String| pointer.starts_with(&format!("{outer}/"));
-            if !pointer.is_empty() && members.contains_key("$id") {
-                foreign.push(pointer.to_owned());
-            }
             let here = self.number(&file.name, pointer);
-            keywords::in_place(pointer, members, &mut |inner, _| {
-                let inner = self.number(&file.name, inner);
-                self.edges[here].push(inner);
+            self.places.insert(here, (file.clone(), pointer.to_owned()));
+            // What is left is found by asking once more what was asked of the same value.
+            let twice = members.keys().any(|keyword| keyword.starts_with("unevaluated"));
+            let mut asks = Vec::new();
+            keywords::asked(pointer, members, &mut |part, inner| {
+                let (to, times) = (self.number(&file.name, inner), if twice { 2 } else { 1 });
+                let times = if part == Part::Whole { times } else { 1 };
+                asks.push(Edge { part, to, times, reference: false });
             });
+            self.edges[here].append(&mut asks);
+            self.all_known &= !members.contains_key("$dynamicRef");
             let reference = members.get("$ref").and_then(Json::as_str);
             let Some(reference) = reference else { return };
-            if foreign.iter().any(|outer| outer == pointer || below(outer)) {
+            let target = (!scope.is_foreign(pointer))
+                .then(|| base.target(file, reference).or_else(|| scope.anchored(file, reference)));
+            let Some((name, target)) = target.flatten() else {
+                self.all_known = false;
                 return;
-            }
-            let Some((name, target)) = base.target(file, reference) else { return };
+            };
             let own = keywords::join(pointer, "$ref");
             let other = if name == file.name { Ok(file.clone()) } else { folder.read(&name) };
             let missing = |other: &SchemaFile| other.json.pointer(&target).is_none();
@@ -90,9 +121,12 @@ impl Graph {
                     drawn(Err(vec![file.fault(&own, words)]));
                 }
                 Ok(other) => {
-                    let to = self.number(&name, &target);
-                    self.edges[here].push(to);
+                    let (to, times) = (self.number(&name, &target), if twice { 2 } else { 1 });
+                    self.edges[here].push(Edge { part: Part::Whole, to, times, reference: true });
                     self.references.insert(here, (file.clone(), own));
+                    if other.json.pointer(&target).is_some_and(Json::is_object) {
+                        self.targets.push(to);
+                    }
                     drawn(Ok(other));
                 }
                 Err(faults) => drawn(Err(blamed(file, &own, faults))),
@@ -105,7 +139,7 @@ impl Graph {
         let mut done = vec![false; self.edges.len()];
         for start in 0..self.edges.len() {
             // The way from the start, and at each step the edges that were not tried yet.
-            let mut way: Vec<(usize, std::slice::Iter<'_, usize>)> = Vec::new();
+            let mut way: Vec<(usize, std::slice::Iter<'_, Edge>)> = Vec::new();
             let mut on_way = HashSet::new();
             if !done[start] {
                 on_way.insert(start);
@@ -113,7 +147,8 @@ impl Graph {
             }
             while let Some((node, edges)) = way.last_mut() {
                 let node = *node;
-                let Some(&next) = edges.next() else {
+                let same = edges.find(|edge| edge.part == Part::Whole);
+                let Some(next) = same.map(|edge| edge.to) else {
                     done[node] = true;
                     on_way.remove(&node);
                     way.pop();
@@ -147,6 +182,45 @@ fn blamed(file: &SchemaFile, own: &str, faults: Vec<Fault>) -> Vec<Fault> {
         Some(_) => fault,
     };
     faults.into_iter().map(blame).collect()
+}
+
+/// What the names within a file mean.
+struct Scope {
+    /// The pointers of schemas with an `$id` of their own.
+    foreign: Vec<String>,
+    /// The pointers of the schemas with an `$anchor`, by its name.
+    anchors: HashMap<String, String>,
+}
+
+impl Scope {
+    fn of(file: &SchemaFile) -> Scope {
+        let mut scope = Scope { foreign: Vec::new(), anchors: HashMap::new() };
+        keywords::each(&file.json, &mut |pointer, schema| {
+            if !pointer.is_empty() && schema.get("$id").is_some() {
+                scope.foreign.push(pointer.to_owned());
+            }
+            for anchor in ["$anchor", "$dynamicAnchor"] {
+                let name = schema.get(anchor).and_then(Json::as_str);
+                if let Some(name) = name.filter(|_| !scope.is_foreign(pointer)) {
+                    scope.anchors.insert(name.to_owned(), pointer.to_owned());
+                }
+            }
+        });
+        scope
+    }
+
+    /// Whether names at this pointer mean something else than in the rest of the file.
+    fn is_foreign(&self, pointer: &str) -> bool {
+        let within = |outer: &String| pointer.strip_prefix(outer.as_str());
+        let mut below = self.foreign.iter().filter_map(within);
+        below.any(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// The file and the pointer of the `$anchor` that a reference names.
+    fn anchored(&self, file: &SchemaFile, reference: &str) -> Option<(String, String)> {
+        let pointer = self.anchors.get(reference.strip_prefix('#')?)?;
+        Some((file.name.clone(), pointer.clone()))
+    }
 }
 
 /// What relative references of a file are relative to.

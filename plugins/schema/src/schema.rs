@@ -1,5 +1,7 @@
 //! A schema file, checked and compiled.
 
+use std::sync::Arc;
+
 use jsonschema::error::ValidationErrorKind as Kind;
 use jsonschema::{Draft, PatternOptions, ReferencingError, ValidationError, Validator};
 use keepboth_core::plugin::Draft as Value;
@@ -12,6 +14,7 @@ use crate::keywords::{KIND, TRANSITION};
 use crate::lint::kinds;
 use crate::refs;
 use crate::words::{self, SCHEME};
+use crate::work::Work;
 
 /// The kinds that a schema can look into.
 const SEEN: &[&str] = &["json", "number", "string"];
@@ -23,8 +26,8 @@ const PATTERN_BYTES_MAX: usize = 1 << 20;
 pub struct Schema {
     /// The file's name in the folder.
     pub file: String,
-    validator: Validator,
-    transition: Option<Validator>,
+    rule: Rule,
+    transition: Option<Rule>,
     kinds: Vec<&'static str>,
 }
 
@@ -32,17 +35,20 @@ impl Schema {
     /// Reads, checks and compiles a file, or tells all that is wrong with it and with what it draws in.
     pub fn load(folder: &Folder, name: &str) -> Result<Schema, Vec<Fault>> {
         let file = folder.read(name)?;
-        let faults = refs::faults(folder, &file);
-        if !faults.is_empty() {
-            return Err(faults);
-        }
-        let validator = compile(&file, folder, "").map_err(|fault| vec![fault])?;
-        let transition = file.json.get(TRANSITION).map(|_| {
-            compile(&file, folder, &format!("/{TRANSITION}")).map_err(|fault| vec![fault])
-        });
+        let work = Arc::new(refs::work(folder, &file)?);
+        let rule = |pointer: &str| {
+            Rule::compile(&file, folder, pointer, &work).map_err(|fault| vec![fault])
+        };
+        let transition = file.json.get(TRANSITION).map(|_| rule(&format!("/{TRANSITION}")));
         let named = file.json.get(KIND).and_then(|named| kinds(named).ok());
         let kinds = named.unwrap_or_else(|| SEEN.to_vec());
-        Ok(Schema { file: name.to_owned(), validator, transition: transition.transpose()?, kinds })
+        let (rule, transition) = (rule("")?, transition.transpose()?);
+        Ok(Schema { file: name.to_owned(), rule, transition, kinds })
+    }
+
+    /// The schema at this pointer of its file alone.
+    pub fn part(&self, file: &SchemaFile, folder: &Folder, pointer: &str) -> Result<Rule, Fault> {
+        Rule::compile(file, folder, pointer, &self.rule.work)
     }
 
     /// True if values of this kind may pass at all.
@@ -73,7 +79,7 @@ impl Schema {
                 self.file
             )));
         };
-        words::faults(&self.file, &self.validator, tree).map_or(Ok(()), |words| Err(refused(words)))
+        self.rule.faults(tree).map_or(Ok(()), |words| Err(refused(words)))
     }
 
     /// Refuses a step from what stood there (None: nothing) to this value, if the schema has a rule for
@@ -85,8 +91,41 @@ impl Schema {
             step.insert("old".to_owned(), told(old));
         }
         step.insert("new".to_owned(), told(new));
-        let broken = words::faults(&self.file, transition, &Json::Object(step));
+        let broken = transition.faults(&Json::Object(step));
         broken.map_or(Ok(()), |words| Err(refused(words)))
+    }
+}
+
+/// The schema at one pointer of a file, compiled.
+#[derive(Debug)]
+pub struct Rule {
+    file: String,
+    pointer: String,
+    validator: Validator,
+    work: Arc<Work>,
+}
+
+impl Rule {
+    fn compile(
+        file: &SchemaFile,
+        folder: &Folder,
+        pointer: &str,
+        work: &Arc<Work>,
+    ) -> Result<Rule, Fault> {
+        let validator = compile(file, folder, pointer)?;
+        let (file, pointer) = (file.name.clone(), pointer.to_owned());
+        Ok(Rule { file, pointer, validator, work: work.clone() })
+    }
+
+    /// What is wrong with a value; None if nothing. Whether it is right is found in bounded time, for what
+    /// was found of a part is remembered; where it is wrong is told only if that takes few steps.
+    pub fn faults(&self, value: &Json) -> Option<String> {
+        if self.validator.is_valid(value) {
+            return None;
+        }
+        let little = self.work.is_little(&self.file, &self.pointer, value);
+        let told = little.then(|| words::faults(&self.file, &self.validator, value)).flatten();
+        Some(told.unwrap_or_else(|| words::untold(&self.file)))
     }
 }
 
@@ -103,7 +142,7 @@ fn told(value: &mut Value) -> Json {
 }
 
 /// Compiles the schema at this pointer of a file: draft 2020-12, formats asserted.
-pub fn compile(file: &SchemaFile, folder: &Folder, pointer: &str) -> Result<Validator, Fault> {
+fn compile(file: &SchemaFile, folder: &Folder, pointer: &str) -> Result<Validator, Fault> {
     let (whole, base);
     let part;
     if pointer.is_empty() {

@@ -9,8 +9,7 @@ use serde_json::Value as Json;
 use crate::fault::{Fault, Place};
 use crate::folder::{Folder, SchemaFile};
 use crate::keywords::{self, ALLOWED, REFUSED, join};
-use crate::schema::{Schema, compile};
-use crate::words;
+use crate::schema::Schema;
 
 /// A vector of a schema file, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,8 +77,8 @@ fn examiner<'a>(
     if pointer.is_empty() {
         return Ok(Box::new(|example| schema.check(&mut draft(example)).map_err(|r| r.message)));
     }
-    let validator = compile(file, folder, pointer)?;
-    Ok(Box::new(move |example| words::faults(&file.name, &validator, example).map_or(Ok(()), Err)))
+    let rule = schema.part(file, folder, pointer)?;
+    Ok(Box::new(move |example| rule.faults(example).map_or(Ok(()), Err)))
 }
 
 /// What a put of the case's `new` over its `old` would be answered.

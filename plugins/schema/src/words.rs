@@ -2,7 +2,10 @@
 
 use jsonschema::error::ValidationErrorKind as Kind;
 use jsonschema::{ValidationError, Validator};
+use keepboth_core::limits::figure;
 use serde_json::Value as Json;
+
+use crate::work::STEPS_MAX;
 
 /// The scheme under which the files know each other; nothing outside this crate understands it.
 pub const SCHEME: &str = "schema";
@@ -28,6 +31,15 @@ pub fn faults(file: &str, validator: &Validator, value: &Json) -> Option<String>
         n => format!("; and {n} more"),
     };
     Some(format!("{file}: {}{more}", told.join("; ")))
+}
+
+/// What is said of a value that is wrong where it would take too long to say where.
+pub fn untold(file: &str) -> String {
+    format!(
+        "{file}: the value breaks the schema; where is not told, for its branches and levels may take \
+         more than {} steps to search",
+        figure(STEPS_MAX as usize)
+    )
 }
 
 fn fault(file: &str, error: &ValidationError<'_>) -> String {
