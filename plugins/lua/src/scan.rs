@@ -108,25 +108,25 @@ fn long_end(source: &str, at: usize) -> Option<usize> {
     Some(body.find(&close).map_or(source.len(), |n| start + n + close.len()))
 }
 
-/// The end of the text that starts here. In backquotes there may be expressions with texts of their own.
+/// The end of the text that starts here. In backquotes there may be expressions with texts of their own,
+/// to any depth: a source is scanned before the compiler has bounded it.
 fn text_end(bytes: &[u8], at: usize) -> usize {
-    let (quote, mut end, mut inside) = (bytes[at], at + 1, 0_usize);
-    while end < bytes.len() && (bytes[end] != quote || inside > 0) {
-        end = match bytes[end] {
-            b'\\' => end + 2,
-            b'"' | b'\'' | b'`' if inside > 0 => text_end(bytes, end),
-            b'{' if quote == b'`' => {
-                inside += 1;
-                end + 1
-            }
-            b'}' => {
-                inside = inside.saturating_sub(1);
-                end + 1
-            }
-            _ => end + 1,
-        };
+    // The texts that are open, each with its quote and the braces that are open in it.
+    let (mut open, mut end) = (vec![(bytes[at], 0_usize)], at + 1);
+    while end < bytes.len()
+        && let Some((quote, inside)) = open.last_mut()
+    {
+        match bytes[end] {
+            b'\\' => end += 1,
+            byte if byte == *quote && *inside == 0 => drop(open.pop()),
+            byte @ (b'"' | b'\'' | b'`') if *inside > 0 => open.push((byte, 0)),
+            b'{' if *quote == b'`' => *inside += 1,
+            b'}' => *inside = inside.saturating_sub(1),
+            _ => {}
+        }
+        end += 1;
     }
-    (end + 1).min(bytes.len())
+    end.min(bytes.len())
 }
 
 #[cfg(test)]

@@ -33,6 +33,22 @@ fn all_mistakes_are_told_with_line_column_and_the_line_itself() {
 }
 
 #[test]
+fn texts_nested_into_each_other_without_end_are_a_mistake_and_no_crash() {
+    let nested = "`{".repeat(131_000);
+    let look = move || {
+        for source in
+            [format!("local s = {nested}"), format!("local s = `{{ --[[ {nested} ]] 1}}`")]
+        {
+            let _ = checked(&source);
+        }
+        mistake(&format!("local s = {nested}"))
+    };
+    let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(look).expect("a thread");
+    let words = thread.join().expect("an answer");
+    assert!(words.starts_with("scripts/a.luau:1: "), "{words}");
+}
+
+#[test]
 fn what_is_seen_when_a_script_is_loaded_is_told_with_its_place() {
     let found = checked("local here = kb.namespace()\nhere:on_putt(function() end)");
     assert_eq!(places(&found), [(Some(2), Some(6), "here:on_putt(function() end)")]);
