@@ -15,7 +15,7 @@ use crate::take;
 use crate::words::no_such_name;
 
 /// Whole numbers up to this size are Lua's own.
-const EXACT_MAX: i128 = 1 << 53;
+pub const EXACT_MAX: i128 = 1 << 53;
 
 /// An item in Lua: a text, number, boolean, null or buffer, or a proxy.
 pub fn give(lua: &Lua, item: &Item, above: usize, guard: &Guard) -> mlua::Result<Value> {

@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 
 use crate::cbor::Item;
 use crate::held;
+use crate::items::EXACT_MAX;
 use crate::lent::{Node, step};
 use crate::misfit::{Count, HOLES, MIXED, Misfit, finish, stop};
 use crate::tree::{Above, Kit, weigh};
@@ -23,10 +24,7 @@ pub fn item(lua: &Lua, value: &Value, what: &str) -> Result<Item, String> {
 pub fn scalar(value: &Value) -> Option<Result<Item, String>> {
     Some(Ok(match value {
         Value::Boolean(b) => Item::Bool(*b),
-        Value::Integer(n) => Item::Int(i128::from(*n)),
-        Value::Number(n) if n.fract() == 0.0 && n.abs() < 1e15 && !is_negative_zero(*n) => {
-            Item::Int(*n as i128)
-        }
+        Value::Integer(n) => whole(*n),
         Value::Number(n) => Item::Float(*n),
         Value::String(text) => match std::str::from_utf8(&text.as_bytes()) {
             Ok(text) => Item::Text(text.into()),
@@ -38,8 +36,10 @@ pub fn scalar(value: &Value) -> Option<Result<Item, String>> {
     }))
 }
 
-fn is_negative_zero(n: f64) -> bool {
-    n == 0.0 && n.is_sign_negative()
+/// A whole number as an integer; a float if it is so large that an integer would not have come as a number.
+fn whole(n: i64) -> Item {
+    let is_exact = i128::from(n).abs() <= EXACT_MAX;
+    if is_exact { Item::Int(n.into()) } else { Item::Float(n as f64) }
 }
 
 struct Reader<'a> {
@@ -138,7 +138,7 @@ fn from_json(tree: &Json) -> Item {
         Json::Null => Item::Null,
         Json::Bool(b) => Item::Bool(*b),
         Json::Number(n) => match n.as_i64() {
-            Some(n) => Item::Int(n.into()),
+            Some(n) => whole(n),
             None => Item::Float(n.as_f64().unwrap_or(f64::NAN)),
         },
         Json::String(text) => Item::Text(text.as_str().into()),

@@ -75,6 +75,26 @@ fn a_value_that_is_only_read_is_not_changed() {
 }
 
 #[test]
+fn a_number_that_is_written_back_is_the_same_item() {
+    for number in [
+        &b"\x18\x2a"[..],
+        b"\x1b\x00\x03\x8d\x7e\xa4\xc6\x80\x01",
+        b"\x1b\x00\x20\x00\x00\x00\x00\x00\x00",
+        b"\x1b\x00\x20\x00\x00\x00\x00\x00\x01",
+        b"\xfb\x43\x41\xc3\x79\x37\xe0\x80\x00",
+        b"\xfb\xc3\x41\xc3\x79\x37\xe0\x80\x00",
+        b"\xf9\x80\x00",
+        b"\xf9\x3e\x00",
+    ] {
+        let bytes = [&b"\xa2\x61a\xf7\x61x"[..], number].concat();
+        let value = Value::cbor(&bytes).expect("cbor");
+        let source = "kb.namespace():on_put(function(ev) ev.value.x = ev.value.x end)";
+        let put = put_value(&mut *worker(source), value.clone()).expect("put");
+        assert_eq!(put, value, "{number:02x?}");
+    }
+}
+
+#[test]
 fn parts_are_changed_where_they_stand() {
     let changed = on_rich(
         "v.born = kb.cbor.date(1000) v.big = kb.cbor.int('-99999999999999999999') v.raw = nil
