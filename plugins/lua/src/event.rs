@@ -2,7 +2,7 @@
 
 use keepboth_core::name::{Key, Namespace};
 use keepboth_core::plugin::{Conflict, StateChange};
-use mlua::{Lua, MetaMethod, Table, UserData, UserDataMethods, Value};
+use mlua::{AnyUserData, Lua, MetaMethod, Table, UserData, UserDataMethods, Value};
 
 use crate::fault::raise;
 use crate::held::Part;
@@ -94,12 +94,7 @@ impl Event {
 /// Replaces the value of a put by one from the script.
 pub fn replace(lua: &Lua, state: &Shared, value: &Value) -> Result<(), String> {
     if let Value::UserData(data) = value
-        && data.borrow::<Node>().is_ok_and(|node| node.is_whole())
-    {
-        return Ok(());
-    }
-    if let Value::UserData(data) = value
-        && data.borrow::<Part>().is_ok_and(|part| part.is_whole())
+        && stands_there(state, data)
     {
         return Ok(());
     }
@@ -115,6 +110,16 @@ pub fn replace(lua: &Lua, state: &Shared, value: &Value) -> Result<(), String> {
         Whole::Stored(value) => draft.set(value),
     }
     Ok(())
+}
+
+/// Whether this proxy is the whole of the value that the running put lends, as it is now.
+fn stands_there(state: &Shared, data: &AnyUserData) -> bool {
+    if let Ok(node) = data.borrow::<Node>() {
+        return node.is_whole() && node.with(|_| ()).is_ok();
+    }
+    let Ok(part) = data.borrow::<Part>() else { return false };
+    let whole = part.is_whole() && part.guard.read().is_ok();
+    whole && state.borrow().item.as_ref().is_some_and(|item| item.is_same(&part.item))
 }
 
 fn has_value(hook: Hook) -> bool {

@@ -105,6 +105,15 @@ impl Item {
         }
     }
 
+    /// Whether both show the same list or map.
+    pub fn is_same(&self, other: &Item) -> bool {
+        match (self, other) {
+            (Item::List(one), Item::List(other)) => Rc::ptr_eq(one, other),
+            (Item::Map(one), Item::Map(other)) => Rc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+
     /// Levels of lists, maps and tags.
     pub fn depth(&self) -> usize {
         match self {

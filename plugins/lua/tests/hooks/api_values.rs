@@ -196,3 +196,35 @@ fn several_scripts_run_in_the_order_of_the_settings() {
     let mut worker = plugin.worker().expect("worker");
     assert_eq!(put(&mut *worker, json!("")), Ok(json!("yx")));
 }
+
+#[test]
+fn a_value_that_was_replaced_can_be_put_back() {
+    // {"a": undefined, "x": 5}
+    let earlier = Value::cbor(b"\xa2\x61a\xf7\x61x\x05").expect("cbor");
+    for last in ["ev.value = was", "return was"] {
+        let source = format!(
+            "kb.namespace():on_put(function(ev)
+                local was = ev.value was.x = 6 ev.value = kb.cbor.make({{a = 1}}) {last}
+            end)"
+        );
+        let put = put_value(&mut *worker(&source), earlier.clone()).expect("put");
+        assert_eq!(put, Value::cbor(b"\xa2\x61a\xf7\x61x\x06").expect("cbor"), "{last}");
+    }
+}
+
+#[test]
+fn a_whole_value_kept_from_an_earlier_event_is_refused() {
+    let source = "local kept
+        kb.namespace():on_put(function(ev) if kept then ev.value = kept end kept = ev.value end)";
+    let cbor = |text: &[u8]| Value::cbor(text).expect("cbor");
+    for values in [
+        [Value::json(&json!({"n": 1})), Value::json(&json!({"n": 2}))],
+        [cbor(b"\xa1\x61a\xf7"), cbor(b"\xa1\x61b\xf7")],
+    ] {
+        let mut worker = worker(source);
+        let [first, second] = values;
+        put_value(&mut *worker, first).expect("kept");
+        let refusal = put_value(&mut *worker, second).expect_err("refused");
+        assert!(refusal.message.contains("this event is over"), "{refusal}");
+    }
+}
