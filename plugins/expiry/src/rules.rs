@@ -62,14 +62,24 @@ fn moment(name: &str, member: &Json) -> Result<u64, String> {
         Some(u64::try_from(time.as_millisecond()).unwrap_or(0))
     };
     let wrong = || format!("{name} is {}, not {MOMENT_FORM}", shown(member));
-    member.as_u64().or_else(text).ok_or_else(wrong)
+    whole(member).or_else(text).ok_or_else(wrong)
+}
+
+/// Milliseconds, in whichever form a client writes whole numbers: `5` and `5.0` are the same value.
+fn whole(member: &Json) -> Option<u64> {
+    let float = || {
+        let ms = member.as_f64()?;
+        let fits = ms.fract() == 0.0 && (0.0..u64::MAX as f64).contains(&ms);
+        fits.then_some(ms as u64)
+    };
+    member.as_u64().or_else(float)
 }
 
 fn lasting(name: &str, member: &Json) -> Result<u64, String> {
     let text = || period::parse(member.as_str()?).ok().map(ms);
     let wrong =
         || format!("{name} is {}, not milliseconds or a text: {}", shown(member), period::FORM);
-    member.as_u64().or_else(text).ok_or_else(wrong)
+    whole(member).or_else(text).ok_or_else(wrong)
 }
 
 fn shown(member: &Json) -> String {
@@ -122,11 +132,25 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_number_is_the_same_time_in_every_form() {
+        for (value, end) in [
+            (json!({"expires_at": 1_900_000_000_000.0}), 1_900_000_000_000),
+            (json!({"expires_at": 1e18}), 1_000_000_000_000_000_000),
+            (json!({"expires_at": -0.0}), 0),
+            (json!({"ttl": 500.0}), 1_500),
+        ] {
+            assert_eq!(rules().own_end(&value, 1_000), Ok(Some(end)), "{value}");
+        }
+    }
+
+    #[test]
     fn a_member_that_is_no_time_is_told_with_what_would_be_right() {
         for (value, said) in [
             (json!({"expires_at": "tomorrow"}), "expires_at is \"tomorrow\", not a time like"),
             (json!({"expires_at": -1}), "expires_at is -1"),
             (json!({"expires_at": 1.5}), "expires_at is 1.5"),
+            (json!({"expires_at": -1.0}), "expires_at is -1.0"),
+            (json!({"expires_at": 1e20}), "expires_at is 1e+20"),
             (json!({"ttl": "soon"}), "ttl is \"soon\", not milliseconds or a text"),
             (json!({"ttl": {}}), "ttl is {}"),
         ] {
