@@ -3,11 +3,16 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use keepboth_core::limits::figure;
 use mlua::{Lua, VmState};
 
 use crate::deadline;
 use crate::fault::place;
 use crate::words::size;
+
+/// Loading a script may take so many milliseconds at least: it happens seldom, and a busy machine must not
+/// make a sound script a mistake.
+const LOADING_MS_MIN: u64 = 1_000;
 
 /// Which limit stopped a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +27,8 @@ pub enum Stopped {
 pub struct Limits {
     time_ms: u64,
     memory_bytes: usize,
+    /// What the running call may take.
+    running_ms: Cell<u64>,
     late_at: Cell<u64>,
     stopped: Cell<Option<Stopped>>,
     place: RefCell<Option<String>>,
@@ -33,6 +40,7 @@ impl Limits {
         let limits = Rc::new(Limits {
             time_ms,
             memory_bytes,
+            running_ms: Cell::new(time_ms),
             late_at: Cell::new(u64::MAX),
             stopped: Cell::new(None),
             place: RefCell::new(None),
@@ -45,7 +53,17 @@ impl Limits {
 
     /// Starts the time of a call.
     pub fn start(&self) -> deadline::Call {
-        let call = deadline::Call::start(self.time_ms);
+        self.start_for(self.time_ms)
+    }
+
+    /// Starts the time of the script's top level.
+    pub fn start_loading(&self) -> deadline::Call {
+        self.start_for(self.time_ms.max(LOADING_MS_MIN))
+    }
+
+    fn start_for(&self, ms: u64) -> deadline::Call {
+        self.running_ms.set(ms);
+        let call = deadline::Call::start(ms);
         self.late_at.set(call.late_at());
         call
     }
@@ -65,7 +83,10 @@ impl Limits {
     /// Where the script was stopped, and in which words.
     pub fn words(&self, stopped: Stopped) -> (Option<String>, String) {
         let words = match stopped {
-            Stopped::Time => format!("took longer than {} ms and was stopped", self.time_ms),
+            Stopped::Time => {
+                let ms = figure(self.running_ms.get() as usize);
+                format!("took longer than {ms} ms and was stopped")
+            }
             Stopped::Memory => {
                 format!("needed more than {} and was stopped", size(self.memory_bytes))
             }

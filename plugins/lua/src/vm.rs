@@ -82,7 +82,7 @@ impl Vm {
             ground.host.clone(),
             ground.kept.clone(),
         )));
-        let call = limits.start();
+        let call = limits.start_loading();
         state.borrow_mut().begin(None, Vec::new());
         let loaded = fill(&lua, &state, &limits, script, ground, fixed);
         state.borrow_mut().end();

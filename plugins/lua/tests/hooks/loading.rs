@@ -160,6 +160,14 @@ fn source_that_is_nested_too_deep_is_a_syntax_error() {
 }
 
 #[test]
+fn loading_a_script_may_take_longer_than_a_call() {
+    let busy = format!("local n = 0 for i = 1, 5_000_000 do n += i % 7 end {GOOD}");
+    let scripts = Scripts::new(&[("a.luau", &busy)]);
+    let built = scripts.build(json!({"scripts": ["a.luau"], "time_limit_ms": 1}));
+    built.map(|_| ()).unwrap_or_else(|e| panic!("{e:?}"));
+}
+
+#[test]
 fn mistakes_in_settings_are_told_with_their_place() {
     let scripts = Scripts::new(&[("a.luau", GOOD)]);
     let mistakes = |settings| {
