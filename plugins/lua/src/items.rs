@@ -11,6 +11,7 @@ use crate::cbor::{self, Item, List, Map, decimal, encode, fits, millis, tag};
 use crate::fault::raise;
 use crate::held::{Date, Guard, Odd, Part, Set, Tagged, Whole, item};
 use crate::lent::{key_name, put_item};
+use crate::limit::Limits;
 use crate::take;
 use crate::words::no_such_name;
 
@@ -83,6 +84,12 @@ impl Part {
     fn iterate(&self, lua: &Lua) -> mlua::Result<Function> {
         self.guard.read().map_err(|e| raise(lua, e))?;
         let (above, guard) = (self.above + 1, self.guard.clone());
+        let count = match &self.item {
+            Item::List(items) => items.borrow().len(),
+            Item::Map(entries) => entries.borrow().len(),
+            _ => 0,
+        };
+        let charge = Limits::charge(lua, count * size_of::<(Item, Item)>())?;
         let mut entries: std::vec::IntoIter<(Item, Item)> = match &self.item {
             Item::List(items) => {
                 let items = items.borrow();
@@ -94,6 +101,7 @@ impl Part {
         }
         .into_iter();
         lua.create_function_mut(move |lua, _: MultiValue| {
+            let _held = &charge;
             guard.read().map_err(|e| raise(lua, e))?;
             let Some((key, value)) = entries.next() else { return Ok((Value::Nil, Value::Nil)) };
             Ok((give(lua, &key, above, &guard)?, give(lua, &value, above, &guard)?))
@@ -199,10 +207,11 @@ impl UserData for Set {
         methods.add_meta_method(MetaMethod::Iter, |lua, set, ()| {
             set.guard.read().map_err(|e| raise(lua, e))?;
             let (above, guard) = (set.above + 2, set.guard.clone());
+            let charge = Limits::charge(lua, set.items.borrow().len() * size_of::<Item>())?;
             let mut items = set.items.borrow().clone().into_iter();
-            lua.create_function_mut(move |lua, _: MultiValue| match items.next() {
-                Some(item) => give(lua, &item, above, &guard),
-                None => Ok(Value::Nil),
+            lua.create_function_mut(move |lua, _: MultiValue| {
+                let _held = &charge;
+                items.next().map_or(Ok(Value::Nil), |item| give(lua, &item, above, &guard))
             })
         });
         methods.add_meta_method(MetaMethod::Eq, |_, set, other: AnyUserData| {

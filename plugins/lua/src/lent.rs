@@ -1,11 +1,15 @@
 //! A part of a lent value: a place in a tree that is read and changed where it stands.
 
+use std::ops::Range;
 use std::rc::Rc;
+use std::vec::IntoIter;
 
 use keepboth_core::limits::DEPTH_MAX;
-use mlua::Value;
+use mlua::{Lua, Value};
 use serde_json::Value as Json;
 
+use crate::fault::raise;
+use crate::limit::{Charge, Limits};
 use crate::state::Shared;
 
 /// One step from a value to a part of it.
@@ -23,46 +27,76 @@ pub struct Node {
     state: Shared,
     epoch: u64,
     root: usize,
-    path: Vec<Step>,
+    path: Option<Rc<Link>>,
 }
+
+/// The last step of a path; what stands above it is shared with all parts of the same.
+struct Link {
+    above: Option<Rc<Link>>,
+    step: Step,
+    _charge: Charge,
+}
+
+impl Link {
+    /// How many steps the path has.
+    fn steps(&self) -> usize {
+        1 + self.above.as_ref().map_or(0, |above| above.steps())
+    }
+}
+
+/// The keys of an object or array as they stood when they were asked for.
+pub enum Keys {
+    /// Those of an object, in the order of their bytes.
+    Members {
+        /// Those that are left.
+        left: IntoIter<Rc<str>>,
+        /// What all of them take.
+        _charge: Charge,
+    },
+    /// Those of an array.
+    Items(Range<usize>),
+}
+
+impl Iterator for Keys {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        match self {
+            Keys::Members { left, .. } => left.next().map(Step::Member),
+            Keys::Items(places) => places.next().map(Step::Item),
+        }
+    }
+}
+
+/// What a key takes besides its bytes.
+const KEY_BYTES: usize = 32;
 
 impl Node {
     /// The whole of a lent value.
     pub fn whole(state: &Shared, epoch: u64, root: usize) -> Node {
-        Node { state: state.clone(), epoch, root, path: Vec::new() }
+        Node { state: state.clone(), epoch, root, path: None }
     }
 
     /// A part of this part.
-    pub fn part(&self, next: Step) -> Node {
-        let mut path = Vec::with_capacity(self.path.len() + 1);
-        path.extend_from_slice(&self.path);
-        path.push(next);
-        Node { state: self.state.clone(), path, ..*self }
+    pub fn part(&self, lua: &Lua, step: Step) -> mlua::Result<Node> {
+        let key = if let Step::Member(key) = &step { key.len() } else { 0 };
+        let charge = Limits::charge(lua, size_of::<Link>() + KEY_BYTES + key)?;
+        let path = Some(Rc::new(Link { above: self.path.clone(), step, _charge: charge }));
+        Ok(Node { state: self.state.clone(), path, ..*self })
     }
 
     /// Reads what stands at the place.
     pub fn with<R>(&self, read: impl FnOnce(&Json) -> R) -> Result<R, String> {
         let mut state = self.state.borrow_mut();
         state.live(self.epoch)?;
-        let tree = state.tree(self.root).and_then(|tree| self.walk(tree));
+        let tree = state.tree(self.root).and_then(|tree| walk(self.path.as_deref(), tree));
+        let tree = tree.filter(|tree| is_container(tree));
         tree.map(read).ok_or_else(|| self.gone())
     }
 
     /// Whether this is the whole of the first lent value.
     pub fn is_whole(&self) -> bool {
-        self.root == 0 && self.path.is_empty()
-    }
-
-    fn walk<'a>(&self, root: &'a Json) -> Option<&'a Json> {
-        let mut tree = root;
-        for step in &self.path {
-            tree = match (step, tree) {
-                (Step::Member(key), Json::Object(members)) => members.get(&**key)?,
-                (Step::Item(at), Json::Array(items)) => items.get(*at)?,
-                _ => return None,
-            };
-        }
-        is_container(tree).then_some(tree)
+        self.root == 0 && self.path.is_none()
     }
 
     fn gone(&self) -> String {
@@ -71,54 +105,75 @@ impl Node {
 
     /// The place in words, for instance `value.items[2]`.
     pub fn name(&self) -> String {
-        let mut name = "value".to_owned();
-        for part in &self.path {
-            match part {
-                Step::Member(key) => name.push_str(&step(key)),
-                Step::Item(at) => name.push_str(&format!("[{}]", at + 1)),
-            }
-        }
-        name
+        name(self.path.as_deref())
     }
 
     /// Writes or removes a member or item.
     pub fn set(&self, key: &Value, json: Option<Json>) -> Result<(), String> {
         // Clones, hashes and drops of a tree recurse; no tree may be deeper than a value.
-        if json.as_ref().is_some_and(|json| self.path.len() + 1 + depth(json) > DEPTH_MAX) {
+        if json.as_ref().is_some_and(|json| self.steps() + 1 + depth(json) > DEPTH_MAX) {
             let name = format!("{}{}", self.name(), key_name(key));
             return Err(format!("{name}: more than {DEPTH_MAX} levels"));
         }
         let mut state = self.state.borrow_mut();
         state.live(self.epoch)?;
         let draft = state.writable(self.root)?;
-        let tree = draft.tree_mut().and_then(|tree| self.walk_mut(tree));
-        let tree = tree.ok_or_else(|| self.gone())?;
+        let tree = draft.tree_mut().and_then(|tree| walk_mut(self.path.as_deref(), tree));
+        let tree = tree.filter(|tree| is_container(tree)).ok_or_else(|| self.gone())?;
         put(tree, key, json).map_err(|words| format!("{}{}: {words}", self.name(), key_name(key)))
     }
 
-    fn walk_mut<'a>(&self, root: &'a mut Json) -> Option<&'a mut Json> {
-        let mut tree = root;
-        for step in &self.path {
-            tree = match (step, tree) {
-                (Step::Member(key), Json::Object(members)) => members.get_mut(&**key)?,
-                (Step::Item(at), Json::Array(items)) => items.get_mut(*at)?,
-                _ => return None,
-            };
-        }
-        is_container(tree).then_some(tree)
+    fn steps(&self) -> usize {
+        self.path.as_ref().map_or(0, |path| path.steps())
     }
 
-    /// The keys as they stand now, objects' in the order of their bytes.
-    pub fn keys(&self) -> Result<Vec<Step>, String> {
-        self.with(|tree| match tree {
-            Json::Object(members) => {
-                let mut keys: Vec<&String> = members.keys().collect();
-                keys.sort();
-                keys.into_iter().map(|key| Step::Member(key.as_str().into())).collect()
-            }
-            Json::Array(items) => (0..items.len()).map(Step::Item).collect(),
-            _ => Vec::new(),
-        })
+    /// The keys as they stand now.
+    pub fn keys(&self, lua: &Lua) -> mlua::Result<Keys> {
+        let (length, bytes) = self
+            .with(|tree| match tree {
+                Json::Object(members) => (0, members.keys().map(|key| key.len() + KEY_BYTES).sum()),
+                tree => (tree.as_array().map_or(0, Vec::len), 0),
+            })
+            .map_err(|e| raise(lua, e))?;
+        if bytes == 0 {
+            return Ok(Keys::Items(0..length));
+        }
+        let charge = Limits::charge(lua, bytes)?;
+        let keys = self.with(|tree| {
+            let members = tree.as_object().into_iter().flat_map(|members| members.keys());
+            let mut keys: Vec<Rc<str>> = members.map(|key| key.as_str().into()).collect();
+            keys.sort();
+            keys
+        });
+        let left = keys.map_err(|e| raise(lua, e))?.into_iter();
+        Ok(Keys::Members { left, _charge: charge })
+    }
+}
+
+fn walk<'a>(path: Option<&Link>, root: &'a Json) -> Option<&'a Json> {
+    let Some(last) = path else { return Some(root) };
+    match (&last.step, walk(last.above.as_deref(), root)?) {
+        (Step::Member(key), Json::Object(members)) => members.get(&**key),
+        (Step::Item(at), Json::Array(items)) => items.get(*at),
+        _ => None,
+    }
+}
+
+fn walk_mut<'a>(path: Option<&Link>, root: &'a mut Json) -> Option<&'a mut Json> {
+    let Some(last) = path else { return Some(root) };
+    match (&last.step, walk_mut(last.above.as_deref(), root)?) {
+        (Step::Member(key), Json::Object(members)) => members.get_mut(&**key),
+        (Step::Item(at), Json::Array(items)) => items.get_mut(*at),
+        _ => None,
+    }
+}
+
+fn name(path: Option<&Link>) -> String {
+    let Some(last) = path else { return "value".to_owned() };
+    let above = name(last.above.as_deref());
+    match &last.step {
+        Step::Member(key) => above + &step(key),
+        Step::Item(at) => format!("{above}[{}]", at + 1),
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Limits {
     running_ms: Cell<u64>,
     late_at: Cell<u64>,
     stopped: Cell<Option<Stopped>>,
+    /// Bytes outside the VM that the script holds.
+    held: Cell<usize>,
     place: RefCell<Option<String>>,
 }
 
@@ -43,9 +45,11 @@ impl Limits {
             running_ms: Cell::new(time_ms),
             late_at: Cell::new(u64::MAX),
             stopped: Cell::new(None),
+            held: Cell::new(0),
             place: RefCell::new(None),
         });
         lua.set_memory_limit(memory_bytes)?;
+        lua.set_app_data(limits.clone());
         let held = limits.clone();
         lua.set_interrupt(move |lua| held.check(lua));
         Ok(limits)
@@ -80,6 +84,22 @@ impl Limits {
         self.stop(Stopped::Memory, lua)
     }
 
+    /// Counts bytes outside the VM that the script holds until the charge is dropped: as many as its memory
+    /// limit at most, or it is stopped. What it holds no longer is collected first.
+    pub fn charge(lua: &Lua, bytes: usize) -> mlua::Result<Charge> {
+        let limits = lua.app_data_ref::<Rc<Limits>>().map(|limits| limits.clone());
+        let Some(limits) = limits else { return Ok(Charge { bytes, limits }) };
+        let fits = || limits.held.get().saturating_add(bytes) <= limits.memory_bytes;
+        if !fits() {
+            lua.gc_collect()?;
+        }
+        if !fits() {
+            return Err(limits.stop_for_memory(lua));
+        }
+        limits.held.set(limits.held.get() + bytes);
+        Ok(Charge { bytes, limits: Some(limits) })
+    }
+
     /// Where the script was stopped, and in which words.
     pub fn words(&self, stopped: Stopped) -> (Option<String>, String) {
         let words = match stopped {
@@ -111,5 +131,19 @@ impl Limits {
             *self.place.borrow_mut() = place(lua);
         }
         mlua::Error::runtime("stopped")
+    }
+}
+
+/// Bytes outside the VM that its script holds; given back when it is dropped.
+pub struct Charge {
+    bytes: usize,
+    limits: Option<Rc<Limits>>,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if let Some(limits) = &self.limits {
+            limits.held.set(limits.held.get().saturating_sub(self.bytes));
+        }
     }
 }

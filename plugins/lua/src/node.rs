@@ -95,7 +95,7 @@ fn index(lua: &Lua, node: &Node, key: &Value) -> mlua::Result<Value> {
     });
     match found.map_err(|e| raise(lua, e))?? {
         Found::Value(value) => Ok(value),
-        Found::Container => lua.create_userdata(node.part(next(key)?)).map(Value::UserData),
+        Found::Container => lua.create_userdata(node.part(lua, next(key)?)?).map(Value::UserData),
     }
 }
 
@@ -118,8 +118,7 @@ fn set(lua: &Lua, node: &Node, key: &Value, value: &Value) -> Result<(), String>
 
 /// An iterator over keys and values for Lua's `for`; a member that is removed meanwhile is left out.
 pub fn iterate(lua: &Lua, node: &Node) -> mlua::Result<Function> {
-    let keys = node.keys().map_err(|e| raise(lua, e))?;
-    let (node, mut keys) = (node.clone(), keys.into_iter());
+    let (node, mut keys) = (node.clone(), node.keys(lua)?);
     lua.create_function_mut(move |lua, _: MultiValue| {
         for step in keys.by_ref() {
             let key = match step {

@@ -245,3 +245,43 @@ fn hostile_text_that_is_not_utf8_is_told_everywhere() {
     fails_with("error('\\xff\\xfe bad')", "bad");
     fails_with("kb.log.info('\\xff') kb.json.encode('\\xff')", "a text that is not UTF-8");
 }
+
+#[test]
+fn hostile_what_parts_and_loops_hold_outside_the_vm_counts_as_its_memory() {
+    let wide = "for i = 1, 2000 do ev.value['key' .. i] = i end";
+    stopped_by_memory(&format!(
+        "{wide} local t = {{}} while true do t[#t + 1] = pairs(ev.value) end"
+    ));
+    let long = "local k = string.rep('k', 60000) ev.value[k] = {x = {y = {}}}";
+    stopped_by_memory(&format!(
+        "{long} local t = {{}} while true do t[#t + 1] = ev.value[k].x.y end"
+    ));
+    stopped_by_memory(&format!(
+        "{long} local t = {{}} while true do pcall(function() t[#t + 1] = ev.value[k] end) end"
+    ));
+    let list = "local l = {} for i = 1, 10000 do l[i] = i end local c = kb.cbor.make({l = l, s = kb.cbor.set(l)})";
+    stopped_by_memory(&format!("{list} local t = {{}} while true do t[#t + 1] = pairs(c.l) end"));
+    stopped_by_memory(&format!(
+        "{list} local t = {{}} while true do
+            local co = coroutine.create(function() for x in c.s do coroutine.yield() end end)
+            coroutine.resume(co) t[#t + 1] = co
+        end"
+    ));
+}
+
+#[test]
+fn what_loops_and_parts_held_is_free_again_when_they_are_over() {
+    let source = "kb.namespace():on_put(function(ev)
+        for i = 1, 2000 do ev.value['key' .. i] = {x = i} end
+        local k = string.rep('k', 60000) ev.value[k] = {}
+        for i = 1, 500 do
+            for k, x in ev.value do local y = x.x break end
+            local y = ev.value[k]
+        end
+        return {}
+    end)";
+    let mut worker = crate::harness::worker_with(source, json!({"memory_limit": 4_194_304}));
+    for _ in 0..3 {
+        crate::harness::put(&mut *worker, json!({})).expect("put");
+    }
+}
