@@ -617,6 +617,23 @@ fn a_deep_value_is_told_its_places_where_no_branches_multiply() {
 }
 
 #[test]
+fn a_deep_value_that_obeys_a_schema_with_branches_passes_at_once() {
+    let inner = json!({"properties": {"arg": {"$ref": "#/$defs/node"}}});
+    for node in [
+        json!({"anyOf": [inner, inner, inner]}),
+        json!({"allOf": [inner, inner], "unevaluatedProperties": false}),
+        json!({"anyOf": [inner, {"not": inner}, inner], "unevaluatedProperties": {"$ref": "#/$defs/node"}}),
+        json!({"if": inner, "then": inner, "dependentSchemas": {"arg": inner}}),
+        json!({"not": {"not": inner}, "additionalProperties": {"$ref": "#/$defs/node"}}),
+    ] {
+        let schema = json!({"$ref": "#/$defs/node", "$defs": {"node": node}});
+        let folder = folder(&[("a.json", schema)]);
+        let plugin = build_in(folder.path(), json!({"bind": {"*": "a.json"}})).expect("built");
+        put_at(&plugin, "k", nested(60, json!({}))).unwrap_or_else(|e| panic!("{node}: {e}"));
+    }
+}
+
+#[test]
 fn many_mistakes_at_a_place_with_a_long_name_do_not_fill_the_memory() {
     let schema = json!({"additionalProperties": {"items": {"type": "number"}}});
     let folder = folder(&[("a.json", schema)]);
