@@ -5,68 +5,98 @@
 //! durable the old one is as it was.
 
 use std::fs::{self, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 #[cfg(unix)]
 use std::os::unix::fs::{MetadataExt, fchown};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use redb::backends::FileBackend;
-use redb::{Database, ReadableDatabase};
+use redb::{Builder, Database, ReadableDatabase};
 
 use crate::journal::place::sync_folder;
 use crate::tables;
 
-/// Where the new file stands until it is whole.
-fn unfinished(path: &Path) -> PathBuf {
-    path.with_extension("compacting")
+/// The new file, which stands beside that of the database until it is whole.
+pub trait Unfinished: Send {
+    /// An empty database in it, in the stead of what is there.
+    fn make(&mut self, builder: &Builder) -> Result<Database, redb::Error>;
+
+    /// Puts it in the place of the database's file.
+    fn put(&mut self) -> io::Result<()>;
+
+    /// Takes it away; true if it was there.
+    fn remove(&mut self) -> io::Result<bool>;
+
+    /// Makes durable which file has the place.
+    fn sync(&mut self) -> io::Result<()>;
 }
 
-/// Takes away what a compaction left that was cut off; true if there was something. Only for who has the database
-/// of this file.
-pub fn clean_up(path: &Path) -> bool {
-    // It stands beside the file itself, where a link leads to it.
-    let Ok(path) = fs::canonicalize(path) else { return false };
-    let left = unfinished(&path);
-    match fs::remove_file(&left) {
-        Ok(()) => true,
-        Err(error) if error.kind() == ErrorKind::NotFound => false,
-        Err(error) => {
-            tracing::warn!(file = %left.display(), "what is left of a compaction: {error}");
-            false
-        }
+/// That of the database in this file.
+pub struct UnfinishedFile(pub PathBuf);
+
+impl UnfinishedFile {
+    /// Where it stands, and the file itself: beside it, where a link leads to it.
+    fn paths(&self) -> io::Result<(PathBuf, PathBuf)> {
+        let path = fs::canonicalize(&self.0)?;
+        Ok((path.with_extension("compacting"), path))
     }
 }
 
-/// Puts a file with the same rows in the place of this one, of which this is the database. After an error it is
-/// as it was.
-pub fn compact(path: &Path, database: Database, cache_bytes: usize) -> Result<(), redb::Error> {
-    let path = &fs::canonicalize(path)?;
-    let new = unfinished(path);
-    let made = copy(&database, path, &new, cache_bytes);
-    let placed = made.and_then(|()| {
-        // Nobody else can have opened the file: it is locked until the new one has its place.
-        fs::rename(&new, path)?;
-        Ok(sync_folder(path)?)
-    });
+impl Unfinished for UnfinishedFile {
+    fn make(&mut self, builder: &Builder) -> Result<Database, redb::Error> {
+        let (new, path) = self.paths()?;
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(true).open(new)?;
+        let old = fs::metadata(path)?;
+        file.set_permissions(old.permissions())?;
+        // A server that runs as another user must not take the file from its owner.
+        #[cfg(unix)]
+        if (old.uid(), old.gid()) != file.metadata().map(|new| (new.uid(), new.gid()))? {
+            fchown(&file, Some(old.uid()), Some(old.gid()))?;
+        }
+        Ok(builder.create_with_backend(FileBackend::new(file)?)?)
+    }
+
+    fn put(&mut self) -> io::Result<()> {
+        let (new, path) = self.paths()?;
+        fs::rename(new, path)
+    }
+
+    fn remove(&mut self) -> io::Result<bool> {
+        let (new, _) = self.paths()?;
+        match fs::remove_file(new) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let (_, path) = self.paths()?;
+        sync_folder(&path)
+    }
+}
+
+/// Puts a file with the same rows in the place of that of this database. After an error it has the rows that it
+/// had.
+pub fn compact(
+    unfinished: &mut dyn Unfinished,
+    database: Database,
+    cache_bytes: usize,
+) -> Result<(), redb::Error> {
+    let made = copy(&database, unfinished, cache_bytes);
+    // Nobody else can have opened the file: it is locked until the new one has its place.
+    let placed = made.and_then(|()| Ok(unfinished.put().and_then(|()| unfinished.sync())?));
     if placed.is_err() {
-        clean_up(path);
+        // If this fails, it goes when the file is opened.
+        let _ = unfinished.remove();
     }
     database.close()?;
     placed
 }
 
-fn copy(from: &Database, path: &Path, to: &Path, cache_bytes: usize) -> Result<(), redb::Error> {
-    let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create(true).truncate(true).open(to)?;
-    let old = fs::metadata(path)?;
-    file.set_permissions(old.permissions())?;
-    // A server that runs as another user must not take the file from its owner.
-    #[cfg(unix)]
-    if (old.uid(), old.gid()) != file.metadata().map(|new| (new.uid(), new.gid()))? {
-        fchown(&file, Some(old.uid()), Some(old.gid()))?;
-    }
-    let file = FileBackend::new(file)?;
-    let new = Database::builder().set_cache_size(cache_bytes).create_with_backend(file)?;
+fn copy(from: &Database, to: &mut dyn Unfinished, cache_bytes: usize) -> Result<(), redb::Error> {
+    let new = to.make(Database::builder().set_cache_size(cache_bytes))?;
     tables::copy(&from.begin_read()?, &new)?;
     Ok(new.close()?)
 }

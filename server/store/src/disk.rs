@@ -10,7 +10,8 @@ use redb::{Database, DatabaseError, ReadableDatabase, StorageBackend, StorageErr
 use keepboth_core::ids::{NodeId, StoreId};
 use keepboth_core::name::Namespace;
 
-use crate::compact;
+use crate::compact::{self, Unfinished, UnfinishedFile};
+use crate::durable;
 use crate::error::OpenError;
 use crate::format::{
     FORMAT, META, META_EPOCH, META_FORMAT, META_JOURNAL, META_NAMESPACE, META_NODE, META_STORE,
@@ -30,6 +31,8 @@ pub struct Disk {
     open: Opener,
     /// Where the two files of the journal stand; none for a database that has none.
     places: Option<[Box<dyn Place>; 2]>,
+    /// Where a compaction puts the new file; none for a database that is never compacted.
+    unfinished: Option<Box<dyn Unfinished>>,
     /// True if a compaction was begun and is still to be done.
     compacts: bool,
 }
@@ -52,7 +55,8 @@ impl Disk {
         };
         let place = |file| Box::new(FilePlace(file)) as Box<dyn Place>;
         let places = Some(journal_of(path).map(place));
-        Disk { path: path.to_owned(), cache_bytes, open: Box::new(open), places, compacts: false }
+        let (path, disk) = (path.to_owned(), Disk::new(open, cache_bytes));
+        Disk { path: path.clone(), places, ..disk }.with_unfinished(UnfinishedFile(path))
     }
 
     /// Memory, which stays when the database is opened again.
@@ -68,8 +72,21 @@ impl Disk {
     ) -> Disk {
         let open =
             move || Database::builder().set_cache_size(cache_bytes).create_with_backend(make());
-        let (path, open) = (PathBuf::from("(memory)"), Box::new(open));
-        Disk { path, cache_bytes, open, places: None, compacts: false }
+        Disk::new(open, cache_bytes)
+    }
+
+    fn new(
+        open: impl FnMut() -> Result<Database, DatabaseError> + Send + 'static,
+        cache_bytes: usize,
+    ) -> Disk {
+        Disk {
+            path: PathBuf::from("(memory)"),
+            cache_bytes,
+            open: Box::new(open),
+            places: None,
+            unfinished: None,
+            compacts: false,
+        }
     }
 
     /// With the two files of the journal on whatever the caller makes.
@@ -79,6 +96,11 @@ impl Disk {
     ) -> Disk {
         let place = |make| Box::new(BackendPlace(make)) as Box<dyn Place>;
         Disk { places: Some(make.map(place)), ..self }
+    }
+
+    /// With a place for the new file of a compaction.
+    pub fn with_unfinished(self, unfinished: impl Unfinished + 'static) -> Disk {
+        Disk { unfinished: Some(Box::new(unfinished)), ..self }
     }
 
     /// Where the two files of the journal stand, if there can be one.
@@ -103,9 +125,23 @@ impl Disk {
         node: &NodeId,
     ) -> Result<(Database, Identity, Option<Word>), OpenError> {
         let database = self.plain()?;
-        self.compacts |= compact::clean_up(&self.path);
+        self.clean_up().map_err(|e| self.failed(format_args!("its folder: {e}")))?;
         let (found, word) = self.identify(&database, namespace, node)?;
         Ok((database, found, word))
+    }
+
+    /// Takes away what a compaction left that was cut off.
+    fn clean_up(&mut self) -> std::io::Result<()> {
+        let Some(unfinished) = &mut self.unfinished else { return Ok(()) };
+        match unfinished.remove() {
+            Ok(there) => self.compacts |= there,
+            Err(error) => {
+                let file = self.path.display();
+                tracing::warn!(%file, "what is left of a compaction: {error}");
+            }
+        }
+        // Whoever compacted it may have been killed before this, and what is written from now on needs the new file.
+        unfinished.sync()
     }
 
     /// What the database is from now on: that of this node, which may have found a copy.
@@ -144,7 +180,9 @@ impl Disk {
     /// Makes the file of a closed database as small as its rows. Gives how many bytes it lost.
     pub fn compact(&mut self) -> Result<u64, redb::Error> {
         let before = self.file_bytes().unwrap_or(0);
-        compact::compact(&self.path, (self.open)()?, self.cache_bytes)?;
+        if let Some(unfinished) = &mut self.unfinished {
+            compact::compact(&mut **unfinished, (self.open)()?, self.cache_bytes)?;
+        }
         Ok(before.saturating_sub(self.file_bytes().unwrap_or(before)))
     }
 
@@ -263,7 +301,7 @@ fn create(
     node: &NodeId,
 ) -> Result<Identity, redb::Error> {
     let identity = Identity { store: new_id(), epoch: 1, node: *node };
-    let transaction = database.begin_write()?;
+    let transaction = durable::begin(database)?;
     tables::create(&transaction)?;
     {
         let mut meta = transaction.open_table(META)?;
@@ -283,7 +321,7 @@ fn new_id() -> StoreId {
 
 /// Gives a copied file an identity of its own.
 fn adopt(database: &Database, identity: &Identity) -> Result<(), redb::Error> {
-    let transaction = database.begin_write()?;
+    let transaction = durable::begin(database)?;
     {
         let mut meta = transaction.open_table(META)?;
         meta.insert(META_STORE, &identity.store.0[..])?;

@@ -15,6 +15,7 @@ use keepboth_core::refusal::{Code, Refusal};
 use crate::behind::{Batch, Behind, GATHER};
 use crate::commit::Redo;
 use crate::disk::Disk;
+use crate::durable;
 use crate::format::GENERATION_NONE;
 use crate::journal::{Journal, NotAppended, When};
 use crate::rows::{FREE, Rows};
@@ -199,7 +200,7 @@ impl Ledger {
             disk.remove_journal()?;
             grown |= disk.file_bytes().unwrap_or(0) >= open.file_bytes + GROWN_BYTES;
         } else if !rows.is_empty() {
-            let transaction = self.database.begin_write()?;
+            let transaction = durable::begin(&self.database)?;
             rows.write(&transaction)?;
             transaction.commit()?;
         }

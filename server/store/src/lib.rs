@@ -43,6 +43,8 @@ mod failure;
 mod rebuild;
 /// All versions of one key, read from their rows.
 mod loaded;
+/// How a transaction becomes durable.
+mod durable;
 /// What a database says of its journal.
 mod word;
 /// What makes a group durable before redb has it.
@@ -104,6 +106,7 @@ mod shelf;
 /// The same rows in bare redb transactions, for benchmarks.
 pub mod baseline;
 
+pub use compact::Unfinished;
 pub use error::OpenError;
 pub use journal::place::journal_of;
 pub use keepboth_core::session::{Entry, Held, Histories};

@@ -9,6 +9,7 @@ use keepboth_core::plugin::{Row, RowChange, Table};
 use keepboth_core::refusal::Refusal;
 
 use crate::disk::Disk;
+use crate::durable;
 use crate::error::OpenError;
 use crate::failure::{failed, unknown};
 
@@ -38,9 +39,14 @@ impl Shelf {
     }
 
     fn put(&self, changes: &[RowChange], durable: bool) -> Result<(), redb::Error> {
-        let mut transaction = self.0.begin_write()?;
-        let durability = if durable { Durability::Immediate } else { Durability::None };
-        transaction.set_durability(durability)?;
+        let transaction = match durable {
+            true => durable::begin(&self.0)?,
+            false => {
+                let mut transaction = self.0.begin_write()?;
+                transaction.set_durability(Durability::None)?;
+                transaction
+            }
+        };
         {
             let mut rows = transaction.open_table(ROWS)?;
             for (key, value) in changes {

@@ -13,6 +13,7 @@ use keepboth_core::ids::StoreId;
 use keepboth_core::name::Namespace;
 
 use crate::committer::{Committer, Job};
+use crate::compact::Unfinished;
 use crate::disk::{Disk, Identity};
 use crate::error::OpenError;
 use crate::opened;
@@ -71,15 +72,18 @@ impl Store {
         Store::start(Disk::backend(make, options.cache_bytes), namespace, options, on_commit)
     }
 
-    /// As [`Store::on_backend`], with the two files of the journal on other disks of the caller's.
+    /// As [`Store::on_backend`], with the two files of the journal on other disks of the caller's, and a place for the
+    /// new file of a compaction.
     pub fn on_backends<B: StorageBackend, J: StorageBackend>(
         make: impl FnMut() -> B + Send + 'static,
         journal: [impl FnMut() -> J + Send + 'static; 2],
+        unfinished: impl Unfinished + 'static,
         namespace: &Namespace,
         options: Options,
         on_commit: impl FnMut(Commit) + Send + 'static,
     ) -> Result<Store, OpenError> {
-        let disk = Disk::backend(make, options.cache_bytes).with_journal(journal);
+        let disk = Disk::backend(make, options.cache_bytes);
+        let disk = disk.with_journal(journal).with_unfinished(unfinished);
         Store::start(disk, namespace, options, on_commit)
     }
 

@@ -2,6 +2,7 @@
 
 use redb::{Database, WriteTransaction};
 
+use crate::durable;
 use crate::format::{META, META_JOURNAL};
 use crate::layout::{BadRow, Reader, Writer};
 
@@ -41,9 +42,7 @@ pub fn settle(
     word: &Word,
     besides: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
 ) -> Result<(), redb::Error> {
-    let mut transaction = database.begin_write()?;
-    // After a crash, the file need not be read as a whole.
-    transaction.set_quick_repair(true);
+    let transaction = durable::begin(database)?;
     besides(&transaction)?;
     {
         let mut meta = transaction.open_table(META)?;

@@ -6,6 +6,7 @@ mod chores;
 
 mod addresses;
 mod batches;
+mod compacting;
 mod conflicts;
 mod converging;
 mod digests;
@@ -29,5 +30,6 @@ mod queue;
 mod quotas;
 mod receiving;
 mod shelf;
+mod syncs;
 mod trash;
 mod writes;

@@ -11,6 +11,7 @@ use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
 use crate::harness::{Bench, code, namespace, put_op};
+use crate::simulated::Disk;
 
 /// Memory whose writes panic from a word on.
 #[derive(Debug, Clone)]
@@ -54,7 +55,8 @@ fn about_to_panic() -> Bench {
     let fine = Rotten::new(&Arc::default());
     let journal = [Rotten::new(&panics), Rotten::new(&panics)].map(|file| move || file.clone());
     let make = move || fine.clone();
-    let open = |tell| Store::on_backends(make, journal, &namespace(), Options::default(), tell);
+    let (aside, space, options) = (Disk::default(), namespace(), Options::default());
+    let open = |tell| Store::on_backends(make, journal, aside, &space, options, tell);
     let bench = Bench::start(open).expect("a store");
     bench.put("k", "there", 1);
     panics.store(true, Ordering::SeqCst);
