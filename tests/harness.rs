@@ -265,8 +265,10 @@ impl Client {
 
     /// True when the connection is at its end.
     pub async fn ended(&mut self) -> bool {
+        // Pings are no progress.
+        let until = Instant::now() + PATIENCE;
         loop {
-            match timeout(PATIENCE, self.socket.next()).await.expect("an end in time") {
+            match timeout_at(until, self.socket.next()).await.expect("an end in time") {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return true,
                 Some(Ok(_)) => {}
             }

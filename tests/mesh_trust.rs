@@ -429,7 +429,7 @@ async fn a_decision_on_a_member_that_has_proven_who_it_is_and_not_greeted_yet_ho
         client.ok(decision.clone()).await;
         peer.say(hello()).await;
         peer.say(bad_peers::live(bad_peers::event(Value::string("mine")))).await;
-        let heard = hear_all(&mut peer.0).await;
+        let heard = timeout(PATIENCE, hear_all(&mut peer.0)).await.expect("an end in time");
         assert_eq!(heard.close.as_ref().expect("a close").code, closed.into(), "{decision}");
         // What it was told when it was admitted may have come before the decision.
         for message in &heard.messages {
