@@ -1,12 +1,12 @@
-//! What the parts of a write and of a read cost on their own: `cargo bench --bench micro`. Each row has the
-//! best of its runs, for what else the machine does only makes runs longer.
+//! What the parts of a write and of a read cost on their own: `cargo bench --bench micro`, with `-- --quick`
+//! in less time, with `-- hash` those rows alone. `cargo test --all-targets` does each of them once.
 
 use std::error::Error;
-use std::hint::black_box;
-use std::io::{Write, stdout};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use criterion::measurement::WallTime;
+use criterion::{BatchSize, BenchmarkGroup, Criterion, SamplingMode, Throughput};
 use keepboth::protocol::{Answer, Format, Object, decode_request, encode_answer};
 use keepboth_core::digest::{Digest, DigestTree};
 use keepboth_core::hash::{self, data_hash};
@@ -20,58 +20,43 @@ use keepboth_core::version::{Event, Version};
 use keepboth_core::view::View;
 use keepboth_core::wire::Message;
 use keepboth_core::write::Condition;
+use keepboth_store::baseline::{self, BareJournal};
 use keepboth_store::{Op, Options, Store, Task};
 use serde_json::{Value as Json, json};
 use smallvec::smallvec;
 
 type Failed = Box<dyn Error>;
+type Group<'c> = BenchmarkGroup<'c, WallTime>;
 
-/// Runs of each row; the best counts.
-const RUNS: u32 = 10;
-/// About how long each takes.
-const RUN: Duration = Duration::from_millis(30);
+/// How long each row is done before it is measured, and how long it is measured.
+const WARM_UP: Duration = Duration::from_millis(300);
+const MEASURED: Duration = Duration::from_secs(1);
+/// Samples of a row of writes: fewer than of other rows, so that each is of several writes.
+const WRITES: usize = 30;
+/// Puts that are made durable together.
+const TOGETHER: [usize; 3] = [1, 64, 1_024];
 const NOW: u64 = 1_700_000_000_000;
 const STORE: StoreId = StoreId([7; 16]);
 const SCHEMA: &str = include_str!("../schemas/note.schema.json");
 const HOOK: &str = include_str!("../server/node/src/cli/bench/hook.luau");
 
 fn main() -> Result<(), Failed> {
-    // `cargo test --all-targets` runs this too, without the flag, and does not want to measure.
-    if !std::env::args().any(|arg| arg == "--bench") {
-        return Ok(());
-    }
-    writeln!(stdout(), "{:56}{:>12}{:>14}", "", "us", "a second")?;
-    hashes()?;
-    views()?;
-    codecs()?;
-    plugins()?;
-    digests()?;
-    store()
+    let criterion = Criterion::default().warm_up_time(WARM_UP).measurement_time(MEASURED);
+    let mut criterion = criterion.without_plots().configure_from_args();
+    hashes(&mut criterion)?;
+    views(&mut criterion)?;
+    codecs(&mut criterion)?;
+    plugins(&mut criterion)?;
+    digests(&mut criterion)?;
+    journal(&mut criterion)?;
+    store(&mut criterion)?;
+    criterion.final_summary();
+    Ok(())
 }
 
-/// Measures one thing, as often as a run takes.
-fn row<T>(what: &str, mut one: impl FnMut() -> T) -> Result<(), Failed> {
-    let mut times = 1_u32;
-    let best = loop {
-        let started = Instant::now();
-        (0..times).for_each(|_| drop(black_box(one())));
-        let took = started.elapsed();
-        if took >= RUN / 2 {
-            break took;
-        }
-        times = times.saturating_mul(2);
-    };
-    let runs = (1..RUNS).map(|_| {
-        let started = Instant::now();
-        (0..times).for_each(|_| drop(black_box(one())));
-        started.elapsed()
-    });
-    let best = runs.fold(best, Duration::min).as_secs_f64() / f64::from(times);
-    show(what, best)
-}
-
-fn show(what: &str, seconds: f64) -> Result<(), Failed> {
-    Ok(writeln!(stdout(), "{what:56}{:12.3}{:14.0}", seconds * 1e6, 1.0 / seconds)?)
+/// Measures one thing.
+fn row<T>(group: &mut Group<'_>, what: &str, mut one: impl FnMut() -> T) {
+    group.bench_function(what, |bencher| bencher.iter(&mut one));
 }
 
 /// A note of about 1 KiB.
@@ -83,16 +68,21 @@ fn key() -> Result<Key, Failed> {
     Ok(Key::new("note/0123456789abcdef")?)
 }
 
-fn hashes() -> Result<(), Failed> {
+fn hashes(criterion: &mut Criterion) -> Result<(), Failed> {
     let (tree, parent) = (note(), VersionId([1; 32]));
     let (value, text) = (Value::json(&tree), serde_json::to_vec(&tree)?);
     let (data, large) = (data_hash(&value), Value::bytes(vec![7; 65_536]));
-    row("value: JSON of 1 KiB parsed", || json::parse(&text).is_ok())?;
-    row("value: canonical form of a tree of 1 KiB", || Value::json(&tree))?;
-    row("hash: value of 1 KiB", || data_hash(&value))?;
-    row("hash: value of 64 KiB", || data_hash(&large))?;
-    row("hash: a first version", || hash::first("note/0123456789abcdef", &data, NOW))?;
-    row("hash: a version on another", || hash::next(&[parent], &data))
+    let mut group = criterion.benchmark_group("value");
+    row(&mut group, "JSON of 1 KiB parsed", || json::parse(&text).is_ok());
+    row(&mut group, "canonical form of a tree of 1 KiB", || Value::json(&tree));
+    group.finish();
+    let mut group = criterion.benchmark_group("hash");
+    row(&mut group, "value of 1 KiB", || data_hash(&value));
+    row(&mut group, "value of 64 KiB", || data_hash(&large));
+    row(&mut group, "a first version", || hash::first("note/0123456789abcdef", &data, NOW));
+    row(&mut group, "a version on another", || hash::next(&[parent], &data));
+    group.finish();
+    Ok(())
 }
 
 /// A history of a line of so many versions, on which so many sides stand.
@@ -111,24 +101,29 @@ fn history(line: u64, sides: u64) -> Result<History, Failed> {
     Ok(history)
 }
 
-fn views() -> Result<(), Failed> {
+fn views(criterion: &mut Criterion) -> Result<(), Failed> {
+    let mut group = criterion.benchmark_group("view");
     for (line, sides) in [(1, 0), (10, 0), (100, 0), (10, 2), (10, 100)] {
         let history = history(line, sides)?;
-        row(&format!("view: {line} versions, {sides} sides"), || View::of(&history))?;
+        row(&mut group, &format!("{line} versions, {sides} sides"), || View::of(&history));
     }
     let first = Version::first(&key()?, data_hash(&Value::json(&note())), NOW, STORE);
     let next = Version::next(smallvec![first.id], first.data, NOW, STORE);
     let view = View::first(&first);
-    row("view: one version on the only one", || view.clone().advance(&next))
+    row(&mut group, "one version on the only one", || view.clone().advance(&next));
+    group.finish();
+    Ok(())
 }
 
-fn codecs() -> Result<(), Failed> {
+fn codecs(criterion: &mut Criterion) -> Result<(), Failed> {
+    let mut group = criterion.benchmark_group("codec");
     let (namespace, value) = (Namespace::new("notes")?, Value::json(&note()));
     let put = json!({"id": 1, "put": {"ns": "notes", "key": key()?.as_str(), "value": note()}});
     let (text, packed) = (serde_json::to_vec(&put)?, rmp_serde::to_vec(&put)?);
-    row("codec: a put of 1 KiB read, JSON", || decode_request(Format::Json, &text).is_ok())?;
-    let read = || decode_request(Format::MessagePack, &packed).is_ok();
-    row("codec: a put of 1 KiB read, MessagePack", read)?;
+    for (format, bytes) in [(Format::Json, &text), (Format::MessagePack, &packed)] {
+        let what = format!("a put of 1 KiB read, {format:?}");
+        row(&mut group, &what, || decode_request(format, bytes).is_ok());
+    }
     let version = Version::first(&key()?, data_hash(&value), NOW, STORE);
     let answer = Ok(Answer::Object(Object {
         key: key()?,
@@ -140,10 +135,10 @@ fn codecs() -> Result<(), Failed> {
     }));
     let mut out = Vec::new();
     for format in [Format::Json, Format::MessagePack] {
-        row(&format!("codec: an object of 1 KiB written, {format:?}"), || {
+        row(&mut group, &format!("an object of 1 KiB written, {format:?}"), || {
             out.clear();
             encode_answer(format, Some(1), &answer, &mut out);
-        })?;
+        });
     }
     let event = Event::new(key()?, version, Some(value));
     let written = || {
@@ -157,11 +152,13 @@ fn codecs() -> Result<(), Failed> {
         live.encode()
     };
     let bytes = written();
-    row("codec: a version of 1 KiB for a peer written", written)?;
-    row("codec: a version of 1 KiB of a peer read", || Message::decode(&bytes).is_ok())
+    row(&mut group, "a version of 1 KiB for a peer written", written);
+    row(&mut group, "a version of 1 KiB of a peer read", || Message::decode(&bytes).is_ok());
+    group.finish();
+    Ok(())
 }
 
-fn plugins() -> Result<(), Failed> {
+fn plugins(criterion: &mut Criterion) -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     std::fs::write(folder.path().join("note.schema.json"), SCHEMA)?;
     std::fs::write(folder.path().join("hook.luau"), HOOK)?;
@@ -174,8 +171,8 @@ fn plugins() -> Result<(), Failed> {
     };
     let schema = json!({"bind": {"note/*": "note.schema.json"}, "strict": true});
     let cases: [(&str, Factory, Json); 2] = [
-        ("schema: a put of 1 KiB", keepboth_schema::FACTORY, schema),
-        ("hook: a put of 1 KiB", keepboth_lua::FACTORY, json!({"scripts": ["hook.luau"]})),
+        ("schema, a put of 1 KiB", keepboth_schema::FACTORY, schema),
+        ("hook, a put of 1 KiB", keepboth_lua::FACTORY, json!({"scripts": ["hook.luau"]})),
     ];
     let (tree, key) = (note(), key()?);
     let (value, namespace) = (Value::json(&tree), site.namespace.clone());
@@ -187,75 +184,113 @@ fn plugins() -> Result<(), Failed> {
         draft: Draft::new(value.clone(), Some(tree.clone())),
         before: Before::nothing(),
     };
-    row("a put of 1 KiB made ready for plugins, in the next two", || put().draft.into_value())?;
+    let mut group = criterion.benchmark_group("plugin");
+    row(&mut group, "a put of 1 KiB made ready, in the next two", || put().draft.into_value());
     for (what, factory, settings) in cases {
         let plugin = factory.build(&site, settings).map_err(|mistakes| format!("{mistakes:?}"))?;
         let mut worker = plugin.worker()?;
         worker.before_put(&mut put())?;
-        row(what, || {
+        row(&mut group, what, || {
             let mut put = put();
             (worker.before_put(&mut put).is_ok(), put.draft.into_value())
-        })?;
+        });
     }
+    group.finish();
     Ok(())
 }
 
-fn digests() -> Result<(), Failed> {
+fn digests(criterion: &mut Criterion) -> Result<(), Failed> {
+    let mut group = criterion.benchmark_group("digest");
     let (before, after) = ([VersionId([1; 32])], [VersionId([2; 32])]);
     let (mut tree, mut key) = (DigestTree::default(), key()?.hash());
-    row("digest: a key that changes", || Digest::change(&key, &before, &after))?;
-    row("digest: a key that changes, in a tree that fills up", || {
+    row(&mut group, "a key that changes", || Digest::change(&key, &before, &after));
+    row(&mut group, "a key that changes, in a tree that fills up", || {
         key = key.map(|byte| byte.wrapping_mul(5).wrapping_add(113));
         tree.replace(&key, &before, &after);
-    })?;
-    row("digest: the whole tree's", || tree.root())
-}
-
-/// Groups of puts of 1 KiB, each put a task of its own: on the disk with journal and tables, and in memory
-/// with the tables alone. What the one takes longer is the journal with its fsync.
-fn store() -> Result<(), Failed> {
-    let (folder, namespace) = (tempfile::tempdir()?, Namespace::new("notes")?);
-    let file = folder.path().join("notes.redb");
-    let stores = [
-        ("journal and tables", Store::open(&file, &namespace, Options::default(), |_| {})?),
-        ("tables in memory", Store::in_memory(&namespace, Options::default(), |_| {})?),
-    ];
-    let value = Value::json(&note());
-    for group in [1, 64, 1_024] {
-        for (what, store) in &stores {
-            let took = groups(store, group, &value)?;
-            show(&format!("store: each of {group} puts at once, {what}"), took)?;
-        }
-    }
-    stores.iter().for_each(|(_, store)| store.close());
+    });
+    row(&mut group, "the whole tree's", || tree.root());
+    group.finish();
     Ok(())
 }
 
-/// How many seconds each put took in the best of some groups.
-fn groups(store: &Store, group: u32, value: &Value) -> Result<f64, Failed> {
-    let mut best = f64::MAX;
-    let started = Instant::now();
-    while started.elapsed() < RUN * RUNS {
-        let tasks = (0..group).map(|n| {
-            let number = store.counts().last_sequence * 2_048 + u64::from(n);
-            // In no order that a tree would like.
-            let key = format!("note/{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let name = Name::Key(Key::new(&key)?);
-            Ok(Op::Put { name, value: value.clone(), condition: Condition::None })
+/// Keys in no order that a tree would like.
+fn keys() -> impl Iterator<Item = Key> {
+    let names = (0_u64..).map(|n| format!("note/{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+    names.map(|name| Key::new(&name).expect("a key"))
+}
+
+/// Rows of writes: each sample has as many as the others, for some writes wait for what earlier ones left
+/// behind, and only all of them together tell what they cost.
+fn writes<'c>(criterion: &'c mut Criterion, what: &str) -> Group<'c> {
+    let mut group = criterion.benchmark_group(what);
+    group.sampling_mode(SamplingMode::Flat).sample_size(WRITES);
+    group
+}
+
+/// The rows of so many puts of 1 KiB, made ahead, appended to a journal on disk as one group and synced.
+fn journal(criterion: &mut Criterion) -> Result<(), Failed> {
+    let (folder, value) = (tempfile::tempdir()?, Value::json(&note()));
+    let mut group = writes(criterion, "journal");
+    for together in TOGETHER {
+        let mut journal = BareJournal::create(&folder.path().join("notes.redb"))?;
+        let puts = keys().map(|key| baseline::Put::new(key, value.as_bytes()));
+        let mut puts: Vec<_> = puts.take(together).collect();
+        group.throughput(Throughput::Elements(together as u64));
+        group.bench_function(format!("rows of {together} puts, appended and synced"), |bencher| {
+            let made = || baseline::Group::new(&mut puts);
+            let append = |rows| journal.append(rows).expect("appended");
+            bencher.iter_batched(made, append, BatchSize::PerIteration);
         });
-        let ops = tasks.collect::<Result<Vec<Op>, Failed>>()?;
-        let (done, answers) = mpsc::channel();
-        let begun = Instant::now();
-        for op in ops {
-            let done = done.clone();
-            let done = Box::new(move |outcome| drop(done.send(outcome)));
-            let task = Task::Local { ops: vec![op], now: NOW, done };
-            store.submit_blocking(task).map_err(|_| "the store is closed")?;
-        }
-        for _ in 0..group {
-            answers.recv()??;
-        }
-        best = best.min(begun.elapsed().as_secs_f64() / f64::from(group));
     }
-    Ok(best)
+    group.finish();
+    Ok(())
+}
+
+/// Groups of puts of 1 KiB, each put a task of its own, in a store that was empty before: on disk with its
+/// journal, and in memory, where it has none.
+///
+/// The store on disk is the faster one for groups, unless the disk is slow: a group is answered when it was
+/// appended to the journal and synced, and redb gets many groups in one transaction behind the answers. A
+/// store in memory has no journal, so each group is a transaction of redb, and its answers wait for that.
+/// Only for a put alone does a sync cost more than a transaction.
+fn store(criterion: &mut Criterion) -> Result<(), Failed> {
+    let (namespace, value) = (Namespace::new("notes")?, Value::json(&note()));
+    let mut group = writes(criterion, "store");
+    for together in TOGETHER {
+        group.throughput(Throughput::Elements(together as u64));
+        for (what, on_disk) in [("with the journal", true), ("in memory", false)] {
+            let (folder, options) = (tempfile::tempdir()?, Options::default());
+            let file = folder.path().join("notes.redb");
+            let store = match on_disk {
+                true => Store::open(&file, &namespace, options, |_| {})?,
+                false => Store::in_memory(&namespace, options, |_| {})?,
+            };
+            let mut puts = keys().map(|key| put(key, &value));
+            group.bench_function(format!("{together} puts at once, {what}"), |bencher| {
+                let made = || puts.by_ref().take(together).collect();
+                bencher.iter_batched(made, |ops| carry_out(&store, ops), BatchSize::PerIteration);
+            });
+            store.close();
+        }
+    }
+    group.finish();
+    Ok(())
+}
+
+fn put(key: Key, value: &Value) -> Op {
+    Op::Put { name: Name::Key(key), value: value.clone(), condition: Condition::None }
+}
+
+/// Each as a task of its own, until all are answered.
+fn carry_out(store: &Store, ops: Vec<Op>) {
+    let ((done, answers), tasks) = (mpsc::channel(), ops.len());
+    for op in ops {
+        let done = done.clone();
+        let done = Box::new(move |outcome| drop(done.send(outcome)));
+        let task = Task::Local { ops: vec![op], now: NOW, done };
+        assert!(store.submit_blocking(task).is_ok(), "the store is closed");
+    }
+    drop(done);
+    let written = answers.iter().map(|answer| answer.expect("written"));
+    assert_eq!(written.count(), tasks, "not all were answered");
 }

@@ -20,7 +20,7 @@ use crate::trash::TrashRow;
 const MARK_STALE: u64 = 5 * 60 * 1_000;
 
 /// About as many bytes as the rows of a version have, besides its value.
-const ROW_BYTES: usize = 640;
+pub const ROW_BYTES: usize = 640;
 
 /// What is written besides the draft.
 pub struct Besides {

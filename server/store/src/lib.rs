@@ -103,7 +103,7 @@ mod seat;
 mod store;
 /// A table of a plugin's own.
 mod shelf;
-/// The same rows in bare redb transactions, for benchmarks.
+/// The same rows in bare redb transactions and in a bare journal, for benchmarks.
 pub mod baseline;
 
 pub use compact::Unfinished;
