@@ -189,7 +189,7 @@ fn a_server_does_not_start_with_a_script_that_is_broken_or_fails_its_test() {
     };
     for (script, test, words) in [
         ("local x = \n", None, "scripts/own.luau:2: "),
-        ("while true do end", None, "scripts/own.luau:1: took longer than 5000 ms"),
+        ("while true do end", None, "scripts/own.luau:1: took longer than 5,000 ms"),
         (
             "kb.every('1h', print)",
             Some("test('t', function() error('no') end)"),

@@ -15,15 +15,12 @@ use crate::limit::Limits;
 use crate::take;
 use crate::words::no_such_name;
 
-/// Whole numbers up to this size are Lua's own.
-pub const EXACT_MAX: i128 = 1 << 53;
-
 /// An item in Lua: a text, number, boolean, null or buffer, or a proxy.
 pub fn give(lua: &Lua, item: &Item, above: usize, guard: &Guard) -> mlua::Result<Value> {
     let userdata = match item {
         Item::Null => return Ok(Value::NULL),
         Item::Bool(b) => return Ok(Value::Boolean(*b)),
-        Item::Int(n) if n.abs() <= EXACT_MAX => return Ok(Value::Number(*n as f64)),
+        Item::Int(n) if n.abs() <= take::EXACT_MAX => return Ok(Value::Number(*n as f64)),
         Item::Int(n) => lua.create_userdata(Whole(item.clone(), n.to_string()))?,
         Item::Float(n) => return Ok(Value::Number(*n)),
         Item::Bytes(bytes) => return lua.create_buffer(bytes).map(Value::Buffer),

@@ -5,7 +5,6 @@ use serde_json::Value as Json;
 
 use crate::cbor::Item;
 use crate::held;
-use crate::items::EXACT_MAX;
 use crate::lent::{Node, step};
 use crate::misfit::{Count, HOLES, MIXED, Misfit, finish, stop};
 use crate::tree::{Above, Kit, weigh};
@@ -35,6 +34,9 @@ pub fn scalar(value: &Value) -> Option<Result<Item, String>> {
         _ => return None,
     }))
 }
+
+/// Whole numbers up to this size are Lua's own.
+pub const EXACT_MAX: i128 = 1 << 53;
 
 /// A whole number as an integer; a float if it is so large that an integer would not have come as a number.
 fn whole(n: i64) -> Item {

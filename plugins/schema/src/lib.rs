@@ -2,10 +2,12 @@
 
 use keepboth_core::plugin::{Factory, Make};
 
-/// What a validator finds, in words with file, place and rule.
-mod words;
 /// The keywords of a schema, and how to get at the schemas within a schema.
 mod keywords;
+/// How often the schemas of a file ask a value.
+mod work;
+/// What a validator finds, in words with file, place and rule.
+mod words;
 /// A mistake in a schema file, with line and column.
 mod fault;
 /// Mistakes in a schema that validators pass over in silence.
@@ -14,8 +16,6 @@ mod lint;
 mod folder;
 /// Where each `$ref` leads.
 mod refs;
-/// How often the schemas of a file ask a value.
-mod work;
 /// A schema file, checked and compiled.
 mod schema;
 /// What is bound to a pattern of keys.

@@ -49,14 +49,14 @@ mod durable;
 mod word;
 /// What makes a group durable before redb has it.
 mod journal;
-/// Where the database stands, how it is opened, and what it is.
-mod disk;
+/// The tables as one commit left them.
+mod tables;
 /// A new database comes into its place whole.
 mod fresh;
 /// A file is made small.
 mod compact;
-/// The tables as one commit left them.
-mod tables;
+/// Where the database stands, how it is opened, and what it is.
+mod disk;
 /// Which keys are surely new.
 mod filter;
 /// What stands in the journal comes into the database.
