@@ -67,7 +67,9 @@ impl Seat {
 
     /// Closes the database of what panicked.
     pub fn clear(&self) {
-        drop(self.broken.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // What panicked once may do so again.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(broken)));
     }
 
     /// Commits a task on this thread if nobody else commits and none waits; otherwise gives it back.

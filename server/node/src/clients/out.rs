@@ -142,9 +142,20 @@ enum Ready {
     Ping,
 }
 
-/// Adds an answer to those of its group. Sides of one conflict that are no frame would end the connection at
-/// the other side: they are refused instead. Pages are cut to fit, and what was written is never said to be
-/// refused.
+/// What to do where an answer would be no frame, which would end the connection at the other side: those are
+/// refused. Other pages are cut to fit, and what was written is never said to be refused.
+fn if_too_large(outcome: &Result<Answer, Refusal>) -> Option<&'static str> {
+    match outcome {
+        Ok(Answer::List(_) | Answer::Conflicts(_) | Answer::Conflict(_)) | Err(_) => Some(
+            "a conflict has too many sides to be told at once: `get` at its key names their addresses, and \
+             pages go on with `after` that key",
+        ),
+        Ok(Answer::Status(_)) => Some("ask for the status of one namespace, with `ns`"),
+        Ok(_) => None,
+    }
+}
+
+/// Adds an answer to those of its group.
 fn add(
     format: Format,
     id: Option<u64>,
@@ -154,16 +165,12 @@ fn add(
     let from = answers.len();
     encode_answer(format, id, outcome, answers);
     let bytes = answers.len() - from;
-    let sides = matches!(
-        outcome,
-        Ok(Answer::List(_) | Answer::Conflicts(_) | Answer::Conflict(_)) | Err(_)
-    );
-    if bytes > FRAME_BYTES_MAX && sides {
+    if bytes > FRAME_BYTES_MAX
+        && let Some(hint) = if_too_large(outcome)
+    {
         let (bytes, limit) = (figure(bytes), figure(FRAME_BYTES_MAX));
         let words =
             format!("the answer takes {bytes} bytes, the limit of a frame is {limit} bytes");
-        let hint = "a conflict has too many sides to be told at once: `get` at its key names their addresses, and \
-                    pages go on with `after` that key";
         let refusal = Refusal::new(Code::FrameTooLarge, words).hint(hint);
         answers.truncate(from);
         encode_answer(format, id, &Err(refusal), answers);
@@ -227,7 +234,10 @@ async fn in_time(written: impl Future<Output = Result<(), axum::Error>>) -> Opti
 
 #[cfg(test)]
 mod tests {
+    use keepboth_core::ids::NodeId;
+
     use super::*;
+    use crate::protocol::{PluginsTold, Status};
 
     #[tokio::test]
     async fn an_answer_that_gets_lost_is_given_all_the_same_and_only_once() {
@@ -239,5 +249,23 @@ mod tests {
         Owed::new(slot().await, 8).pay(Ok(Answer::Unwatch));
         assert!(matches!(sent.recv().await, Some(Out::Answer(8, Ok(_)))));
         assert!(sent.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_status_that_would_be_no_frame_is_refused_with_what_to_ask_for() {
+        let status = Status {
+            node: NodeId([1; 32]),
+            version: "x".repeat(2 * FRAME_BYTES_MAX),
+            twin: false,
+            uptime_s: 1,
+            namespaces: Vec::new(),
+            connections: 1,
+            plugins: PluginsTold::default(),
+        };
+        let mut answers = b"{}".to_vec();
+        add(Format::Json, Some(7), &Ok(Answer::Status(status)), &mut answers);
+        let text = String::from_utf8(answers).expect("text");
+        assert!(text.len() < 1_000 && text.contains("frame_too_large"), "{text:.1000}");
+        assert!(text.contains("the status of one namespace"), "{text}");
     }
 }
