@@ -11,11 +11,13 @@ use tokio::sync::mpsc;
 use keepboth_core::digest::Digest;
 use keepboth_core::ids::StoreId;
 use keepboth_core::name::Namespace;
+use keepboth_core::refusal::Refusal;
 
 use crate::committer::{Committer, Job};
 use crate::compact::Unfinished;
 use crate::disk::{Disk, Identity};
 use crate::error::OpenError;
+use crate::failure::gave_up;
 use crate::opened;
 use crate::options::Options;
 use crate::seat::Seat;
@@ -185,6 +187,11 @@ impl Store {
     /// False after the disk failed and the database could not be opened again: all writes are refused.
     pub fn is_healthy(&self) -> bool {
         !self.inner.shared.failed.load(Ordering::SeqCst)
+    }
+
+    /// Why nothing is written any more, if a commit panicked or the database could not be opened again.
+    pub fn gave_up(&self) -> Option<Refusal> {
+        (!self.is_healthy()).then(gave_up)
     }
 
     /// Puts a task in the queue; waits while the queue is full. Gives the task back if the store is

@@ -13,8 +13,7 @@ use crate::version::Event;
 /// Bytes of values and keys after which a message of events is sent and the next begun.
 pub(crate) const EVENTS_BYTES: usize = 256 * 1024;
 
-/// Versions of one message, parents first. They are encoded once, for however many peers, and a copy shares
-/// them.
+/// Versions of one message, parents first. They are encoded once, for however many peers; a clone shares them.
 #[derive(Clone)]
 pub struct Events(Arc<Shared>);
 
@@ -93,7 +92,15 @@ impl fmt::Debug for Events {
 }
 
 impl<C> Encode<C> for Events {
-    fn encode<W: Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), EncodeError<W::Error>> {
+    fn encode<W: Write>(
+        &self,
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), EncodeError<W::Error>> {
+        if Arc::strong_count(&self.0) == 1 {
+            // Nobody else will ask for the bytes.
+            return self.0.events.encode(e, ctx);
+        }
         // Writing to a vector cannot fail.
         let bytes =
             self.0.bytes.get_or_init(|| minicbor::to_vec(&self.0.events).unwrap_or_default());

@@ -154,13 +154,11 @@ fn run(mut writes: mpsc::Receiver<Entered>, passage: &Passage) {
 impl Passage {
     fn closed(&self) -> Refusal {
         if self.gone.is_cancelled() {
-            removed(&self.namespace)
-        } else if !self.store.is_healthy() {
-            let words = "the store gave up after a failure; nothing was written";
-            Refusal::new(Code::StoreFailed, words).hint("the server's log says why")
-        } else {
-            Refusal::new(Code::ShuttingDown, "the namespace is closed; nothing was written")
+            return removed(&self.namespace);
         }
+        let closed =
+            || Refusal::new(Code::ShuttingDown, "the namespace is closed; nothing was written");
+        self.store.gave_up().unwrap_or_else(closed)
     }
 
     /// Lets the hooks judge a write and gives it to the store. One that was judged by an old value is

@@ -1,65 +1,20 @@
 //! A panic while something is committed, as redb has them on damaged pages: nothing is left without an answer,
 //! nothing more is written, and what is there can still be read.
 
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 
 use keepboth_core::refusal::{Code, Refusal};
-use keepboth_store::{Options, Store, Task};
-use redb::StorageBackend;
-use redb::backends::InMemoryBackend;
+use keepboth_store::Task;
 
-use crate::harness::{Bench, code, namespace, put_op};
+use crate::harness::{Bench, code, put_op};
 use crate::simulated::Disk;
-
-/// Memory whose writes panic from a word on.
-#[derive(Debug, Clone)]
-struct Rotten {
-    memory: Arc<InMemoryBackend>,
-    panics: Arc<AtomicBool>,
-}
-
-impl Rotten {
-    fn new(panics: &Arc<AtomicBool>) -> Rotten {
-        Rotten { memory: Arc::new(InMemoryBackend::new()), panics: panics.clone() }
-    }
-}
-
-impl StorageBackend for Rotten {
-    fn len(&self) -> io::Result<u64> {
-        self.memory.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.memory.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.memory.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.memory.sync_data()
-    }
-
-    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        assert!(!self.panics.load(Ordering::SeqCst), "a planted panic");
-        self.memory.write(offset, bytes)
-    }
-}
 
 /// A store with an object, whose next commit panics.
 fn about_to_panic() -> Bench {
-    let panics = Arc::new(AtomicBool::new(false));
-    let fine = Rotten::new(&Arc::default());
-    let journal = [Rotten::new(&panics), Rotten::new(&panics)].map(|file| move || file.clone());
-    let make = move || fine.clone();
-    let (aside, space, options) = (Disk::default(), namespace(), Options::default());
-    let open = |tell| Store::on_backends(make, journal, aside, &space, options, tell);
-    let bench = Bench::start(open).expect("a store");
+    let disk = Disk::default();
+    let bench = disk.open();
     bench.put("k", "there", 1);
-    panics.store(true, Ordering::SeqCst);
+    disk.panic_at_writes();
     bench
 }
 

@@ -40,6 +40,8 @@ struct State {
     lies: bool,
     /// True if the next sync of the journal fails.
     unsynced: bool,
+    /// True if writing to the journal panics.
+    panics: bool,
     /// Syncs that drop what they were to write.
     drops: Option<Drops>,
     /// Bytes that each file of the journal may have, and those that the database may.
@@ -203,6 +205,11 @@ impl Disk {
     pub fn has_dropped(&self) -> bool {
         let state = self.state();
         state.drops.as_ref().is_some_and(|drops| drops.syncs > drops.fail.start)
+    }
+
+    /// Whoever writes to the journal panics from now on, as redb does on damaged pages.
+    pub fn panic_at_writes(&self) {
+        self.state().panics = true;
     }
 
     /// Everything fails from now on.
@@ -385,6 +392,11 @@ impl StorageBackend for File {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut state = self.disk.operate()?;
+        if JOURNAL.contains(&self.index) && state.panics {
+            // Others may still use the disk.
+            drop(state);
+            panic!("simulated: a panic");
+        }
         let file = &mut state.files[self.index];
         let from = offset as usize;
         file.now[from..from + data.len()].copy_from_slice(data);
