@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use petgraph::algo::kosaraju_scc;
+use petgraph::graph::{DiGraph, NodeIndex};
 use serde_json::Value as Json;
 
 use crate::keywords::Part;
@@ -48,8 +50,8 @@ impl Work {
         all_known: bool,
     ) -> Work {
         let mut ranks = vec![0; edges.len()];
-        let whole = targets(&edges, |_, edge| edge.part == Part::Whole);
-        for (rank, node) in left(&whole).into_iter().rev().enumerate() {
+        let whole = circles(&edges, |_, edge| edge.part == Part::Whole);
+        for (rank, node) in whole.into_iter().flatten().rev().enumerate() {
             ranks[node] = rank;
         }
         Work { numbers, edges, ranks, all_known }
@@ -58,7 +60,10 @@ impl Work {
     /// The first schema that asks one part of a value more often than [`ASKED_MAX`]. The validator asks
     /// a schema that leads back to itself once for each part, and remembers what it said.
     pub fn too_much(&self) -> Option<usize> {
-        let round = circles(&targets(&self.edges, |_, _| true));
+        let mut round = vec![0; self.edges.len()];
+        for (number, circle) in circles(&self.edges, |_, _| true).into_iter().enumerate() {
+            circle.into_iter().for_each(|node| round[node] = number);
+        }
         let remembered = |from: usize, edge: &Edge| edge.reference && round[from] == round[edge.to];
         let mut by_rank: Vec<usize> = (0..self.edges.len()).collect();
         by_rank.sort_by_key(|node| std::cmp::Reverse(self.ranks[*node]));
@@ -66,7 +71,7 @@ impl Work {
             Part::Whole => Count::All,
             _ => Count::None,
         });
-        let order = left(&targets(&self.edges, |from, edge| !remembered(from, edge)));
+        let order = circles(&self.edges, |from, edge| !remembered(from, edge)).concat();
         let deep = self.most(&order, |from, edge| match remembered(from, edge) {
             true => Count::Once,
             false => Count::All,
@@ -172,50 +177,15 @@ fn size(value: &Json) -> u64 {
     }
 }
 
-/// Where some of the edges lead.
-fn targets(edges: &[Vec<Edge>], some: impl Fn(usize, &Edge) -> bool) -> Vec<Vec<usize>> {
-    let of = |(from, edges): (usize, &Vec<Edge>)| {
-        edges.iter().filter(|edge| some(from, edge)).map(|edge| edge.to).collect()
-    };
-    edges.iter().enumerate().map(of).collect()
-}
-
-/// All nodes, each behind all that it leads to, except where it leads back to itself.
-fn left(edges: &[Vec<usize>]) -> Vec<usize> {
-    let (mut seen, mut order) = (vec![false; edges.len()], Vec::new());
-    (0..edges.len()).for_each(|start| leave(edges, start, &mut seen, &mut order));
-    order
-}
-
-/// Walks from a node over all that were not seen, and notes each when it is left.
-fn leave(edges: &[Vec<usize>], start: usize, seen: &mut [bool], left: &mut Vec<usize>) {
-    let mut way = Vec::new();
-    if !std::mem::replace(&mut seen[start], true) {
-        way.push((start, edges[start].iter()));
-    }
-    while let Some((node, next)) = way.last_mut() {
-        match next.next() {
-            Some(next) if std::mem::replace(&mut seen[*next], true) => {}
-            Some(next) => way.push((*next, edges[*next].iter())),
-            None => {
-                left.push(*node);
-                way.pop();
-            }
+/// The schemas in groups that lead to each other by some of the edges, each group behind all that it leads to.
+fn circles(edges: &[Vec<Edge>], some: impl Fn(usize, &Edge) -> bool) -> Vec<Vec<usize>> {
+    let mut graph = DiGraph::<(), (), usize>::default();
+    let nodes: Vec<_> = edges.iter().map(|_| graph.add_node(())).collect();
+    for (from, edges) in edges.iter().enumerate() {
+        for edge in edges.iter().filter(|edge| some(from, edge)) {
+            graph.add_edge(nodes[from], nodes[edge.to], ());
         }
     }
-}
-
-/// A number for each node; those that lead to each other, and only those, have the same.
-fn circles(edges: &[Vec<usize>]) -> Vec<usize> {
-    let mut back = vec![Vec::new(); edges.len()];
-    for (from, edges) in edges.iter().enumerate() {
-        edges.iter().for_each(|to: &usize| back[*to].push(from));
-    }
-    let (mut seen, mut numbers) = (vec![false; edges.len()], vec![0; edges.len()]);
-    for start in left(edges).into_iter().rev() {
-        let mut circle = Vec::new();
-        leave(&back, start, &mut seen, &mut circle);
-        circle.into_iter().for_each(|node| numbers[node] = start);
-    }
-    numbers
+    let circles = kosaraju_scc(&graph).into_iter();
+    circles.map(|circle| circle.into_iter().map(NodeIndex::index).collect()).collect()
 }
