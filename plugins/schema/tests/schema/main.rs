@@ -1,0 +1,6 @@
+//! What the plugin promises, one file for each subject.
+
+mod harness;
+
+mod bounds;
+mod plugin;
