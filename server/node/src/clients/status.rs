@@ -7,7 +7,7 @@ use super::Clients;
 use crate::clock;
 use crate::gates::Access;
 use crate::namespace::{Space, news};
-use crate::protocol::{Member, NamespaceStatus, PeerStatus, PluginsTold, Status};
+use crate::protocol::{NamespaceStatus, PluginsTold, Status};
 
 impl Clients {
     /// The status of the node, with one namespace or all that the client may know. What hooks cost is told of
@@ -54,31 +54,8 @@ impl Clients {
             plugins: space.setup().chain.told(),
             sequence: counts.last_sequence,
             store: space.id(),
-            peers: self.peers_of(space),
+            peers: self.mesh.peers_of(space),
         }
-    }
-
-    /// The peers that have the namespace, and those that are dialled in vain.
-    fn peers_of(&self, space: &Space) -> Vec<PeerStatus> {
-        let mut peers = space.peer_statuses();
-        if !space.setup().bounds.replicate {
-            return peers;
-        }
-        let members = self.mesh.report().into_iter();
-        let out = |m: &Member| m.connected_since.is_none() && self.mesh.may_have(m, &space.name);
-        for member in members.filter(out) {
-            peers.push(PeerStatus {
-                node: member.node,
-                url: member.urls.first().cloned(),
-                connected: false,
-                agrees: false,
-                behind: 0,
-                stalled: None,
-                error: member.error,
-                last_exchange: None,
-            });
-        }
-        peers
     }
 }
 

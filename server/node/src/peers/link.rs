@@ -337,18 +337,26 @@ impl Link {
         End::Refused(refusal.clone())
     }
 
-    /// Shows every namespace where this peer stands, or that it is gone.
-    pub(super) fn publish(&self, connected: bool) {
+    /// Shows every namespace where this peer stands.
+    pub(super) fn publish(&self) {
         let Some(node) = self.peer else { return };
         let standings = self.session.standings(&Stores(&self.spaces));
         self.mesh.if_current(node, self.number, |entry| {
             for (namespace, standing) in standings {
                 if let Some(space) = self.spaces.get(&namespace) {
                     let (url, stall) = (self.url.clone(), entry.stall);
-                    let standing = PeerStanding { standing, url, stall };
-                    space.set_peer(node, connected.then_some(standing));
+                    space.set_peer(node, Some(PeerStanding { standing, url, stall }));
                 }
             }
+            entry.shown = true;
+        });
+    }
+
+    /// Leaves the mesh, in which the peer is connected no more.
+    pub(super) fn leave(&self, why: &str) {
+        let Some(node) = self.peer else { return };
+        self.mesh.leave(node, self.number, Some(why.to_owned()), || {
+            self.spaces.values().for_each(|space| space.set_peer(node, None));
         });
     }
 

@@ -135,6 +135,8 @@ struct Entry {
     stall: Option<Stall>,
     orders: mpsc::Sender<Order>,
     stop: CancellationToken,
+    /// True once the namespaces show where the peer stands.
+    shown: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -230,6 +232,7 @@ impl Mesh {
             stall: None,
             orders: link.orders.clone(),
             stop: link.stop.clone(),
+            shown: false,
         };
         links.insert(node, entry);
         self.metrics.peers_connected.set(links.len() as i64);
@@ -258,13 +261,14 @@ impl Mesh {
         lock(&self.links).get(node).is_some_and(|entry| entry.number == number)
     }
 
-    /// Forgets a link, unless a newer one has taken its place.
-    fn leave(&self, node: NodeId, number: u64, error: Option<String>) {
+    /// Forgets a link and hides where its peer stood, in one, unless a newer link has taken its place.
+    fn leave(&self, node: NodeId, number: u64, error: Option<String>, hide: impl FnOnce()) {
         let mut links = lock(&self.links);
         let own = links.get(&node).is_some_and(|entry| entry.number == number);
         if own {
             links.remove(&node);
             self.metrics.peers_connected.set(links.len() as i64);
+            hide();
         }
         drop(links);
         if own {
@@ -374,7 +378,7 @@ pub(crate) mod testing {
     use crate::hooks::Chain;
     use crate::namespace::{Bounds, MadeBy, Setup};
 
-    /// A node with no namespace, whose data is in this folder.
+    /// A node with the namespace `notes`, whose data is in this folder.
     pub fn mesh(folder: &Path) -> Arc<Mesh> {
         let key = NodeKey::from_seed(&[1; 32]);
         let (node, instance, long) = (key.id(), [1; 16], Duration::from_secs(3_600));
@@ -402,8 +406,9 @@ pub(crate) mod testing {
         };
         let bounds = Bounds::of(&Config::default(), &NamespaceConfig::default());
         let setup = Setup { bounds, chain: Chain::default(), made_by: MadeBy::Command };
+        let notes = (Namespace::new("notes").expect("a name"), setup.clone());
         let namespaces =
-            Namespaces::open(node, folder, long, Vec::new(), setup, Default::default());
+            Namespaces::open(node, folder, long, vec![notes], setup, Default::default());
         let roster = Roster::load(folder, about).expect("a roster");
         let me = Me { key: Arc::new(key), instance, agent: String::new() };
         let stop = CancellationToken::new();

@@ -8,7 +8,8 @@ use keepboth_core::name::Namespace;
 
 use super::{Mesh, lock};
 use crate::clock;
-use crate::protocol::{Member, Shared, Stalled};
+use crate::namespace::Space;
+use crate::protocol::{Member, PeerStatus, Shared, Stalled};
 
 impl Mesh {
     /// Every member but this node, and every URL at which nobody has answered yet.
@@ -32,8 +33,37 @@ impl Mesh {
         members.into_iter().chain(unknown).collect()
     }
 
+    /// The peers that have the namespace, and those that may have it and are not connected. Each is told of
+    /// once, also while its link begins or ends.
+    pub fn peers_of(&self, space: &Space) -> Vec<PeerStatus> {
+        let links = lock(&self.links);
+        let mut peers = space.peer_statuses();
+        let shown = links.iter().filter(|(_, entry)| entry.shown).map(|(node, _)| *node);
+        let shown: BTreeSet<NodeId> = shown.chain(peers.iter().filter_map(|p| p.node)).collect();
+        drop(links);
+        if !space.setup().bounds.replicate {
+            return peers;
+        }
+        let members = self.report().into_iter();
+        let others = members.filter(|member| {
+            member.node.is_none_or(|node| !shown.contains(&node))
+                && self.may_have(member, &space.name)
+        });
+        peers.extend(others.map(|member| PeerStatus {
+            node: member.node,
+            url: member.urls.first().cloned(),
+            connected: false,
+            agrees: false,
+            behind: 0,
+            stalled: None,
+            error: member.error,
+            last_exchange: None,
+        }));
+        peers
+    }
+
     /// True if a member may have this namespace and, as far as is known, has it.
-    pub fn may_have(&self, member: &Member, namespace: &Namespace) -> bool {
+    fn may_have(&self, member: &Member, namespace: &Namespace) -> bool {
         let Some(node) = member.node else { return true };
         let has = member.namespaces.iter().any(|shared| shared.ns == *namespace);
         member.admitted && (has || self.roster().members.about(&node).is_none())

@@ -66,11 +66,8 @@ impl Link {
             End::Lost(_) | End::Rejected(_) => (1000, ""),
         };
         self.outbox.send(Frame::Close(code, reason.into()));
-        self.publish(false);
         let why = one_line(&end.to_string());
-        if let Some(node) = self.peer {
-            self.mesh.leave(node, self.number, Some(why.clone()));
-        }
+        self.leave(&why);
         let waiting = figure(self.outbox.bytes());
         tracing::info!(peer = %self.name(), waiting, "link ended: {why}");
     }

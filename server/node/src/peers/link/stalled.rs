@@ -33,7 +33,7 @@ impl Link {
                 }
                 None => tracing::info!(peer = %self.name(), "makes progress again"),
             }
-            self.publish(true);
+            self.publish();
         }
         match progress.stall(now, self.mesh.rules.cut_after) {
             Some(stall) => {

@@ -28,7 +28,7 @@ impl Link {
                 self.carry_out_one(output).await?;
             }
         }
-        self.publish(true);
+        self.publish();
         Ok(())
     }
 
@@ -95,7 +95,7 @@ impl Link {
         self.peer = Some(node);
         self.mesh.still_admits(&node, self.granted.as_deref())?;
         tracing::info!(peer = %self.name(), agent, "connected");
-        self.publish(true);
+        self.publish();
         self.look_for_what_it_missed()?;
         for (namespace, standing) in self.session.standings(&Stores(&self.spaces)) {
             let Some(space) = self.spaces.get(&namespace) else { continue };
