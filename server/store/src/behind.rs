@@ -5,9 +5,10 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use redb::Database;
+use redb::{Database, WriteTransaction};
 
 use crate::format::{META, META_JOURNAL};
+use crate::late::Late;
 use crate::tables::{Layer, Stored};
 use crate::word::{Word, settle};
 
@@ -18,17 +19,26 @@ pub const GATHER: Duration = Duration::from_millis(100);
 /// Rows for the database.
 pub struct Batch {
     pub rows: Arc<Layer>,
+    /// Those that it has and that are late, and from how many bytes on they move.
+    pub late: Late,
+    pub late_bytes_max: usize,
     /// What the database says of its journal when it has them.
     pub word: Word,
     /// True if it has to be durable with them.
     pub durable: bool,
 }
 
+/// The database with a batch.
+pub struct Done {
+    pub stored: Stored,
+    pub late: Late,
+}
+
 /// The thread, as the commit thread sees it. It has one batch at a time. It ends when this is dropped, which
 /// waits for it.
 pub struct Behind {
     batches: Option<Sender<Batch>>,
-    done: Receiver<Result<Stored, redb::Error>>,
+    done: Receiver<Result<Done, redb::Error>>,
     thread: Option<JoinHandle<()>>,
     /// True while it has a batch.
     busy: bool,
@@ -58,7 +68,7 @@ impl Behind {
     }
 
     /// The database with the batch, if it is done.
-    pub fn take(&mut self) -> Result<Option<Stored>, redb::Error> {
+    pub fn take(&mut self) -> Result<Option<Done>, redb::Error> {
         if !self.busy {
             return Ok(None);
         }
@@ -69,7 +79,7 @@ impl Behind {
     }
 
     /// As [`Behind::take`]; waits until it is done.
-    pub fn wait(&mut self) -> Result<Option<Stored>, redb::Error> {
+    pub fn wait(&mut self) -> Result<Option<Done>, redb::Error> {
         if !self.busy {
             return Ok(None);
         }
@@ -79,8 +89,8 @@ impl Behind {
 
     fn done(
         &mut self,
-        outcome: Result<Result<Stored, redb::Error>, redb::Error>,
-    ) -> Result<Option<Stored>, redb::Error> {
+        outcome: Result<Result<Done, redb::Error>, redb::Error>,
+    ) -> Result<Option<Done>, redb::Error> {
         self.busy = false;
         outcome?.map(Some)
     }
@@ -98,7 +108,7 @@ impl Drop for Behind {
 fn run(
     database: &Database,
     batches: &Receiver<Batch>,
-    done: &Sender<Result<Stored, redb::Error>>,
+    done: &Sender<Result<Done, redb::Error>>,
     wake: impl Fn(),
 ) {
     let mut waits = false;
@@ -116,9 +126,8 @@ fn run(
             }
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        let outcome = write(database, &batch).and_then(|()| Stored::open(database));
         // Its memory goes before the next one comes.
-        drop(batch);
+        let outcome = write(database, batch);
         if done.send(outcome).is_err() {
             return;
         }
@@ -127,16 +136,20 @@ fn run(
     }
 }
 
-fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
-    if batch.durable {
-        return settle(database, &batch.word, |to| batch.rows.write(to));
+fn write(database: &Database, batch: Batch) -> Result<Done, redb::Error> {
+    let Batch { rows, mut late, late_bytes_max, word, durable } = batch;
+    let mut write = |to: &WriteTransaction| late.write(&rows, to, late_bytes_max);
+    if durable {
+        settle(database, &word, write)?;
+    } else {
+        let mut transaction = database.begin_write()?;
+        transaction.set_durability(redb::Durability::None)?;
+        write(&transaction)?;
+        // Should it be closed before it is made durable.
+        transaction.open_table(META)?.insert(META_JOURNAL, &word.encode()[..])?;
+        transaction.commit()?;
     }
-    let mut transaction = database.begin_write()?;
-    transaction.set_durability(redb::Durability::None)?;
-    batch.rows.write(&transaction)?;
-    // Should it be closed before it is made durable.
-    transaction.open_table(META)?.insert(META_JOURNAL, &batch.word.encode()[..])?;
-    Ok(transaction.commit()?)
+    Ok(Done { stored: Stored::open(database)?, late })
 }
 
 fn ended() -> redb::Error {

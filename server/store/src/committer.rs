@@ -112,7 +112,7 @@ impl Committer {
             ledger: Some(Ledger::new(
                 opened.database,
                 opened.identity.store,
-                opened.tables,
+                (opened.late, opened.tables),
                 wake.clone(),
             )),
             wake,
@@ -195,7 +195,7 @@ impl Committer {
     /// Gives the database what it lacks, if it is time: after the answers, which need not wait for it.
     pub fn go_on(&mut self) {
         let Some(ledger) = &mut self.ledger else { return };
-        match ledger.go_on(self.shared.options.load().journal_bytes_max) {
+        match ledger.go_on(&self.shared.options.load()) {
             Ok(false) => {}
             Ok(true) => {
                 let (tables, shown) = (ledger.tables(), self.shared.snapshot.load());
@@ -320,7 +320,7 @@ impl Committer {
         self.put_back |= there.as_ref().is_some_and(|draft| draft.own_came_back);
         self.set_epoch(opened.identity.epoch);
         self.shared.removed.store(opened.removed, Ordering::SeqCst);
-        let (store, tables) = (self.identity.store, opened.tables.clone());
+        let (store, tables) = (self.identity.store, (opened.late, opened.tables.clone()));
         self.ledger = Some(Ledger::new(opened.database, store, tables, self.wake.clone()));
         self.shared.failed.store(false, Ordering::SeqCst);
         let (counts, root) = (opened.totals.counts, opened.totals.tree.root());

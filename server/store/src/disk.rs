@@ -196,6 +196,14 @@ impl Disk {
         OpenError::Corrupt { path: self.path.clone(), what: what.to_string() }
     }
 
+    /// The error of redb.
+    pub fn broken(&self, error: redb::Error) -> OpenError {
+        match error {
+            redb::Error::Corrupted(what) => self.corrupt(what),
+            error => self.failed(error),
+        }
+    }
+
     /// The error of a disk, or of an operating system, that refuses.
     pub fn failed(&self, what: impl ToString) -> OpenError {
         OpenError::Failed { path: self.path.clone(), what: what.to_string() }

@@ -1,18 +1,19 @@
-//! What stands on disk, FORMAT 5: one redb file for each namespace, with these tables, and beside it,
+//! What stands on disk, FORMAT 6: one redb file for each namespace, with these tables, and beside it,
 //! while the store is open, its journal.
 //!
 //! Integers inside rows are big-endian, or LEB128 where it is said that they have as many bytes as they
 //! need; so have the lengths of lists. A *sequence* counts the versions of a store from 1 in
 //! the order in which it learned them, and the notes about them; it means nothing on another store,
-//! and is never given twice. Only `keys` is written at random places when an object that exists is
-//! put; `records` and `values` are appended, and many of their rows stand in one of redb's:
-//! [`crate::pack`].
+//! and is never given twice. A put appends to `records` and `values`, and many of their rows stand in one of
+//! redb's: [`crate::pack`]. It writes at no random place: its rows of `keys` and `names` are appended to `late`,
+//! from where they come to their tables many at a time, in order: [`crate::late`].
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
 //! | `meta` | a word | bytes; written when the file is made, and when it is found to be a copy or put back from a backup |
 //! | `keys` | the key's text | the row of a key: [`crate::row`], `bytes.rs` there |
 //! | `names` | first 16 bytes of `blake3(key)`: the first half of its addresses, and what the digest's ranges are made of | the key's text |
+//! | `late` | the number of a piece | a piece of what is to come to `keys` and `names`: [`crate::late`]. Empty when the store was closed |
 //! | `records` | sequence | the record of a version: [`crate::record`] |
 //! | `values` | sequence of a put | the value's tag (one byte), then its bytes; their hash is the version's data hash, checked on every read. Absent if the value was forgotten |
 //! | `conflicts` | text of a key that is in conflict now | nothing |
@@ -63,7 +64,7 @@
 use redb::TableDefinition;
 
 /// The format of the file. A file of another format is not opened.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 
 /// The form of a table of packs: the first sequence of each to its bytes.
 pub type Packs = TableDefinition<'static, u64, &'static [u8]>;
@@ -74,6 +75,8 @@ pub const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 pub const KEYS: TableDefinition<&str, &[u8]> = TableDefinition::new("keys");
 /// Half of a key's hash to the key.
 pub const NAMES: TableDefinition<&[u8; 16], &str> = TableDefinition::new("names");
+/// Rows of the two before that are not there yet, in pieces.
+pub const LATE: TableDefinition<u64, &[u8]> = TableDefinition::new("late");
 /// Sequence to the record of a version, in packs.
 pub const RECORDS: Packs = TableDefinition::new("records");
 /// Sequence to the value of a put, in packs.

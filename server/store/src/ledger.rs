@@ -12,12 +12,14 @@ use redb::Database;
 use keepboth_core::ids::StoreId;
 use keepboth_core::refusal::{Code, Refusal};
 
-use crate::behind::{Batch, Behind, GATHER};
+use crate::behind::{Batch, Behind, Done, GATHER};
 use crate::commit::Redo;
 use crate::disk::Disk;
 use crate::durable;
 use crate::format::GENERATION_NONE;
 use crate::journal::{Journal, NotAppended, When};
+use crate::late::Late;
+use crate::options::Options;
 use crate::rows::{FREE, Rows};
 use crate::tables::{Layer, Tables};
 use crate::word::{Word, settle};
@@ -58,6 +60,7 @@ pub struct Ledger {
     database: Arc<Database>,
     store: StoreId,
     tables: Tables,
+    late: Late,
     wake: Wake,
     /// True if some of the journal may have been answered before it was durable.
     lossy: bool,
@@ -76,8 +79,14 @@ struct Open {
 }
 
 impl Ledger {
-    pub fn new(database: Database, store: StoreId, tables: Tables, wake: Wake) -> Ledger {
-        Ledger { open: None, database: Arc::new(database), store, tables, wake, lossy: false }
+    pub fn new(
+        database: Database,
+        store: StoreId,
+        (late, tables): (Late, Tables),
+        wake: Wake,
+    ) -> Ledger {
+        let database = Arc::new(database);
+        Ledger { open: None, database, store, tables, late, wake, lossy: false }
     }
 
     /// What readers are to see.
@@ -113,6 +122,7 @@ impl Ledger {
         if lazy {
             transaction.set_durability(redb::Durability::None)?;
         }
+        self.late.settle(&transaction)?;
         rows.write(&transaction)?;
         transaction.commit()?;
         self.tables = Tables::open(&self.database)?;
@@ -125,8 +135,9 @@ impl Ledger {
             if lossy && !self.lossy {
                 // Before the first answer that may get lost.
                 self.lossy = true;
-                open.behind.wait()?;
+                let done = open.behind.wait()?;
                 let word = Word { generation: open.settled, ..open.journal.word(true) };
+                done.into_iter().for_each(|done| self.take(done));
                 self.settle(word)?;
             }
             return Ok(());
@@ -147,24 +158,29 @@ impl Ledger {
 
     /// Makes the database durable with all that readers see.
     fn settle(&mut self, word: Word) -> Result<(), redb::Error> {
-        let Tables { older, newer, .. } = &self.tables;
-        settle(&self.database, &word, |to| older.write(to).and_then(|()| newer.write(to)))?;
+        let newer = &self.tables.newer;
+        settle(&self.database, &word, |to| self.late.settle(to).and_then(|()| newer.write(to)))?;
         self.tables = Tables::open(&self.database)?;
         Ok(())
     }
 
+    /// Takes up what the thread behind has done.
+    fn take(&mut self, Done { stored, late }: Done) {
+        (self.tables.stored, self.tables.late) = (Arc::new(stored), late.layers());
+        self.tables.older = Arc::default();
+        self.late = late;
+    }
+
     /// Gives the database what it does not have, if it is time; true if readers are to see other tables than
     /// before. After so many bytes of the journal the database is made durable with them.
-    pub fn go_on(&mut self, journal_bytes_max: usize) -> Result<bool, redb::Error> {
+    pub fn go_on(&mut self, options: &Options) -> Result<bool, redb::Error> {
         let Some(open) = &mut self.open else { return Ok(false) };
         let much = self.tables.newer.bytes >= ABOVE_BYTES_MAX;
-        let stored = if much { open.behind.wait()? } else { open.behind.take()? };
-        let moved = stored.is_some();
-        if let Some(stored) = stored {
-            self.tables.stored = Arc::new(stored);
-            self.tables.older = Arc::default();
-        }
-        let long = open.journal.bytes() >= journal_bytes_max;
+        let done = if much { open.behind.wait()? } else { open.behind.take()? };
+        let moved = done.is_some();
+        done.into_iter().for_each(|done| self.take(done));
+        let Some(open) = &mut self.open else { return Ok(moved) };
+        let long = open.journal.bytes() >= options.journal_bytes_max;
         let due = long
             || self.tables.newer.bytes >= BATCH_BYTES
             || open.given_at.is_none_or(|at| at.elapsed() >= GATHER);
@@ -178,8 +194,9 @@ impl Ledger {
         }
         let word = Word { generation: open.settled, ..open.journal.word(self.lossy) };
         self.tables.older = std::mem::take(&mut self.tables.newer);
-        let rows = self.tables.older.clone();
-        open.behind.give(Batch { rows, word, durable: long })?;
+        let (rows, late) = (self.tables.older.clone(), self.late.clone());
+        let late_bytes_max = options.late_bytes_max;
+        open.behind.give(Batch { rows, late, late_bytes_max, word, durable: long })?;
         open.given_at = Some(Instant::now());
         Ok(moved)
     }
@@ -191,16 +208,18 @@ impl Ledger {
         rows.add(&last).map_err(|e| redb::Error::Corrupted(e.to_string()))?;
         let mut grown = disk.compacts();
         if let Some(mut open) = self.open.take() {
-            open.behind.wait()?;
+            let done = open.behind.wait()?;
             let word = Word { generation: GENERATION_NONE, ..open.journal.word(false) };
-            let Tables { older, newer, .. } = &self.tables;
+            done.into_iter().for_each(|done| self.take(done));
             settle(&self.database, &word, |to| {
-                [&**older, &**newer, &rows].iter().try_for_each(|rows| rows.write(to))
+                self.late.settle(to)?;
+                [&self.tables.newer, &rows].iter().try_for_each(|rows| rows.write(to))
             })?;
             disk.remove_journal()?;
             grown |= disk.file_bytes().unwrap_or(0) >= open.file_bytes + GROWN_BYTES;
-        } else if !rows.is_empty() {
+        } else if !(rows.is_empty() && self.late.is_empty()) {
             let transaction = durable::begin(&self.database)?;
+            self.late.settle(&transaction)?;
             rows.write(&transaction)?;
             transaction.commit()?;
         }

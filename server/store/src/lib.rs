@@ -51,6 +51,8 @@ mod word;
 mod journal;
 /// The tables as one commit left them.
 mod tables;
+/// Rows that come to their tables late.
+mod late;
 /// A new database comes into its place whole.
 mod fresh;
 /// A file is made small.

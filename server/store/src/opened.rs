@@ -12,6 +12,7 @@ use crate::disk::{Disk, Identity};
 use crate::draft::{Draft, Drafted};
 use crate::error::OpenError;
 use crate::format::STATE_REMOVED;
+use crate::late::{self, Late};
 use crate::replay::replay;
 use crate::tables::Tables;
 use crate::totals::Totals;
@@ -20,6 +21,7 @@ use crate::totals::Totals;
 pub struct Opened {
     pub database: Database,
     pub identity: Identity,
+    pub late: Late,
     pub tables: Tables,
     pub totals: Totals,
     /// The largest sequence of a forgotten key that is gone for good.
@@ -33,14 +35,14 @@ pub fn open(disk: &mut Disk, namespace: &Namespace, node: &NodeId) -> Result<Ope
         let (database, found, word) = disk.open(namespace, node)?;
         replay(disk, &database, &found.store, word)?;
         let identity = disk.own(&database, namespace, node)?;
-        let tables = Tables::open(&database).map_err(|e| disk.failed(e))?;
+        let (late, tables) = late::open(&database).map_err(|e| disk.broken(e))?;
         let refused = |e: Refusal| match e.code {
             Code::Corrupt => disk.corrupt(e),
             _ => disk.failed(e),
         };
         let totals = Totals::read(&tables).map_err(refused)?;
         let removed = tables.number(STATE_REMOVED).map_err(refused)?;
-        Ok(Opened { database, identity, tables, totals, removed })
+        Ok(Opened { database, identity, late, tables, totals, removed })
     }));
     outcome.unwrap_or_else(|_| Err(disk.corrupt("its pages contradict each other")))
 }

@@ -36,6 +36,9 @@ pub struct Options {
     /// Bytes of the journal after which it goes on in its other file and the database is made durable. A
     /// file is longer by what comes while that is done. 32 MiB by default.
     pub journal_bytes_max: usize,
+    /// Bytes of the rows of keys that wait until they move to their tables, many at a time. Up to twice as
+    /// many are in memory. 16 MiB by default.
+    pub late_bytes_max: usize,
     /// Most tasks that share one transaction and one fsync. 2,048 by default.
     pub group_tasks_max: usize,
     /// Bytes of values after which no further task joins a transaction. 8 MiB by default.
@@ -59,6 +62,7 @@ impl Default for Options {
             queue_tasks_max: 4_096,
             durability: Durability::Sync,
             journal_bytes_max: 32 * 1024 * 1024,
+            late_bytes_max: 16 * 1024 * 1024,
             group_tasks_max: 2_048,
             group_bytes_max: 8 * 1024 * 1024,
             objects_max: None,

@@ -18,7 +18,7 @@ use redb::{AccessGuard, ReadOnlyTable, ReadableTable, StorageError, Table, Write
 
 use crate::format::Packs;
 use crate::pending::Pending;
-use crate::view::{Above, bounds};
+use crate::view::{ABOVE, Above, bounds};
 
 /// Sizes of redb's pages for packs of more than one row; each is a power of two.
 const PAGE_MIN: usize = 4 * 1024;
@@ -88,7 +88,7 @@ impl<'r> Pack<'r> {
 pub struct Packed<'t> {
     pub stored: &'t ReadOnlyTable<u64, &'static [u8]>,
     /// Newest first.
-    pub above: [&'t Pending<u64>; 2],
+    pub above: [&'t Pending<u64>; ABOVE],
 }
 
 /// A row, wherever it stands.

@@ -164,14 +164,19 @@ impl<K: Key + 'static> Pending<K> {
 
     /// Adds what a group says, of which the last holds.
     pub fn add(&mut self, group: &Bytes, rows: Vec<Row>) {
-        if rows.is_empty() {
-            return;
+        if !rows.is_empty() {
+            self.runs.push(Arc::new(Run::of::<K>(group.clone(), rows)));
+            self.merge(2);
         }
-        let mut run = Run::of::<K>(group.clone(), rows);
-        while let Some(last) = self.runs.pop_if(|last| last.rows.len() <= 2 * run.rows.len()) {
-            run = Run::merge::<K>(&last, &run);
+    }
+
+    /// Merges runs until each is more than so many times as long as the next.
+    pub fn merge(&mut self, times: usize) {
+        let Some(mut run) = self.runs.pop() else { return };
+        while let Some(last) = self.runs.pop_if(|last| last.rows.len() <= times * run.rows.len()) {
+            run = Arc::new(Run::merge::<K>(&last, &run));
         }
-        self.runs.push(Arc::new(run));
+        self.runs.push(run);
     }
 
     pub fn clear(&mut self) {

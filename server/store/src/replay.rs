@@ -13,6 +13,7 @@ use crate::format::{GENERATION_NONE, META, META_EPOCH};
 use crate::journal::half;
 use crate::journal::place::journal_of;
 use crate::journal::record::{BadTail, read_first, tail};
+use crate::late;
 use crate::tables::Layer;
 use crate::word::{Run, Word, settle};
 
@@ -41,16 +42,14 @@ pub fn replay(
         return cleared.map_err(|e| disk.failed(format_args!("its journal: {e}")));
     };
     let (rows, records) = rows(disk, &files, store, &word)?;
+    let (mut late, _) = late::open(database).map_err(|e| disk.broken(e))?;
     let lost = files.iter().flatten().any(Bytes::is_empty) || word.lossy;
     let settled = Word { generation: GENERATION_NONE, lossy: false, ..word };
     let written = settle(database, &settled, |to| {
-        rows.write(to)?;
+        late.write(&rows, to, usize::MAX)?;
         if lost { next_epoch(to) } else { Ok(()) }
     });
-    written.map_err(|e| match e {
-        redb::Error::Corrupted(what) => disk.corrupt(what),
-        e => disk.failed(e),
-    })?;
+    written.map_err(|e| disk.broken(e))?;
     let file = disk.path().display();
     match lost {
         true => tracing::warn!(

@@ -7,7 +7,7 @@
 
 use std::borrow::Borrow;
 use std::marker::PhantomData;
-use std::ops::Range;
+use std::ops::{Bound, Range};
 
 use bytes::Bytes;
 use redb::{Key, TableDefinition, TableHandle, Value, WriteTransaction};
@@ -48,6 +48,22 @@ impl Rows {
     pub fn into_bytes(mut self) -> Vec<u8> {
         self.bytes.truncate(self.used());
         self.bytes
+    }
+
+    /// Adds what is said of one table.
+    pub fn add<K: Key + 'static, V: Value + 'static>(
+        &mut self,
+        table: TableDefinition<'_, K, V>,
+        pending: &Pending<K>,
+    ) {
+        let mut of = self.of(table);
+        for found in pending.iter() {
+            let key = K::from_bytes(found.key());
+            match found.row() {
+                Some(row) => of.put(key, V::from_bytes(row)),
+                None => of.remove(key),
+            }
+        }
     }
 
     /// A table without rows is left out.
@@ -171,15 +187,32 @@ pub fn write<K: Key + 'static, V: Value + 'static>(
     if pending.cleared {
         transaction.delete_table(definition)?;
     }
+    write_some(pending, transaction, definition, &mut Bound::Unbounded, usize::MAX).map(drop)
+}
+
+/// Writes so many rows of one table that come behind a place, which moves on; true if these were the last.
+pub fn write_some<K: Key + 'static, V: Value + 'static>(
+    pending: &Pending<K>,
+    transaction: &WriteTransaction,
+    definition: TableDefinition<'static, K, V>,
+    behind: &mut Bound<Bytes>,
+    most: usize,
+) -> Result<bool, redb::Error> {
     let mut table = transaction.open_table(definition)?;
-    for found in pending.iter() {
+    let mut rows = pending.range((behind.clone(), Bound::Unbounded));
+    let mut last = None;
+    for found in rows.by_ref().take(most) {
         let key = K::from_bytes(found.key());
         match found.row() {
             Some(row) => table.insert(key, V::from_bytes(row)).map(drop)?,
             None => table.remove(key).map(drop)?,
         }
+        last = Some(found);
     }
-    Ok(())
+    if let Some(last) = last {
+        *behind = Bound::Excluded(last.shared_key());
+    }
+    Ok(rows.next().is_none())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use keepboth_core::value::{Kind, Value};
 
 use crate::failure::{corrupt, corrupt_key, failed};
 use crate::format::{
-    AGING, CHANGES, CONFLICTS, DIGESTS, KEYS, META, NAMES, NOTES, PEERS, QUARANTINE, RAISED,
+    AGING, CHANGES, CONFLICTS, DIGESTS, KEYS, LATE, META, NAMES, NOTES, PEERS, QUARANTINE, RAISED,
     RECORDS, STATE, STATE_SEQUENCE, TRASH, VALUES,
 };
 use crate::layout::BadRow;
@@ -27,18 +27,20 @@ use crate::quarantine::Quarantined;
 use crate::record::Record;
 use crate::row::KeyRow;
 use crate::rows::{self, Parts};
-use crate::view::View;
+use crate::view::{ABOVE, View};
 
 /// All tables of a store: how each is called, and what its keys and rows are. The first are not read by
 /// snapshots.
 macro_rules! tables {
     (
         written { $($more:ident = $also:ident: $word:ty,)* }
+        late { $($late:ident = $comes:ident: $of:ty => $as:ty,)* }
         packed { $($packed:ident = $packs:ident,)* }
         read { $($name:ident = $definition:ident: $key:ty => $row:ty,)* }
     ) => {
         /// redb's tables in one read transaction, which lives as long as this.
         pub struct Stored {
+            $($late: ReadOnlyTable<$of, $as>,)*
             $($packed: ReadOnlyTable<u64, &'static [u8]>,)*
             $($name: ReadOnlyTable<$key, $row>,)*
         }
@@ -48,6 +50,7 @@ macro_rules! tables {
             pub fn open(database: &Database) -> Result<Stored, redb::Error> {
                 let transaction = database.begin_read()?;
                 Ok(Stored {
+                    $($late: transaction.open_table($comes)?,)*
                     $($packed: transaction.open_table($packs)?,)*
                     $($name: transaction.open_table($definition)?,)*
                 })
@@ -57,6 +60,7 @@ macro_rules! tables {
         /// Makes all tables.
         pub fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> {
             $(transaction.open_table($also)?;)*
+            $(transaction.open_table($comes)?;)*
             $(transaction.open_table($packs)?;)*
             $(transaction.open_table($definition)?;)*
             Ok(())
@@ -66,6 +70,7 @@ macro_rules! tables {
         /// tables of which nothing is known.
         pub fn copy(from: &ReadTransaction, to: &Database) -> Result<(), redb::Error> {
             $(copy_rows(from, to, $also)?;)*
+            $(copy_rows(from, to, $comes)?;)*
             $(copy_rows(from, to, $packs)?;)*
             $(copy_rows(from, to, $definition)?;)*
             // Nothing was durable so far.
@@ -82,6 +87,7 @@ macro_rules! tables {
         #[derive(Clone, Default)]
         pub struct Layer {
             $($more: Pending<$word>,)*
+            $(pub $late: Pending<$of>,)*
             $($packed: Pending<u64>,)*
             $($name: Pending<$key>,)*
             /// Bytes of keys and rows that were added.
@@ -90,13 +96,17 @@ macro_rules! tables {
 
         impl Layer {
             pub fn is_empty(&self) -> bool {
-                $(self.$more.is_empty() &&)* $(self.$packed.is_empty() &&)* $(self.$name.is_empty() &&)* true
+                $(self.$more.is_empty() &&)* $(self.$late.is_empty() &&)*
+                    $(self.$packed.is_empty() &&)* $(self.$name.is_empty() &&)* true
             }
 
             /// Adds the rows of one table, up to those of the next.
             fn run(&mut self, name: &[u8], from: &mut Parts<'_>) -> Result<(), BadRow> {
                 $(if name == stringify!($more).as_bytes() {
                     return from.run(&mut self.$more);
+                })*
+                $(if name == stringify!($late).as_bytes() {
+                    return from.run(&mut self.$late);
                 })*
                 $(if name == stringify!($packed).as_bytes() {
                     return from.run(&mut self.$packed);
@@ -110,6 +120,12 @@ macro_rules! tables {
             /// Writes all to the database: of each table in the order of its keys, where neighbours share
             /// pages.
             pub fn write(&self, to: &WriteTransaction) -> Result<(), redb::Error> {
+                $(rows::write(&self.$late, to, $comes)?;)*
+                self.write_in_time(to)
+            }
+
+            /// As [`Layer::write`], without the rows that come to their tables late.
+            pub fn write_in_time(&self, to: &WriteTransaction) -> Result<(), redb::Error> {
                 $(rows::write(&self.$more, to, $also)?;)*
                 $(pack::write(&self.$packed, to, $packs)?;)*
                 $(rows::write(&self.$name, to, $definition)?;)*
@@ -118,14 +134,16 @@ macro_rules! tables {
         }
 
         impl Tables {
+            $(pub fn $late(&self) -> View<'_, $of, $as> {
+                View { stored: &self.stored.$late, above: self.above(|layer| &layer.$late) }
+            })*
+
             $(pub fn $packed(&self) -> Packed<'_> {
-                let above = [&self.newer.$packed, &self.older.$packed];
-                Packed { stored: &self.stored.$packed, above }
+                Packed { stored: &self.stored.$packed, above: self.above(|layer| &layer.$packed) }
             })*
 
             $(pub fn $name(&self) -> View<'_, $key, $row> {
-                let above = [&self.newer.$name, &self.older.$name];
-                View { stored: &self.stored.$name, above }
+                View { stored: &self.stored.$name, above: self.above(|layer| &layer.$name) }
             })*
         }
     };
@@ -134,14 +152,17 @@ macro_rules! tables {
 tables! {
     written {
         meta = META: &'static str,
+        pieces = LATE: u64,
+    }
+    late {
+        keys = KEYS: &'static str => &'static [u8],
+        names = NAMES: &'static [u8; 16] => &'static str,
     }
     packed {
         records = RECORDS,
         values = VALUES,
     }
     read {
-        keys = KEYS: &'static str => &'static [u8],
-        names = NAMES: &'static [u8; 16] => &'static str,
         conflicts = CONFLICTS: &'static str => (),
         trash = TRASH: &'static str => &'static [u8],
         aging = AGING: (u8, u64, &'static str) => (),
@@ -202,15 +223,24 @@ impl Layer {
 #[derive(Clone)]
 pub struct Tables {
     pub stored: Arc<Stored>,
+    /// Rows of the database that are not in their tables yet, the newer first.
+    pub late: [Arc<Layer>; 2],
     pub older: Arc<Layer>,
     pub newer: Arc<Layer>,
 }
 
 impl Tables {
-    /// The newest commit's tables.
+    /// The newest commit's tables, without rows above them.
     pub fn open(database: &Database) -> Result<Tables, redb::Error> {
         let stored = Arc::new(Stored::open(database)?);
-        Ok(Tables { stored, older: Arc::default(), newer: Arc::default() })
+        let (late, older, newer) = Default::default();
+        Ok(Tables { stored, late, older, newer })
+    }
+
+    /// What stands above one table.
+    fn above<'t, K>(&'t self, of: impl Fn(&'t Layer) -> &'t Pending<K>) -> [&'t Pending<K>; ABOVE] {
+        let [waiting, moving] = &self.late;
+        [&self.newer, &self.older, waiting, moving].map(|layer| of(layer))
     }
 
     /// The row of a key that is there for readers.

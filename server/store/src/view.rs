@@ -10,11 +10,14 @@ use redb::{AccessGuard, Key, ReadOnlyTable, ReadableTableMetadata, StorageError,
 
 use crate::pending::{Bounds, Found, Pending};
 
+/// So many layers stand above the database.
+pub const ABOVE: usize = 4;
+
 /// One table of a snapshot.
 pub struct View<'t, K: Key + 'static, V: Value + 'static> {
     pub stored: &'t ReadOnlyTable<K, V>,
     /// Newest first.
-    pub above: [&'t Pending<K>; 2],
+    pub above: [&'t Pending<K>; ABOVE],
 }
 
 /// A key or a row, wherever it stands.
@@ -37,7 +40,7 @@ impl<V: Value + 'static> Cell<V> {
 }
 
 /// The rows of a table that stand above the database, newest first.
-pub struct Above<'t, K>(pub [&'t Pending<K>; 2]);
+pub struct Above<'t, K>(pub [&'t Pending<K>; ABOVE]);
 
 impl<'t, K: Key + 'static> Above<'t, K> {
     /// The row of a key, or that it is not there; None if the database has to be asked.
@@ -50,11 +53,14 @@ impl<'t, K: Key + 'static> Above<'t, K> {
 
     /// What is said of the keys of a range, in their order.
     pub fn range(&self, bounds: Bounds) -> impl Iterator<Item = Found<'t>> + use<'t, K> {
-        let [newer, older] = self.0;
-        let older = older.range(bounds.clone()).filter(|_| !newer.cleared);
-        let order = |a: &Found<'_>, b: &Found<'_>| K::compare(a.key(), b.key());
-        let merged = newer.range(bounds).merge_join_by(older, order);
-        merged.map(|either| either.reduce(|newer, _| newer))
+        // What is below one that was cleared is not there any more.
+        let end = self.0.iter().position(|above| above.cleared).map_or(ABOVE, |at| at + 1);
+        let layers = self.0.into_iter().take(end).enumerate();
+        let layers = layers.map(|(age, above)| above.range(bounds.clone()).map(move |f| (age, f)));
+        let merged = layers.kmerge_by(|(a, one), (b, other)| {
+            K::compare(one.key(), other.key()).then(a.cmp(b)).is_lt()
+        });
+        merged.map(|(_, found)| found).dedup_by(|a, b| a.key() == b.key())
     }
 }
 
@@ -196,7 +202,8 @@ mod tests {
             change(&mut rng, &mut model).write(&transaction).expect("written");
             transaction.commit().expect("a commit");
             let mut tables = Tables::open(&database).expect("tables");
-            tables.older = Arc::new(change(&mut rng, &mut model));
+            let [moving, waiting, older] = [(); 3].map(|()| Arc::new(change(&mut rng, &mut model)));
+            (tables.late, tables.older) = ([waiting, moving], older);
             tables.newer = Arc::new(change(&mut rng, &mut model));
 
             let all = tables.records().range(..).expect("rows");

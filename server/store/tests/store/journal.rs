@@ -283,7 +283,8 @@ fn a_journal_of_another_time_beside_a_closed_store_is_put_aside() {
 #[test]
 fn the_journal_begins_anew_again_and_again_and_what_was_answered_is_there_after_each_crash() {
     let files = Files::new();
-    let options = Options { journal_bytes_max: 8 * 1024, ..Options::default() };
+    let (journal_bytes_max, late_bytes_max) = (8 * 1024, 2 * 1024);
+    let options = Options { journal_bytes_max, late_bytes_max, ..Options::default() };
     let open = |tell| Store::open(&files.path, &namespace(), options, tell);
     let bench = Bench::start(open).expect("a store");
     let (mut begun, mut before) = (0, 0);

@@ -87,10 +87,10 @@ fn a_newer_format_is_refused_with_its_number() {
     drop(filled(&path));
     tamper(&path, |transaction| {
         let mut meta = transaction.open_table(META).expect("meta");
-        meta.insert("format", &6_u32.to_be_bytes()[..]).expect("written");
+        meta.insert("format", &7_u32.to_be_bytes()[..]).expect("written");
     });
     let error = refused(&path);
-    assert!(matches!(error, OpenError::NewerFormat { found: 6, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerFormat { found: 7, .. }), "{error}");
 }
 
 #[test]

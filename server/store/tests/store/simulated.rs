@@ -109,7 +109,7 @@ impl Disk {
     }
 
     fn start(&self, options: Options) -> Result<Bench, OpenError> {
-        let options = Options { cache_bytes: 1024 * 1024, ..options };
+        let options = Options { cache_bytes: 1024 * 1024, late_bytes_max: 512, ..options };
         let [database, a, b] = [DATABASE, JOURNAL[0], JOURNAL[1]].map(|index| {
             let disk = self.clone();
             move || disk.file(index)
