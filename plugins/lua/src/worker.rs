@@ -43,17 +43,19 @@ impl LuaWorker {
     }
 
     /// The scripts that have this hook and run.
-    fn with(&self, hook: Hook) -> Vec<usize> {
-        let scripts = self.bound.scripts.iter().enumerate();
-        let asked = scripts.filter(|(_, loaded)| loaded.has(hook));
-        let on = asked.filter(|(_, loaded)| {
+    fn with(&self, hook: Hook) -> impl Iterator<Item = usize> + use<> {
+        let bound = self.bound.clone();
+        (0..bound.scripts.len()).filter(move |at| {
+            let loaded = &bound.scripts[*at];
+            if !loaded.has(hook) {
+                return false;
+            }
             let runs = loaded.runs(hook);
             if !runs {
-                self.bound.count("events_unguarded");
+                bound.count("events_unguarded");
             }
             runs
-        });
-        on.map(|(at, _)| at).collect()
+        })
     }
 
     /// Calls one script. A VM that hit a limit is thrown away. A conflict is shown to a VM of its own,
@@ -166,7 +168,7 @@ impl Worker for LuaWorker {
             before: put.before.clone(),
         };
         let subject = Rc::new(Subject { hook: Hook::OnPut, what: What::Before(write) });
-        self.with(Hook::OnPut).into_iter().try_for_each(|at| self.put_by(at, &subject, put))
+        self.with(Hook::OnPut).try_for_each(|at| self.put_by(at, &subject, put))
     }
 
     fn before_delete(&mut self, delete: &Delete) -> Result<(), Refusal> {

@@ -1,6 +1,7 @@
 //! Patterns of keys: `*` stands for any run of characters, `/` included, and `?` for exactly one.
 
 use std::cmp::Reverse;
+use std::str::Chars;
 
 /// A pattern. Of several that match a key, the smallest in the order of [`Pattern::rank`] holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,28 +33,28 @@ impl Pattern {
 
     /// True if the whole key fits. Needs at most `pattern × key` steps.
     pub fn matches(&self, key: &str) -> bool {
-        let key: Vec<char> = key.chars().collect();
-        let (mut at, mut in_key) = (0, 0);
-        let mut star: Option<(usize, usize)> = None;
-        while in_key < key.len() {
-            match self.parts.get(at) {
-                Some('*') => {
-                    star = Some((at + 1, in_key));
-                    at += 1;
+        let (mut parts, mut left) = (self.parts.as_slice(), key.chars());
+        // What comes after the last star, and the rest of the key as it was there.
+        let mut star: Option<(&[char], Chars<'_>)> = None;
+        while let Some(next) = left.clone().next() {
+            match parts.split_first() {
+                Some(('*', after)) => {
+                    parts = after;
+                    star = Some((after, left.clone()));
                 }
-                Some(c) if *c == '?' || *c == key[in_key] => {
-                    at += 1;
-                    in_key += 1;
+                Some((c, after)) if *c == '?' || *c == next => {
+                    parts = after;
+                    left.next();
                 }
                 _ => {
                     // Back to the last star, which takes one character more.
-                    let Some((after, from)) = star else { return false };
-                    star = Some((after, from + 1));
-                    (at, in_key) = (after, from + 1);
+                    let Some((after, from)) = &mut star else { return false };
+                    from.next();
+                    (parts, left) = (after, from.clone());
                 }
             }
         }
-        self.parts[at..].iter().all(|c| *c == '*')
+        parts.iter().all(|c| *c == '*')
     }
 }
 

@@ -230,9 +230,10 @@ impl Workers {
         }
     }
 
-    fn having(&self, point: impl Fn(Points) -> bool) -> Vec<usize> {
-        let plugins = self.chain.plugins.iter().enumerate();
-        plugins.filter(|(_, bound)| point(bound.says.points)).map(|(at, _)| at).collect()
+    /// The places of the plugins that have a point.
+    fn having(&self, point: fn(Points) -> bool) -> impl Iterator<Item = usize> + use<> {
+        let plugins = self.chain.plugins.clone();
+        (0..plugins.len()).filter(move |at| point(plugins[*at].says.points))
     }
 
     /// Calls one worker. A panic ends that worker alone; a new one is made for the next call.
