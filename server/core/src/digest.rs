@@ -211,9 +211,12 @@ impl DigestTree {
 
     /// Sets a bucket to what its keys give.
     pub fn set(&mut self, bucket: u16, digest: &Digest) {
-        let mut change = *digest;
-        change.remove(&self.bucket(bucket));
-        self.add(bucket, &change);
+        let before = match *digest == Digest::default() {
+            true => self.buckets.remove(&bucket),
+            false => self.buckets.insert(bucket, *digest),
+        };
+        self.root.add(digest);
+        self.root.remove(&before.unwrap_or_default());
     }
 
     /// The digest of the whole namespace.

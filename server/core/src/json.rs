@@ -48,14 +48,22 @@ const PRECISE: &str = "binary64 holds integers exactly up to 9,007,199,254,740,9
 
 /// The canonical form (RFC 8785): no space, keys in the order of UTF-16, numbers as JavaScript writes them.
 pub fn canonical(json: &Json) -> Vec<u8> {
-    canonical_of_about(json, 256)
-}
-
-/// The same where about so many bytes are to be expected.
-pub fn canonical_of_about(json: &Json, bytes: usize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes);
+    let mut out = Vec::with_capacity(length(json));
     write(json, &mut out);
     out
+}
+
+/// About how many bytes the canonical form has: nearly always enough, and seldom many more.
+fn length(json: &Json) -> usize {
+    match json {
+        Json::Null | Json::Bool(_) => 5,
+        Json::Number(_) => 16,
+        Json::String(text) => text.len() + 2,
+        Json::Array(items) => 2 + items.iter().map(|item| 1 + length(item)).sum::<usize>(),
+        Json::Object(members) => {
+            2 + members.iter().map(|(name, item)| 4 + name.len() + length(item)).sum::<usize>()
+        }
+    }
 }
 
 /// The last integer up to which binary64 holds all, and JavaScript writes them as they are.

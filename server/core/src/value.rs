@@ -65,16 +65,11 @@ impl Value {
 
     /// The value of a JSON tree: a string or number is of that kind, all else of kind json.
     pub fn json(tree: &Json) -> Value {
-        Value::json_of_about(tree, 256)
-    }
-
-    /// The same where about so many bytes are to be expected.
-    pub fn json_of_about(tree: &Json, bytes: usize) -> Value {
         match tree {
             Json::String(text) => Value::string(text.as_str()),
             Json::Number(n) => Value::number(n.as_f64().unwrap_or(f64::NAN)),
             _ => {
-                let bytes = json::canonical_of_about(tree, bytes).into();
+                let bytes = json::canonical(tree).into();
                 Value { kind: Kind::Json, bytes }
             }
         }

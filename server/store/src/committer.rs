@@ -56,6 +56,8 @@ pub struct Committer {
     planner: Planner,
     /// Of the tasks that are being committed.
     answers: Vec<Answer>,
+    /// How many keys the last group has changed.
+    changed: usize,
     filter: Filter,
     /// True once it was told that the store was put back from a backup.
     put_back: bool,
@@ -105,6 +107,7 @@ impl Committer {
             planner: Planner::new(opened.identity.store, namespace.clone()),
             namespace,
             answers: Vec::new(),
+            changed: 0,
             filter: Filter::default(),
             put_back: false,
             of_peers_at: None,
@@ -149,6 +152,8 @@ impl Committer {
         let base = self.shared.snapshot.load_full();
         let known = self.filter.known(&base.tables);
         let mut draft = Draft::new(base, known);
+        // Groups that follow each other are much alike.
+        draft.reserve(self.changed);
         let options = self.shared.options.load_full();
         let (mut next, mut may_wait, mut of_peers) = (Some(task), true, true);
         let mut held = None;
@@ -178,6 +183,7 @@ impl Committer {
         };
         let failure = self.commit(&draft, when).err();
         let tasks = self.answers.len();
+        self.changed = draft.changes.len();
         for answer in self.answers.drain(..) {
             let refusal = failure.as_ref().map(|failure| failure.refusal());
             guarded("an answer", || answer(refusal));

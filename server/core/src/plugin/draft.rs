@@ -47,8 +47,7 @@ impl Draft {
     /// The value as it stands now.
     pub fn value(&mut self) -> &Value {
         if let (true, Some(tree)) = (self.changed, &self.tree) {
-            // Most hooks change a little.
-            self.value = Value::json_of_about(tree, self.value.as_bytes().len() + 128);
+            self.value = Value::json(tree);
             self.changed = false;
         }
         &self.value

@@ -162,6 +162,14 @@ impl Draft {
         }
     }
 
+    /// Makes room for changes of so many keys.
+    pub fn reserve(&mut self, keys: usize) {
+        self.keys.reserve(keys);
+        self.names.reserve(keys);
+        self.drafted.reserve(keys);
+        self.changes.reserve(keys);
+    }
+
     /// An empty one on the same state.
     pub fn anew(&self) -> Draft {
         Draft::new(self.base.clone(), self.known.clone())
