@@ -228,11 +228,19 @@ pub enum Message {
     },
 }
 
+/// Bytes for which there is room in a message, besides events.
+const ROOM: usize = 256;
+
 impl Message {
     /// The message's bytes.
     pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(match self {
+            Message::Live { events, .. } => ROOM + events.iter().map(events::size).sum::<usize>(),
+            _ => ROOM,
+        });
         // Writing to a vector cannot fail.
-        minicbor::to_vec(self).unwrap_or_default()
+        let _ = minicbor::encode(self, &mut bytes);
+        bytes
     }
 
     /// Reads exactly one message. Refused: what is no message, with the byte at which it stops being one.
