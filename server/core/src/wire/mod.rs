@@ -235,7 +235,7 @@ impl Message {
     /// The message's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(match self {
-            Message::Live { events, .. } => ROOM + events.iter().map(events::size).sum::<usize>(),
+            Message::Live { events, .. } => ROOM + events.iter().map(size).sum::<usize>(),
             _ => ROOM,
         });
         // Writing to a vector cannot fail.
