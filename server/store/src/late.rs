@@ -65,7 +65,7 @@ pub fn open(database: &Database) -> Result<(Late, Tables), redb::Error> {
         all.extend_from_slice(piece.value());
         late.next = number.value() + 1;
     }
-    late.wait(all.into())?;
+    late.wait(all.into_boxed_slice().into())?;
     let tables = Tables { late: late.layers(), ..Tables::open(database)? };
     Ok((late, tables))
 }
@@ -95,7 +95,8 @@ impl Late {
         let mut rows = Rows::with_capacity(0);
         rows.add(KEYS, &batch.keys);
         rows.add(NAMES, &batch.names);
-        let rows = Bytes::from(rows.into_bytes()).slice(FREE..);
+        // They are kept for long, and shall take no more room than they need.
+        let rows = Bytes::from(rows.into_bytes().into_boxed_slice()).slice(FREE..);
         let mut pieces = to.open_table(LATE)?;
         for piece in rows.chunks(PIECE_BYTES) {
             pieces.insert(self.next, piece)?;
