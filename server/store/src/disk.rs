@@ -18,6 +18,7 @@ use crate::format::{
     PEERS,
 };
 use crate::fresh;
+use crate::journal::file::JournalFile;
 use crate::journal::place::{BackendPlace, FilePlace, Place, journal_of};
 use crate::tables;
 use crate::word::Word;
@@ -90,7 +91,7 @@ impl Disk {
     }
 
     /// With the two files of the journal on whatever the caller makes.
-    pub fn with_journal<B: StorageBackend>(
+    pub fn with_journal<B: JournalFile>(
         self,
         make: [impl FnMut() -> B + Send + 'static; 2],
     ) -> Disk {

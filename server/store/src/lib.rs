@@ -110,6 +110,7 @@ pub mod baseline;
 
 pub use compact::Unfinished;
 pub use error::OpenError;
+pub use journal::file::JournalFile;
 pub use journal::place::journal_of;
 pub use keepboth_core::session::{Entry, Held, Histories};
 pub use options::{Durability, Options};

@@ -3,13 +3,14 @@
 use std::io;
 
 use bytes::Bytes;
-use redb::{Database, ReadableTable, StorageBackend, WriteTransaction};
+use redb::{Database, ReadableTable, WriteTransaction};
 
 use keepboth_core::ids::StoreId;
 
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::format::{GENERATION_NONE, META, META_EPOCH};
+use crate::journal::file::JournalFile;
 use crate::journal::half;
 use crate::journal::place::journal_of;
 use crate::journal::record::{BadTail, read_first, tail};
@@ -65,7 +66,7 @@ pub fn replay(
     removed.map_err(|e| disk.failed(format_args!("its journal: {e}")))
 }
 
-fn read(file: &dyn StorageBackend) -> io::Result<Bytes> {
+fn read(file: &dyn JournalFile) -> io::Result<Bytes> {
     let length = usize::try_from(file.len()?).map_err(io::Error::other)?;
     let mut bytes = vec![0; length];
     file.read(0, &mut bytes)?;

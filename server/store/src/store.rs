@@ -18,6 +18,7 @@ use crate::compact::Unfinished;
 use crate::disk::{Disk, Identity};
 use crate::error::OpenError;
 use crate::failure::gave_up;
+use crate::journal::file::JournalFile;
 use crate::opened;
 use crate::options::Options;
 use crate::seat::Seat;
@@ -76,7 +77,7 @@ impl Store {
 
     /// As [`Store::on_backend`], with the two files of the journal on other disks of the caller's, and a place for the
     /// new file of a compaction.
-    pub fn on_backends<B: StorageBackend, J: StorageBackend>(
+    pub fn on_backends<B: StorageBackend, J: JournalFile>(
         make: impl FnMut() -> B + Send + 'static,
         journal: [impl FnMut() -> J + Send + 'static; 2],
         unfinished: impl Unfinished + 'static,

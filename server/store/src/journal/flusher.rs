@@ -7,11 +7,11 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use redb::StorageBackend;
+use super::file::JournalFile;
 
 /// Two files of which one is written at a time, and how much of what was written is synced.
 pub struct Synced {
-    files: [Box<dyn StorageBackend>; 2],
+    files: [Box<dyn JournalFile>; 2],
     /// The one that is written.
     at: AtomicUsize,
     /// Writes so far, and those that were synced.
@@ -22,14 +22,14 @@ pub struct Synced {
 }
 
 impl Synced {
-    pub fn new(files: [Box<dyn StorageBackend>; 2]) -> Synced {
+    pub fn new(files: [Box<dyn JournalFile>; 2]) -> Synced {
         let (written, durable) = (AtomicU64::new(0), AtomicU64::new(0));
         let (at, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
         Synced { files, at, written, durable, failed }
     }
 
     /// The file that is written.
-    pub fn file(&self) -> &dyn StorageBackend {
+    pub fn file(&self) -> &dyn JournalFile {
         &*self.files[self.at.load(Ordering::SeqCst)]
     }
 
@@ -37,6 +37,20 @@ impl Synced {
         self.file().write(at as u64, bytes)?;
         // Only now, for a sync that another thread begins meanwhile may come before the bytes.
         self.written.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Writes, and gives when all that was written is durable.
+    pub fn write_durably(&self, at: usize, bytes: &[u8]) -> io::Result<()> {
+        if !self.is_all() {
+            self.write(at, bytes)?;
+            return self.sync();
+        }
+        let done = self.file().write_durably(at as u64, bytes);
+        done.inspect_err(|_| self.failed.store(true, Ordering::SeqCst))?;
+        // Nobody else writes.
+        let written = self.written.fetch_add(1, Ordering::SeqCst) + 1;
+        self.durable.fetch_max(written, Ordering::SeqCst);
         Ok(())
     }
 
@@ -127,6 +141,7 @@ fn ended() -> io::Error {
 mod tests {
     use std::sync::Mutex;
 
+    use redb::StorageBackend;
     use redb::backends::InMemoryBackend;
 
     use super::*;
@@ -163,6 +178,8 @@ mod tests {
             self.memory.write(offset, bytes)
         }
     }
+
+    impl JournalFile for Slow {}
 
     #[test]
     fn a_sync_that_began_before_a_write_was_done_does_not_count_for_it() {

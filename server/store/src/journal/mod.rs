@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use redb::StorageBackend;
 
 use keepboth_core::ids::StoreId;
 
+use self::file::JournalFile;
 use self::flusher::{Flusher, Synced};
 use self::record::{BLOCK, Head};
 use crate::rows::FREE;
 use crate::word::{Run, Word};
 
+/// What it is written to.
+pub mod file;
 /// Its form in bytes.
 pub mod record;
 /// Where it stands.
@@ -21,8 +23,6 @@ pub mod place;
 /// Syncs that come later.
 mod flusher;
 
-/// A page of the kernel's memory.
-const PAGE: usize = 4 * 1024;
 /// Least and most bytes by which it grows.
 const GROW_MIN: usize = 64 * 1024;
 const GROW_MAX: usize = 4 * 1024 * 1024;
@@ -64,7 +64,7 @@ pub enum NotAppended {
 impl Journal {
     /// Writes the first block of each file of a new journal.
     pub fn begin(
-        files: [Box<dyn StorageBackend>; 2],
+        files: [Box<dyn JournalFile>; 2],
         store: &StoreId,
         run: Run,
     ) -> io::Result<Journal> {
@@ -116,14 +116,15 @@ impl Journal {
             self.synced.sync().map_err(NotAppended::Failed)?;
             *room = grown;
         }
-        self.synced.write(self.end, &record).map_err(NotAppended::Failed)?;
-        (self.end, self.number) = (end, number + 1);
-        let asked = match when {
-            When::Now => self.synced.sync(),
-            When::Within(period) => self.flusher.within(period),
-            When::Whenever => Ok(()),
+        let written = match when {
+            When::Now => self.synced.write_durably(self.end, &record),
+            When::Within(_) | When::Whenever => self.synced.write(self.end, &record),
         };
-        asked.map_err(NotAppended::Failed)?;
+        written.map_err(NotAppended::Failed)?;
+        (self.end, self.number) = (end, number + 1);
+        if let When::Within(period) = when {
+            self.flusher.within(period).map_err(NotAppended::Failed)?;
+        }
         Ok(Bytes::from(record).slice(rows))
     }
 
@@ -143,12 +144,9 @@ pub fn half(generation: u64) -> usize {
 
 /// Writes zeros behind the end, which are to be synced: later syncs then need not write where the bytes
 /// stand, and a full disk is met before anything of a group is written. Gives the new length.
-fn grow(file: &dyn StorageBackend, from: usize, by: usize) -> io::Result<usize> {
+fn grow(file: &dyn JournalFile, from: usize, by: usize) -> io::Result<usize> {
     let room = from + by.max(from.clamp(GROW_MIN, GROW_MAX));
     file.set_len(room as u64)?;
-    // Page by page, for the kernel writes back together what was written together.
-    for at in (from..room).step_by(PAGE) {
-        file.write(at as u64, &[0; PAGE][..PAGE.min(room - at)])?;
-    }
+    file.write_zeros(from as u64..room as u64)?;
     Ok(room)
 }

@@ -4,16 +4,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use redb::StorageBackend;
-use redb::backends::FileBackend;
+use super::file::{self, JournalFile};
 
 /// A place for one file of a journal.
 pub trait Place: Send {
     /// The file that is there, if there is one.
-    fn find(&mut self) -> io::Result<Option<Box<dyn StorageBackend>>>;
+    fn find(&mut self) -> io::Result<Option<Box<dyn JournalFile>>>;
 
     /// A new, empty one, in the stead of any that is there; its name is durable.
-    fn make(&mut self) -> io::Result<Box<dyn StorageBackend>>;
+    fn make(&mut self) -> io::Result<Box<dyn JournalFile>>;
 
     /// Takes it away, if it is there.
     fn remove(&mut self) -> io::Result<()>;
@@ -35,19 +34,19 @@ pub fn journal_of(database: &Path) -> [PathBuf; 2] {
 pub struct FilePlace(pub PathBuf);
 
 impl Place for FilePlace {
-    fn find(&mut self) -> io::Result<Option<Box<dyn StorageBackend>>> {
+    fn find(&mut self) -> io::Result<Option<Box<dyn JournalFile>>> {
         match OpenOptions::new().read(true).write(true).open(&self.0) {
-            Ok(file) => backend(file).map(Some),
+            Ok(file) => file::open(file, &self.0).map(Some),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
         }
     }
 
-    fn make(&mut self) -> io::Result<Box<dyn StorageBackend>> {
+    fn make(&mut self) -> io::Result<Box<dyn JournalFile>> {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(true).open(&self.0)?;
         sync_folder(&self.0)?;
-        backend(file)
+        file::open(file, &self.0)
     }
 
     fn remove(&mut self) -> io::Result<()> {
@@ -84,20 +83,16 @@ pub fn sync_folder(file: &Path) -> io::Result<()> {
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-fn backend(file: File) -> io::Result<Box<dyn StorageBackend>> {
-    Ok(Box::new(FileBackend::new(file).map_err(io::Error::other)?))
-}
-
 /// A disk of the caller's, for tests with faults: an empty one has no journal.
 pub struct BackendPlace<F>(pub F);
 
-impl<B: StorageBackend, F: FnMut() -> B + Send> Place for BackendPlace<F> {
-    fn find(&mut self) -> io::Result<Option<Box<dyn StorageBackend>>> {
+impl<B: JournalFile, F: FnMut() -> B + Send> Place for BackendPlace<F> {
+    fn find(&mut self) -> io::Result<Option<Box<dyn JournalFile>>> {
         let disk = (self.0)();
-        Ok((disk.len()? > 0).then(|| Box::new(disk) as Box<dyn StorageBackend>))
+        Ok((disk.len()? > 0).then(|| Box::new(disk) as Box<dyn JournalFile>))
     }
 
-    fn make(&mut self) -> io::Result<Box<dyn StorageBackend>> {
+    fn make(&mut self) -> io::Result<Box<dyn JournalFile>> {
         let disk = (self.0)();
         disk.set_len(0)?;
         Ok(Box::new(disk))

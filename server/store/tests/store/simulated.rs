@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use redb::{Builder, Database, StorageBackend};
 
 use keepboth_core::ids::NodeId;
-use keepboth_store::{OpenError, Options, Store, Unfinished};
+use keepboth_store::{JournalFile, OpenError, Options, Store, Unfinished};
 
 use crate::harness::{Bench, namespace};
 
@@ -346,6 +346,8 @@ impl Unfinished for Disk {
         Ok(())
     }
 }
+
+impl JournalFile for File {}
 
 impl StorageBackend for File {
     fn len(&self) -> io::Result<u64> {
