@@ -18,10 +18,10 @@ static SEEN: AtomicBool = AtomicBool::new(false);
 static ASLEEP: AtomicBool = AtomicBool::new(false);
 static TIMER: OnceLock<Thread> = OnceLock::new();
 
-const TICK: Duration = Duration::from_millis(2);
+const TICK: Duration = Duration::from_millis(4);
 /// A machine that was suspended must not fail the call that it was in: a tick counts for so much.
 const TICK_COUNTS_AT_MOST_MS: u64 = 20;
-const TICKS_BEFORE_SLEEP: u32 = 500;
+const TICKS_BEFORE_SLEEP: u32 = 250;
 
 /// Starts the timer, once for the process.
 pub fn start() -> io::Result<()> {

@@ -15,13 +15,18 @@ pub struct BadId {
 
 /// Writes bytes as lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
+    hex_in(bytes, &mut vec![0; bytes.len() * 2]).to_owned()
+}
+
+/// The same in memory of the caller's, which has two bytes for each.
+fn hex_in<'t>(bytes: &[u8], text: &'t mut [u8]) -> &'t str {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut out = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        out.push(DIGITS[usize::from(byte >> 4)] as char);
-        out.push(DIGITS[usize::from(byte & 15)] as char);
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
     }
-    out
+    // Digits are UTF-8.
+    std::str::from_utf8(text).unwrap_or_default()
 }
 
 /// Reads exactly `N` bytes of lower-case hex.
@@ -56,7 +61,7 @@ macro_rules! id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&hex(&self.0))
+                f.write_str(hex_in(&self.0, &mut [0; 2 * $len]))
             }
         }
 
@@ -75,7 +80,7 @@ macro_rules! id {
 
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.serialize_str(&hex(&self.0))
+                s.serialize_str(hex_in(&self.0, &mut [0; 2 * $len]))
             }
         }
 

@@ -32,15 +32,27 @@ pub fn depth(json: &Json) -> usize {
 }
 
 fn parse_within(text: &[u8], levels: usize) -> Result<Json, serde_json::Error> {
-    let mut reader = serde_json::Deserializer::from_slice(text);
     let large = Cell::new(false);
-    let json = Strict { levels, large: &large }.deserialize(&mut reader)?;
-    reader.end()?;
+    let strict = Strict { levels, large: &large };
+    // Strings of what is UTF-8 as a whole need not be looked at one by one.
+    let json = match std::str::from_utf8(text) {
+        Ok(text) => whole(serde_json::Deserializer::from_str(text), strict),
+        Err(_) => whole(serde_json::Deserializer::from_slice(text), strict),
+    }?;
     if large.get()
         && let Some(literal) = changed_integer(text)
     {
         return Err(de::Error::custom(format!("{literal} would change: {PRECISE}")));
     }
+    Ok(json)
+}
+
+fn whole<'t, R: serde_json::de::Read<'t>>(
+    mut reader: serde_json::Deserializer<R>,
+    strict: Strict<'_>,
+) -> Result<Json, serde_json::Error> {
+    let json = strict.deserialize(&mut reader)?;
+    reader.end()?;
     Ok(json)
 }
 
@@ -128,8 +140,9 @@ fn write_number(n: &Number, out: &mut Vec<u8>) {
     }
 }
 
-/// Both forms escape alike: the short escapes, and \u00xx in small letters for other control characters.
-fn write_text(text: &str, out: &mut Vec<u8>) {
+/// Appends a text as JSON. The canonical form and others escape alike: the short escapes, and \u00xx in small
+/// letters for other control characters.
+pub fn write_text(text: &str, out: &mut Vec<u8>) {
     // All bytes are looked at, many at once, which is faster than to stop at the first.
     let special = |b: u8| (b < b' ') | (b == b'"') | (b == b'\\');
     if !text.bytes().fold(false, |found, b| found | special(b)) {

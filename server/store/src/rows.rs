@@ -21,7 +21,7 @@ const REMOVE: u8 = 2;
 const CLEAR: u8 = 3;
 
 /// Bytes that stay free before the rows, so that the journal can put what it says of them there.
-pub const FREE: usize = 69;
+pub const FREE: usize = 53;
 
 /// Rows in the order in which they are written.
 pub struct Rows {

@@ -8,45 +8,64 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 
-/// Wakes the task for the second half, unless the first is at work: then the second has its turn anyway.
+/// Wakes the task for one half.
 #[derive(Default)]
-struct Second {
+struct Half {
     task: AtomicWaker,
+    /// True if it is to have a turn.
+    is_woken: AtomicBool,
+    /// True while the task sees to it anyway that it has one.
     is_next: AtomicBool,
 }
 
-impl Wake for Second {
-    fn wake(self: Arc<Second>) {
+impl Half {
+    /// It has its turn when the task begins.
+    fn new() -> Arc<Half> {
+        Arc::new(Half { is_woken: AtomicBool::new(true), ..Half::default() })
+    }
+
+    /// Takes its turn, if it is to have one; true once it has ended.
+    fn turn(&self, half: Pin<&mut impl Future<Output = ()>>, waker: &Waker) -> bool {
+        let woken = self.is_woken.swap(false, Ordering::SeqCst);
+        woken && half.poll(&mut Context::from_waker(waker)).is_ready()
+    }
+}
+
+impl Wake for Half {
+    fn wake(self: Arc<Half>) {
         self.wake_by_ref();
     }
 
-    fn wake_by_ref(self: &Arc<Second>) {
+    fn wake_by_ref(self: &Arc<Half>) {
+        self.is_woken.store(true, Ordering::SeqCst);
         if !self.is_next.load(Ordering::SeqCst) {
             self.task.wake();
         }
     }
 }
 
-/// Runs both to their ends. Each time the task wakes, the first has its turn, then the second. What the
-/// first has for the second does not wake the task once more, which would set another thread of the runtime
-/// looking for work. They are lent, so that the task does not hold them twice.
+/// Runs both to their ends. Each time the task wakes, the first has its turn, then the second; but only those
+/// that were woken. What the first has for the second does not wake the task once more, which would set another
+/// thread of the runtime looking for work. They are lent, so that the task does not hold them twice.
 pub async fn in_turns(
     mut first: Pin<&mut impl Future<Output = ()>>,
     mut second: Pin<&mut impl Future<Output = ()>>,
 ) {
-    let woken = Arc::new(Second::default());
-    let waker = Waker::from(woken.clone());
+    let halves = [Half::new(), Half::new()];
+    let wakers = halves.each_ref().map(|half| Waker::from(half.clone()));
     let (mut first_ended, mut second_ended) = (false, false);
     poll_fn(move |context| {
-        woken.task.register(context.waker());
+        let [one, two] = &halves;
+        one.task.register(context.waker());
+        two.task.register(context.waker());
         if !first_ended {
-            woken.is_next.store(true, Ordering::SeqCst);
-            first_ended = first.as_mut().poll(context).is_ready();
+            two.is_next.store(true, Ordering::SeqCst);
+            first_ended = one.turn(first.as_mut(), &wakers[0]);
             // What is there for the second by now, it sees in its turn; what comes later wakes the task.
-            woken.is_next.store(false, Ordering::SeqCst);
+            two.is_next.store(false, Ordering::SeqCst);
         }
         if !second_ended {
-            second_ended = second.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+            second_ended = two.turn(second.as_mut(), &wakers[1]);
         }
         if first_ended && second_ended { Poll::Ready(()) } else { Poll::Pending }
     })
@@ -106,5 +125,32 @@ mod tests {
 
         drop((begin, late));
         assert!(task.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn a_half_that_was_not_woken_has_no_turn() {
+        let ((a, mut b), (c, mut d)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let turns = [AtomicUsize::new(0), AtomicUsize::new(0)];
+        let half = async |channel: &mut mpsc::UnboundedReceiver<()>, turns: &AtomicUsize| {
+            poll_fn(|context| {
+                turns.fetch_add(1, Ordering::SeqCst);
+                channel.poll_recv(context)
+            })
+            .await;
+        };
+        let (one, two) = (pin!(half(&mut b, &turns[0])), pin!(half(&mut d, &turns[1])));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut task = pin!(in_turns(one, two));
+        let had = || turns.each_ref().map(|turns| turns.load(Ordering::SeqCst));
+        assert!(task.as_mut().poll(&mut context).is_pending());
+        assert_eq!(had(), [1, 1]);
+        assert!(task.as_mut().poll(&mut context).is_pending());
+        assert_eq!(had(), [1, 1], "nobody was woken");
+        c.send(()).expect("the second is there");
+        assert!(task.as_mut().poll(&mut context).is_pending());
+        assert_eq!(had(), [1, 2]);
+        a.send(()).expect("the first is there");
+        assert!(task.as_mut().poll(&mut context).is_ready());
+        assert_eq!(had(), [2, 2]);
     }
 }

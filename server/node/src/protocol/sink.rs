@@ -1,5 +1,6 @@
 //! JSON and MessagePack out: what a frame is made of, written straight into the buffer.
 
+use keepboth_core::json;
 use keepboth_core::value::{Kind, Value};
 use serde_json::Value as Json;
 
@@ -88,8 +89,7 @@ impl Sink for JsonSink<'_> {
     }
 
     fn text(&mut self, text: &str) {
-        // A text always has a JSON form, and a Vec takes all bytes.
-        let _ = serde_json::to_writer(&mut *self.0, text);
+        json::write_text(text, self.0);
     }
 
     fn whole(&mut self, n: u64) {

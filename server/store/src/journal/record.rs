@@ -2,17 +2,19 @@
 //! the start of a block.
 //!
 //! A block has 512 bytes, so that no write touches the block of a record that is durable. The first has
-//! the words `keepboth journal`, the version of this form (4), the store (16), the run (16) and the hash
-//! of these (32). A record has the hash of all that follows of it (32), the run (16), the generation (8),
+//! the words `keepboth journal`, the version of this form (4), the store (16), the run (16) and the checksum
+//! of these (16). A record has the checksum of all that follows of it (16), the run (16), the generation (8),
 //! its number in the run from 0 (8), 1 if all before it was durable when it was written (1), the
-//! length of its rows (4), the rows ([`crate::rows`]), and zeros up to the end of its block. Hashes are
-//! BLAKE3. Even generations stand in the first file and odd ones in the second, each from its start: what
+//! length of its rows (4), the rows ([`crate::rows`]), and zeros up to the end of its block. Checksums are
+//! XXH3 with 128 bits, big-endian: they find what was cut off or damaged, and nobody can make a value that
+//! would be taken for a record, since nobody is told the run. Even generations stand in the first file and odd ones in the second, each from its start: what
 //! still stands there of an earlier one is told by its generation. A generation begins when all of the one
 //! before is durable.
 
 use std::ops::Range;
 
 use keepboth_core::ids::StoreId;
+use twox_hash::XxHash3_128;
 
 use crate::journal::half;
 use crate::layout::{BadRow, Reader, Writer};
@@ -22,17 +24,23 @@ use crate::word::{Run, Word};
 /// What a record begins at a multiple of.
 pub const BLOCK: usize = 512;
 /// Bytes of a record before its rows.
-pub const HEAD: usize = 32 + 16 + 8 + 8 + 1 + 4;
+pub const HEAD: usize = SUM + 16 + 8 + 8 + 1 + 4;
+/// Bytes of a checksum.
+const SUM: usize = 16;
 const _: () = assert!(HEAD == FREE);
 const MAGIC: &[u8; 16] = b"keepboth journal";
-const VERSION: [u8; 4] = 1_u32.to_be_bytes();
+const VERSION: [u8; 4] = 2_u32.to_be_bytes();
+
+fn checksum(bytes: &[u8]) -> [u8; SUM] {
+    XxHash3_128::oneshot(bytes).to_be_bytes()
+}
 
 /// The first block.
 pub fn first(store: &StoreId, run: &Run) -> Vec<u8> {
     let mut block = Writer::default();
     block.bytes(MAGIC).bytes(&VERSION).bytes(&store.0).bytes(run);
-    let hash = blake3::hash(&block.0);
-    block.bytes(hash.as_bytes());
+    let sum = checksum(&block.0);
+    block.bytes(&sum);
     block.0.resize(BLOCK, 0);
     block.0
 }
@@ -47,8 +55,8 @@ pub fn read_first(block: &[u8]) -> Result<(StoreId, Run), BadRow> {
         return Err(BadRow("in a form that this server does not know"));
     }
     let said = (read.store()?, read.array()?);
-    let hashed = block.len() - read.0.len();
-    if read.array()? != *blake3::hash(&block[..hashed]).as_bytes() {
+    let summed = block.len() - read.0.len();
+    if read.array()? != checksum(&block[..summed]) {
         return Err(BadRow("damaged at its start"));
     }
     Ok(said)
@@ -70,16 +78,16 @@ pub fn encode(head: &Head, record: &mut Vec<u8>) {
     said.bytes(&head.run).u64(head.generation).u64(head.number).u8(head.follows.into());
     // A group has some megabytes.
     said.length(record.len() - HEAD);
-    record[32..HEAD].copy_from_slice(&said.0);
-    let hash = blake3::hash(&record[32..]);
-    record[..32].copy_from_slice(hash.as_bytes());
+    record[SUM..HEAD].copy_from_slice(&said.0);
+    let sum = checksum(&record[SUM..]);
+    record[..SUM].copy_from_slice(&sum);
     record.resize(record.len().next_multiple_of(BLOCK), 0);
 }
 
 /// The record of this run that stands here, and where its rows stand, if it is whole.
 fn decode(bytes: &[u8], at: usize, run: &Run) -> Option<(Head, Range<usize>)> {
     let mut read = Reader(bytes.get(at..)?);
-    let hash: [u8; 32] = read.array().ok()?;
+    let sum: [u8; SUM] = read.array().ok()?;
     let head = Head {
         run: read.array().ok().filter(|of| of == run)?,
         generation: read.u64().ok()?,
@@ -88,7 +96,7 @@ fn decode(bytes: &[u8], at: usize, run: &Run) -> Option<(Head, Range<usize>)> {
     };
     let rows = read.sized().ok()?;
     let rows = at + HEAD..at + HEAD + rows.len();
-    let whole = hash == *blake3::hash(&bytes[at + 32..rows.end]).as_bytes();
+    let whole = sum == checksum(&bytes[at + SUM..rows.end]);
     whole.then_some((head, rows))
 }
 
@@ -183,7 +191,7 @@ mod tests {
     fn the_first_block_says_whose_it_is_unless_any_byte_of_it_is_wrong() {
         let block = first(&StoreId([1; 16]), &RUN);
         assert_eq!(read_first(&block), Ok((StoreId([1; 16]), RUN)));
-        for at in 0..16 + 4 + 16 + 16 + 32 {
+        for at in 0..16 + 4 + 16 + 16 + SUM {
             let mut wrong = block.clone();
             wrong[at] ^= 1;
             assert!(read_first(&wrong).is_err(), "byte {at}");
