@@ -67,6 +67,8 @@ pub struct Committer {
     /// the draft of which nobody knows whether it is there.
     closed: Option<(Instant, Option<Draft>)>,
     wake: Wake,
+    /// What was committed and answered, and nobody was told of yet.
+    untold: Option<Draft>,
     /// When the last group ended, if it came from peers alone.
     of_peers_at: Option<Instant>,
     shared: Arc<Shared>,
@@ -110,6 +112,7 @@ impl Committer {
             changed: 0,
             filter: Filter::default(),
             put_back: false,
+            untold: None,
             of_peers_at: None,
             closed: None,
             ledger: Some(Ledger::new(
@@ -137,15 +140,15 @@ impl Committer {
         }
     }
 
-    /// Plans a task and those that wait behind it, commits them together, answers, and tells. Gives how many
-    /// they were, and one that wants a transaction of its own.
+    /// Plans a task and those that wait behind it, commits them together, and answers. Gives how many they were,
+    /// and one that wants a transaction of its own. [`Committer::rest`] is to follow soon.
     pub fn group(
         &mut self,
         task: Task,
         mut waiting: impl FnMut() -> Option<Task>,
     ) -> (usize, Option<Task>) {
         // Should the database have failed meanwhile, it is opened again before anything is read from it.
-        self.go_on();
+        self.rest();
         if let Some((_, draft)) = self.closed.take_if(|(at, _)| at.elapsed() >= TRY_AGAIN) {
             self.reopen(draft);
         }
@@ -189,17 +192,24 @@ impl Committer {
             guarded("an answer", || answer(refusal));
         }
         match failure {
-            None => self.tell(draft),
+            None => self.untold = Some(draft),
             Some(Failure::Stopped | Failure::Refused(_)) => {}
             Some(Failure::Disk(error)) => self.recover(Some(draft), &error),
         }
         self.of_peers_at = of_peers.then(Instant::now);
-        self.go_on();
         (tasks, held)
     }
 
-    /// Gives the database what it lacks, if it is time: after the answers, which need not wait for it.
-    pub fn go_on(&mut self) {
+    /// What need not be done before the answers of a group: tells of it, and gives the database what it lacks.
+    pub fn rest(&mut self) {
+        if let Some(draft) = self.untold.take() {
+            self.tell(draft);
+        }
+        self.go_on();
+    }
+
+    /// Gives the database what it lacks, if it is time.
+    fn go_on(&mut self) {
         let Some(ledger) = &mut self.ledger else { return };
         match ledger.go_on(&self.shared.options.load()) {
             Ok(false) => {}
@@ -269,6 +279,7 @@ impl Committer {
 
     /// Closes the database with its digests, so that the next opening has nothing to count.
     pub fn close(&mut self) {
+        self.rest();
         self.filter = Filter::default();
         let Some(ledger) = self.ledger.take() else { return };
         let mut last = Rows::with_capacity(0);

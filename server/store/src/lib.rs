@@ -115,6 +115,7 @@ pub use journal::place::journal_of;
 pub use keepboth_core::session::{Entry, Held, Histories};
 pub use options::{Durability, Options};
 pub use quarantine::Quarantined;
+pub use seat::Rest;
 pub use shelf::Shelf;
 pub use snapshot::{
     ConflictDetail, ConflictSide, Found, Keys, Listed, Page, Past, PastPage, QuarantinePage,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use itertools::{EitherOrBoth, Itertools};
 use redb::Key;
+use smallvec::{SmallVec, smallvec};
 
 /// A range of keys as redb has them, in redb's order.
 pub type Bounds = (Bound<Bytes>, Bound<Bytes>);
@@ -29,8 +30,8 @@ pub struct Pending<K> {
 /// Rows in the order of their keys, of each key one.
 struct Run {
     rows: Vec<Row>,
-    /// The bytes that the rows stand in.
-    groups: Vec<Bytes>,
+    /// The bytes that the rows stand in: as a rule those of one group, as long as groups are few.
+    groups: SmallVec<[Bytes; 1]>,
 }
 
 /// Where a key and its row stand in a group.
@@ -92,12 +93,12 @@ impl Run {
             rows.dedup_by(|a, b| order(a, b).is_eq());
             rows.reverse();
         }
-        Run { rows, groups: vec![group] }
+        Run { rows, groups: smallvec![group] }
     }
 
     /// Both in one; what the newer says holds.
     fn merge<K: Key>(older: &Run, newer: &Run) -> Run {
-        let groups = [&older.groups[..], &newer.groups[..]].concat();
+        let groups = older.groups.iter().chain(&newer.groups).cloned().collect();
         let moved = |row: &Row| Row { group: row.group + older.groups.len() as u32, ..*row };
         let mut rows = Vec::with_capacity(older.rows.len() + newer.rows.len());
         let behind = match (older.rows.last(), newer.rows.first()) {
@@ -221,6 +222,9 @@ impl<K> Default for Pending<K> {
 
 impl<K> Clone for Pending<K> {
     fn clone(&self) -> Pending<K> {
-        Pending { cleared: self.cleared, runs: self.runs.clone(), _key: PhantomData }
+        // With room for one more, which is what a layer is cloned for.
+        let mut runs = Vec::with_capacity(self.runs.len() + 1);
+        runs.extend_from_slice(&self.runs);
+        Pending { cleared: self.cleared, runs, _key: PhantomData }
     }
 }

@@ -6,7 +6,7 @@
 use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -73,7 +73,7 @@ impl Seat {
     }
 
     /// Commits a task on this thread if nobody else commits and none waits; otherwise gives it back.
-    pub fn commit_here(&self, task: Task) -> Result<(), Task> {
+    pub fn commit_here(self: &Arc<Seat>, task: Task) -> Result<Rest, Task> {
         let mut seat = match self.committer.try_lock() {
             Ok(seat) => seat,
             Err(TryLockError::Poisoned(_) | TryLockError::WouldBlock) => return Err(task),
@@ -81,7 +81,7 @@ impl Seat {
         match seat.is_some() && self.is_free() {
             true => {
                 self.group(&mut seat, task, || None);
-                Ok(())
+                Ok(Rest(self.clone()))
             }
             false => Err(task),
         }
@@ -105,9 +105,13 @@ impl Seat {
                         return refuse(Job::Wake, &mut jobs);
                     };
                     self.waiting.fetch_sub(tasks, Ordering::SeqCst);
+                    if self.sit(&mut seat, Committer::rest).is_none() {
+                        held.into_iter().for_each(|task| task.refuse(gave_up()));
+                        return refuse(Job::Wake, &mut jobs);
+                    }
                     next = held;
                 }
-            } else if self.sit(&mut seat, Committer::go_on).is_none() {
+            } else if self.sit(&mut seat, Committer::rest).is_none() {
                 return refuse(Job::Wake, &mut jobs);
             }
             if shared.stopping.load(Ordering::SeqCst) {
@@ -149,6 +153,20 @@ impl Seat {
             *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = seat.take();
         }
         done
+    }
+}
+
+/// What a commit leaves to be done after its answer: others are told of it, and the database gets what it lacks.
+/// It is done when this is dropped, or before the next commit.
+#[must_use = "it is done when this is dropped"]
+pub struct Rest(Arc<Seat>);
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        // Who has the seat by now does it, or has done it.
+        if let Ok(mut seat) = self.0.committer.try_lock() {
+            self.0.sit(&mut seat, Committer::rest);
+        }
     }
 }
 

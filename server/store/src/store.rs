@@ -21,7 +21,7 @@ use crate::failure::gave_up;
 use crate::journal::file::JournalFile;
 use crate::opened;
 use crate::options::Options;
-use crate::seat::Seat;
+use crate::seat::{Rest, Seat};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::state::Counts;
@@ -217,8 +217,9 @@ impl Store {
     }
 
     /// Commits a task on this thread, which blocks until it is durable and answered, without waking the
-    /// commit thread. Gives the task back if others are committed or wait: then it is to be submitted.
-    pub fn commit_here(&self, task: Task) -> Result<(), Task> {
+    /// commit thread; what is left to be done after the answer is done when the [`Rest`] is dropped. Gives the
+    /// task back if others are committed or wait: then it is to be submitted.
+    pub fn commit_here(&self, task: Task) -> Result<Rest, Task> {
         self.inner.seat.commit_here(task)
     }
 

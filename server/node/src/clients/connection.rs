@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
 use axum::extract::ws::{Message, WebSocket};
 use bytes::Bytes;
@@ -19,6 +21,7 @@ use keepboth_core::plugin::Credentials;
 use keepboth_core::refusal::{Code, Refusal};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -147,7 +150,14 @@ impl Connection {
         let mut pings = interval(limits.ping_every.into());
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut greeting = Box::pin(tokio::time::sleep(limits.hello_within.into()));
+        // True if this poll of the task has found the stream without a message: then it will wake the task, and to
+        // look again at once would find nothing once more.
+        let mut looked = false;
         loop {
+            let message = poll_fn(|context| match std::mem::take(&mut looked) {
+                true => Poll::Pending,
+                false => stream.poll_next_unpin(context),
+            });
             let message = tokio::select! {
                 biased;
                 () = &mut stopped => return Err(self.stopped()),
@@ -163,7 +173,7 @@ impl Connection {
                     let _ = self.out.try_send(Out::Ping);
                     continue;
                 }
-                message = stream.next() => message,
+                message = message => message,
                 () = &mut greeting, if !self.greeted => {
                     let words = format!("no request within {} s", opened.elapsed().as_secs());
                     return Err((4501, words));
@@ -171,7 +181,7 @@ impl Connection {
             };
             unheard = 0;
             // Boxed, so that a connection without requests does not hold what carrying them out takes.
-            Box::pin(self.on_messages(stream, message)).await?;
+            looked = Box::pin(self.on_messages(stream, message)).await?;
         }
     }
 
@@ -197,12 +207,13 @@ impl Connection {
         (code, error.chars().take(100).collect())
     }
 
-    /// Takes a message, and then the others that have come with it.
+    /// Takes a message, and then the others that have come with it; true if the stream will wake the task when
+    /// there are more.
     async fn on_messages(
         &mut self,
         stream: &mut SplitStream<WebSocket>,
         mut message: Option<Result<Message, axum::Error>>,
-    ) -> Result<(), Close> {
+    ) -> Result<bool, Close> {
         let mut taken = 0;
         loop {
             let frame = match message {
@@ -217,11 +228,12 @@ impl Connection {
             }
             taken += 1;
             if taken == READ_TOGETHER {
-                return Ok(());
+                return Ok(false);
             }
             match poll_immediate(stream.next()).await {
                 Some(next) => message = next,
-                None => return Ok(()),
+                // Without budget the runtime does not let it look, and nobody else wakes the task.
+                None => return Ok(has_budget_remaining()),
             }
         }
     }

@@ -12,6 +12,7 @@ use futures_util::future::poll_immediate;
 use futures_util::stream::SplitSink;
 use keepboth_core::limits::{FRAME_BYTES_MAX, figure};
 use keepboth_core::refusal::{Code, Refusal};
+use keepboth_store::Rest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +42,8 @@ pub enum Out {
     Pushed(Bytes, Option<OwnedSemaphorePermit>),
     /// A ping.
     Ping,
+    /// Nothing; what is left of a commit is done when the answers before this are written.
+    After(Rest),
 }
 
 /// Room for one answer, taken before the request is carried out: so answers never wait for room.
@@ -186,19 +189,23 @@ async fn write_group(
     format: Format,
 ) -> Option<()> {
     let mut answers = Vec::with_capacity(ready.len() * ANSWER_BYTES);
-    let mut rooms = Vec::new();
-    let frames = ready.into_iter().map(|out| match out {
-        Out::Answer(id, outcome) => add(format, Some(id), &outcome, &mut answers),
-        Out::Refused(refusal) => add(format, None, &Err(refusal), &mut answers),
+    let (mut rooms, mut rests) = (Vec::new(), Vec::new());
+    let frames = ready.into_iter().filter_map(|out| match out {
+        Out::Answer(id, outcome) => Some(add(format, Some(id), &outcome, &mut answers)),
+        Out::Refused(refusal) => Some(add(format, None, &Err(refusal), &mut answers)),
         Out::Large(id, answer, room) => {
             rooms.push(room);
-            add(format, Some(id), &Ok(answer), &mut answers)
+            Some(add(format, Some(id), &Ok(answer), &mut answers))
         }
         Out::Pushed(bytes, room) => {
             rooms.extend(room);
-            Ready::Pushed(bytes)
+            Some(Ready::Pushed(bytes))
         }
-        Out::Ping => Ready::Ping,
+        Out::Ping => Some(Ready::Ping),
+        Out::After(rest) => {
+            rests.push(rest);
+            None
+        }
     });
     let frames: Vec<Ready> = frames.collect();
     let answers = Bytes::from(answers);
@@ -207,7 +214,7 @@ async fn write_group(
             Ready::Answer(range) => answers.slice(range),
             Ready::Pushed(bytes) => bytes,
             Ready::Ping => {
-                in_time(sink.feed(Message::Ping(Bytes::new()))).await?;
+                in_time(sink.feed(Message::Ping(Bytes::new())), &mut rests).await?;
                 continue;
             }
         };
@@ -218,17 +225,23 @@ async fn write_group(
             }),
             Format::MessagePack => Message::Binary(bytes),
         };
-        in_time(sink.feed(message)).await?;
+        in_time(sink.feed(message), &mut rests).await?;
     }
-    in_time(sink.flush()).await
+    in_time(sink.flush(), &mut rests).await
 }
 
-/// Nearly always a socket has room: only who has to wait looks at the clock.
-async fn in_time(written: impl Future<Output = Result<(), axum::Error>>) -> Option<()> {
+/// Nearly always a socket has room: only who has to wait looks at the clock. What is left of commits does not wait.
+async fn in_time(
+    written: impl Future<Output = Result<(), axum::Error>>,
+    rests: &mut Vec<Rest>,
+) -> Option<()> {
     let mut written = pin!(written);
     match poll_immediate(&mut written).await {
         Some(done) => done.ok(),
-        None => timeout(WRITE_WITHIN, written).await.ok()?.ok(),
+        None => {
+            rests.clear();
+            timeout(WRITE_WITHIN, written).await.ok()?.ok()
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use keepboth_store::{Op, Resolution as StoreResolution};
 use tokio::sync::oneshot;
 
 use super::connection::Connection;
-use super::out::{Owed, Slot};
+use super::out::{Out, Owed, Slot};
 use crate::clock;
 use crate::namespace::Space;
 use crate::namespace::door::{self, Item, Reply, Write};
@@ -63,7 +63,10 @@ impl Connection {
         };
         let origin = Origin::new(Source::Client, self.actor.clone(), clock::now());
         let write = Write { items, origin, reply, room: None, alone };
-        space.write(write, self.lane).await;
+        if let Some(rest) = space.write(write, self.lane).await {
+            // Without room for it, it is done now.
+            let _ = self.out.try_send(Out::After(rest));
+        }
     }
 
     /// Answers a write when enough members have it, when the time is over, or when the connection ends,

@@ -10,7 +10,7 @@ use keepboth_core::plugin::{Before, Delete, Draft, Origin, Put};
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
 use keepboth_core::write::Condition;
-use keepboth_store::{Op, Resolution, Snapshot, Store, Task, Written};
+use keepboth_store::{Op, Resolution, Rest, Snapshot, Store, Task, Written};
 use serde_json::Value as Json;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -104,9 +104,10 @@ impl Door {
         Door { threads: OnceLock::new(), setup: setup.clone(), passage }
     }
 
-    /// Takes a write. Waits for room where a queue is full; the reply comes later, from elsewhere.
+    /// Takes a write. Waits for room where a queue is full; the reply comes later, from elsewhere, or it was given
+    /// and there is a rest to be done after it.
     /// Writes that the same `lane` (a connection) gives one after another keep their order.
-    pub async fn write(&self, mut write: Write, lane: u64) {
+    pub async fn write(&self, mut write: Write, lane: u64) -> Option<Rest> {
         let setup = self.setup.load_full();
         if setup.chain.points().after && write.room.is_none() {
             write.room = self.passage.after.room(write.items.len()).await;
@@ -120,6 +121,7 @@ impl Door {
         if let Err(mpsc::error::SendError(entered)) = thread.send(Entered { write, setup }).await {
             (entered.write.reply)(Err(self.passage.closed()));
         }
+        None
     }
 
     /// The threads; None if no write has ever needed one.
@@ -201,7 +203,7 @@ impl Passage {
     /// Gives the store a task from a task of the server. One that is alone is committed here if the store is
     /// idle, which spares waking two threads; at most one at a time, so that the others of the runtime's
     /// threads go on.
-    async fn give(&self, task: Task, alone: bool) {
+    async fn give(&self, task: Task, alone: bool) -> Option<Rest> {
         let here = alone
             && self.store.is_idle()
             && Handle::current().metrics().num_workers() > 1
@@ -210,16 +212,20 @@ impl Passage {
         if here {
             COMMITS_HERE.store(false, Ordering::SeqCst);
         }
-        if let Err(task) = task
-            && let Err(task) = self.store.submit(task).await
-        {
-            task.refuse(self.closed());
+        match task {
+            Ok(rest) => return Some(rest),
+            Err(task) => {
+                if let Err(task) = self.store.submit(task).await {
+                    task.refuse(self.closed());
+                }
+            }
         }
+        None
     }
 
     /// As `give`, from a thread of the hooks.
     fn submit(&self, task: Task, alone: bool) {
-        let task = if alone { self.store.commit_here(task) } else { Err(task) };
+        let task = if alone { self.store.commit_here(task).map(drop) } else { Err(task) };
         if let Err(task) = task
             && let Err(task) = self.store.submit_blocking(task)
         {

@@ -12,7 +12,7 @@ use keepboth_core::plugin::Quarantined;
 use keepboth_core::policy::Policy;
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_core::value::Value;
-use keepboth_store::{OpenError, Store};
+use keepboth_store::{OpenError, Rest, Store};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -278,11 +278,12 @@ impl Space {
     }
 
     /// Takes a write; see [`door::Door::write`].
-    pub async fn write(&self, write: door::Write, lane: u64) {
+    pub async fn write(&self, write: door::Write, lane: u64) -> Option<Rest> {
         if self.is_gone() {
-            return (write.reply)(Err(removed(&self.name)));
+            (write.reply)(Err(removed(&self.name)));
+            return None;
         }
-        self.door.write(write, lane).await;
+        self.door.write(write, lane).await
     }
 
     /// The store's id.

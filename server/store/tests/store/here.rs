@@ -22,7 +22,10 @@ fn put(at: &str, value: &str) -> (Task, mpsc::Receiver<Outcome>) {
 fn put_here(store: &Store, at: &str, value: &str) -> (Written, bool) {
     let (task, answer) = put(at, value);
     let here = match store.commit_here(task) {
-        Ok(()) => true,
+        Ok(rest) => {
+            drop(rest);
+            true
+        }
         Err(task) => {
             store.submit_blocking(task).expect("open");
             false
@@ -47,6 +50,45 @@ fn a_task_that_comes_alone_is_committed_and_told_on_the_thread_that_brings_it() 
     let told = told.lock().expect("threads");
     let me = thread::current().id();
     assert_eq!(told.iter().map(|told| *told == me).collect::<Vec<_>>(), here);
+}
+
+#[test]
+fn others_are_told_of_a_commit_when_its_rest_is_dropped_and_before_the_next_commit_at_the_latest() {
+    let (tell, told) = mpsc::channel();
+    let store = Store::in_memory(&namespace(), Options::default(), move |commit| {
+        tell.send(commit.counts.last_sequence).expect("the test waits");
+    });
+    let store = store.expect("a store");
+    let here = |value: &str| loop {
+        let (task, answer) = put("k", value);
+        let rest = match store.commit_here(task) {
+            Ok(rest) => Some(rest),
+            Err(task) => store.submit_blocking(task).map(|()| None).expect("open"),
+        };
+        let written = answer.recv().expect("an answer").expect("a put");
+        match rest {
+            Some(rest) => return (rest, written[0].sequence),
+            // It was told of by the commit thread.
+            None => assert_eq!(told.recv(), Ok(written[0].sequence)),
+        }
+    };
+    let (rest, first) = here("first");
+    assert!(told.try_recv().is_err(), "told before its rest is done");
+    drop(rest);
+    assert_eq!(told.recv(), Ok(first));
+
+    let (kept, second) = here("second");
+    let (task, answer) = put("k", "third");
+    store.submit_blocking(task).expect("open");
+    let third = answer.recv().expect("an answer").expect("a put")[0].sequence;
+    drop(kept);
+    assert_eq!([told.recv(), told.recv()], [Ok(second), Ok(third)]);
+
+    let (kept, last) = here("last");
+    store.close();
+    assert_eq!(told.try_recv(), Ok(last));
+    drop(kept);
+    assert!(told.try_recv().is_err(), "told twice");
 }
 
 /// Holds the commit thread until the sender is used, or dropped.
@@ -117,7 +159,7 @@ fn order(seed: u64) {
                     waiting.push(answer);
                     let here = rng.random_bool(0.7);
                     let task = if here { store.commit_here(task) } else { Err(task) };
-                    task.or_else(|task| store.submit_blocking(task)).expect("open");
+                    task.map(drop).or_else(|task| store.submit_blocking(task)).expect("open");
                     if rng.random_bool(0.3) {
                         for answer in waiting.drain(..) {
                             let written = answer.recv().expect("an answer").expect("a put");
