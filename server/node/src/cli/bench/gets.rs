@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::Instant;
 
+use futures_util::future::try_join;
 use keepboth_core::name::Name;
 
 use super::node::Node;
@@ -16,6 +17,9 @@ use crate::cli::exit::{Exit, Failure};
 
 /// Most bytes of all objects: they are to be found in memory.
 const BYTES: u64 = 32 * 1024 * 1024;
+/// Gets in flight of a client that wants many, and puts beside them.
+const MANY: u64 = 1_024;
+const PUTS: u64 = 64;
 /// Parts of a filling after which is said how far it is.
 const PARTS: u64 = 10;
 /// Fewer objects than that are filled in without a word.
@@ -27,20 +31,27 @@ pub fn measure(bench: &mut Bench) -> Result<(), Failure> {
         bench.report.talk(&format!("gets of {size}"));
         let node = Node::start(&bench.below, Way::Plain, &[])?;
         let objects = bench.plan.objects.min(BYTES / bytes as u64);
-        fill(bench, &node.place, 0..objects, &data::value(bytes))?;
-        let loads = [1, 64, 1_024];
+        let value = data::value(bytes);
+        fill(bench, &node.place, 0..objects, &value)?;
+        let loads = [1, 64, MANY];
         let (mut inside, mut runs) = (Runs::default(), loads.map(|_| Runs::default()));
+        let mut beside = Runs::default();
         for _ in 0..bench.plan.rounds {
             inside.add(inside_run(bench, &node, objects)?);
             for (in_flight, runs) in loads.iter().zip(&mut runs) {
                 runs.add(run(bench, &node.place, *in_flight, objects)?);
             }
+            beside.add(run_beside(bench, &node.place, objects, &value)?);
         }
         for (in_flight, runs) in loads.iter().zip(&runs) {
             let name = format!("get {size}, {in_flight} in flight");
             let against = "in process, one thread".into();
             bench.report.add(Row::rate(name, "gets/s", runs, against, inside.rate()));
         }
+        let [.., alone] = &runs;
+        let name = format!("get {size}, {MANY} in flight, beside {PUTS} puts in flight");
+        let against = "the same alone".into();
+        bench.report.add(Row::rate(name, "gets/s", &beside, against, alone.rate()));
     }
     bench.report.show()
 }
@@ -77,6 +88,19 @@ pub fn pick(at: u64, objects: u64) -> u64 {
 pub fn run(bench: &Bench, place: &Place, in_flight: u64, objects: u64) -> Result<Sample, Failure> {
     drive(bench, place, Load { in_flight, connections: 1 }, |id, _, out| {
         data::get(id, pick(id, objects), out);
+    })
+}
+
+/// One run of gets on one connection while another puts new objects.
+fn run_beside(bench: &Bench, place: &Place, objects: u64, value: &str) -> Result<Sample, Failure> {
+    // Keys of earlier runs become updates.
+    let key = |id| objects + id;
+    bench.wait(async {
+        let (mut reader, mut writer) = (Wire::open(place).await?, Wire::open(place).await?);
+        let window = bench.window();
+        let gets = reader.drive(MANY, window, |id, out| data::get(id, pick(id, objects), out));
+        let puts = writer.drive(PUTS, window, |id, out| data::put(id, key(id), value, out));
+        Ok(try_join(gets, puts).await?.0)
     })
 }
 

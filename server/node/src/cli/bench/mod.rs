@@ -268,10 +268,10 @@ mod tests {
         let here = Part::value_variants().iter().filter(|part| **part != Part::Scale);
         bench.measure(&here.copied().collect::<Vec<_>>(), None).expect("measured");
         let rows = &bench.report.rows;
-        // Puts: two sizes at four loads and one at three, three ways and one comparison.
-        let puts = (4 + 4 + 3) * 4;
+        // Puts: three sizes at four loads, three ways and one comparison.
+        let puts = 3 * 4 * 4;
         // Two, and for the load of many clients also three, nodes; with two rows each.
-        let (spread, gets, watch, lag, replicated) = (3, 3 * 3, 2 * 2, 2 * 2, (2 + 1 + 1) * 2);
+        let (spread, gets, watch, lag, replicated) = (3 * 3, 3 * 4, 2 * 2, 2 * 2, (2 + 1 + 1) * 2);
         let (conflicts, catch_up, reconcile) = (2 + 3, 2, 2 + 3 + 1 + 2 * 2);
         let single = puts + spread + gets + watch;
         assert_eq!(rows.len(), single + lag + replicated + conflicts + catch_up + reconcile);

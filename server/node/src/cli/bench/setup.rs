@@ -60,8 +60,9 @@ impl Way {
         }
     }
 
-    fn plugins(self) -> String {
-        let plugin = |text: &str| format!("[[namespaces.{NAMESPACE}.plugins]]\n{text}\n");
+    /// What the section of a namespace has of it.
+    fn settings(self, namespace: &str) -> String {
+        let plugin = |text: &str| format!("[[namespaces.{namespace}.plugins]]\n{text}\n");
         let schema =
             plugin("use = \"schema\"\nstrict = true\nbind = { \"note/*\" = \"note.schema.json\" }");
         let lua = |script| plugin(&format!("use = \"lua\"\nscripts = [\"{script}\"]"));
@@ -78,7 +79,7 @@ impl Way {
 /// The name of a namespace that is not shared.
 pub const ALONE: &str = "alone";
 
-/// A server: a namespace [`NAMESPACE`] that is shared, and others that are not.
+/// A server: a namespace [`NAMESPACE`] that is shared, and others that are not; writes pass the same in all.
 #[derive(Debug, Clone, Copy)]
 pub struct Setup<'a> {
     /// Where it listens on this machine; 0 for any free port.
@@ -95,12 +96,13 @@ impl Setup<'_> {
     /// Writes the files of the server into a folder; the configuration's.
     pub fn write(&self, folder: &Path) -> Result<PathBuf, Failure> {
         let Setup { port, way, peers, others } = self;
-        let plugins = way.plugins();
-        let other = |name: &&str| format!("[namespaces.{name}]\nreplicate = false\n");
+        let settings = way.settings(NAMESPACE);
+        let other =
+            |name: &&str| format!("[namespaces.{name}]\nreplicate = false\n{}", way.settings(name));
         let others: String = others.iter().map(other).collect();
         let config = format!(
             "[server]\nlisten = \"127.0.0.1:{port}\"\nscripts = \".\"\nschemas = \".\"\n\
-             [mesh]\ndev = true\npeers = {peers:?}\n{others}[namespaces.{NAMESPACE}]\n{plugins}"
+             [mesh]\ndev = true\npeers = {peers:?}\n{others}[namespaces.{NAMESPACE}]\n{settings}"
         );
         let files = [
             ("config.toml", config.as_str()),
