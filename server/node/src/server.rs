@@ -61,8 +61,8 @@ pub const BUNDLED: &[Factory] = &[
     keepboth_webhook::FACTORY,
 ];
 
-/// Bytes that are read from a client's socket at once.
-const READ_BUFFER: usize = 4 * 1024;
+/// Bytes that are read from a client's socket at once. A connection without requests holds as many.
+const READ_BUFFER: usize = 7 * 512;
 /// Bytes over the limit of a frame that are still read, so that it can be refused in words.
 const OVER_LIMIT: usize = 64 * 1024;
 /// Bytes of frames that are written to a client's socket at once.

@@ -70,7 +70,7 @@ impl Clients {
         let nobody = |()| Refusal::new(Code::ShuttingDown, "the server is stopping");
         let (reply, answer) = oneshot::channel();
         self.reloads.send(reply).await.map_err(|_| nobody(()))?;
-        answer.await.map_err(|_| nobody(()))?.map(Answer::Reloaded)
+        answer.await.map_err(|_| nobody(()))?.map(|reloaded| Answer::Reloaded(Box::new(reloaded)))
     }
 
     /// All about one namespace.

@@ -61,7 +61,7 @@ pub enum Answer {
         file: String,
     },
     /// To `reload`.
-    Reloaded(Reloaded),
+    Reloaded(Box<Reloaded>),
     /// To `purge`.
     Purged {
         /// The namespace.

@@ -263,7 +263,7 @@ fn others() -> Vec<(Answer, Json)> {
             json!({"ns": "notes", "file": "data/removed/notes-x.redb"}),
         ),
         (
-            Answer::Reloaded(reloaded),
+            Answer::Reloaded(Box::new(reloaded)),
             json!({"namespaces_added": ["a", "b"], "namespaces_removed": [],
                 "namespaces_changed": [], "plugins_changed": [], "peers_added": [], "peers_removed": [],
                 "restart_needed": ["server.listen"]}),
