@@ -163,7 +163,7 @@ pub struct Rest(Arc<Seat>);
 
 impl Drop for Rest {
     fn drop(&mut self) {
-        // Who has the seat by now does it, or has done it.
+        // Who has the seat by now does it, has done it, or gives its task back, which then comes through the queue.
         if let Ok(mut seat) = self.0.committer.try_lock() {
             self.0.sit(&mut seat, Committer::rest);
         }
