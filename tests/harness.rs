@@ -275,6 +275,14 @@ impl Client {
         }
     }
 
+    /// Sends these in as few writes as their bytes allow, and then looks for what comes.
+    pub async fn send_together(&mut self, texts: impl Iterator<Item = String>) {
+        for text in texts {
+            self.socket.feed(Message::text(text)).await.expect("sent");
+        }
+        self.socket.flush().await.expect("sent");
+    }
+
     pub async fn send_text(&mut self, text: &str) {
         self.send(Message::text(text)).await;
     }

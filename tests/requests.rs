@@ -1,5 +1,7 @@
 //! What a client can ask for, with plain JSON frames.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use crate::harness::{Client, Server};
@@ -191,6 +193,27 @@ async fn pipelined_writes_to_one_key_apply_in_order() {
     assert_eq!(client.get("notes", "k").await, 499);
     let history = client.ok(json!({"history": {"ns": "notes", "key": "k", "limit": 1000}})).await;
     assert_eq!(history["versions"].as_array().expect("versions").len(), 500);
+}
+
+#[tokio::test]
+async fn each_of_thousands_of_requests_that_come_together_is_answered() {
+    // No ping wakes a connection that was forgotten.
+    let server = Server::start(&format!("[limits]\nping_every = \"1h\"\n{CONFIG}")).await;
+    let mut client = server.client().await;
+    for round in 0..3 {
+        let ids = round * 2_000 + 1..=(round + 1) * 2_000;
+        let put = |id| {
+            let key = format!("k{}", id % 100);
+            json!({"id": id, "put": {"ns": "notes", "key": key, "value": "x".repeat(500)}})
+        };
+        client.send_together(ids.clone().map(|id| put(id).to_string())).await;
+        let mut missing: BTreeSet<u64> = ids.collect();
+        while !missing.is_empty() {
+            let answer = client.frame().await;
+            assert!(answer.get("ok").is_some(), "{answer}");
+            assert!(missing.remove(&answer["id"].as_u64().expect("an id")), "{answer}");
+        }
+    }
 }
 
 #[tokio::test]
