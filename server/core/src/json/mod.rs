@@ -1,13 +1,18 @@
 //! Strict JSON (RFC 8259 without its loopholes) in, canonical JSON (RFC 8785) out.
 
 use std::cell::Cell;
+use std::cmp::Ordering;
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value as Json};
 
+pub use self::same::is_canonical;
 use crate::limits::{DEPTH_MAX, FRAME_DEPTH};
+
+/// What is canonical already.
+mod same;
 
 /// Reads a JSON text. Refused with line and column: what is not JSON, a duplicate key, more than
 /// 64 levels, an integer that binary64 would change, a number beyond binary64. An integer may stand there as
@@ -101,20 +106,24 @@ fn write(json: &Json, out: &mut Vec<u8>) {
             out.push(b']');
         }
         Json::Object(members) => {
-            let reordered = |key: &String| key.bytes().fold(false, |r, b| r | (b >= ORDERS_DIFFER));
-            if members.keys().any(reordered) {
-                let mut sorted: Vec<(&String, &Json)> = members.iter().collect();
-                sorted.sort_by(|a, b| a.0.encode_utf16().cmp(b.0.encode_utf16()));
-                write_members(sorted.into_iter(), out);
-            } else if members.keys().is_sorted() {
+            if members.keys().is_sorted_by(|a, b| key_order(a, b).is_lt()) {
                 // As they stand as a rule.
                 write_members(members.iter(), out);
             } else {
                 let mut sorted: Vec<(&String, &Json)> = members.iter().collect();
-                sorted.sort_by(|a, b| a.0.cmp(b.0));
+                sorted.sort_by(|a, b| key_order(a.0, b.0));
                 write_members(sorted.into_iter(), out);
             }
         }
+    }
+}
+
+/// The order of two keys by their UTF-16.
+fn key_order(a: &str, b: &str) -> Ordering {
+    let differs = |key: &str| key.bytes().fold(false, |found, b| found | (b >= ORDERS_DIFFER));
+    match differs(a) || differs(b) {
+        true => a.encode_utf16().cmp(b.encode_utf16()),
+        false => a.cmp(b),
     }
 }
 
@@ -391,6 +400,41 @@ mod tests {
         assert_eq!(String::from_utf8(out).expect("text"), expected);
     }
 
+    #[test]
+    fn what_is_written_in_another_way_is_not_canonical() {
+        let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
+        let (deep, deeper) = (nested(DEPTH_MAX), nested(DEPTH_MAX + 1));
+        for text in [&deep, "{}", "[]", r#"{"":[1,2],"a":{"b":null}}"#, "[1152921504606847000]"] {
+            assert!(is_canonical(text.as_bytes()), "{text}");
+        }
+        let others = [
+            "",
+            " {}",
+            "{} ",
+            "{}{}",
+            "[1, 2]",
+            "[1,]",
+            "[-0]",
+            "[1.0]",
+            "[1e2]",
+            "[01]",
+            "[NaN]",
+            r#"{"b":1,"a":2}"#,
+            r#"{"a":1,"a":1}"#,
+            r#"{"a" :1}"#,
+            r#"["\u0061"]"#,
+            r#"["\/"]"#,
+            "{\"\u{fb33}\":1,\"\u{1f600}\":2}",
+            "[1152921504606846976]",
+            "[9007199254740993]",
+            &deeper,
+        ];
+        for text in others {
+            assert!(!is_canonical(text.as_bytes()), "{text}");
+        }
+        assert!(!is_canonical(b"[\"\xff\"]"));
+    }
+
     /// The writer of the standard's authors is slower, and the measure of this one.
     fn by_the_standard(json: &Json) -> String {
         let mut out = Vec::new();
@@ -436,6 +480,27 @@ mod tests {
             let written = canonical(&tree);
             let read = parse(&written).expect("its own form");
             proptest::prop_assert_eq!(canonical(&read), written);
+        }
+
+        #[test]
+        fn a_text_is_canonical_if_it_is_read_and_written_as_the_same(
+            tree in any_tree(),
+            at in proptest::prelude::any::<proptest::sample::Index>(),
+            byte in 0_u8..0x80,
+        ) {
+            let written = canonical(&tree);
+            proptest::prop_assert!(is_canonical(&written));
+            let at = at.index(written.len() + 1);
+            let mut others = [written.clone(), written.clone(), written];
+            others[0].insert(at, byte);
+            if let Some(other) = others[1].get_mut(at) {
+                *other = byte;
+            }
+            others[2].truncate(at);
+            for other in others {
+                let same = parse(&other).is_ok_and(|tree| canonical(&tree) == other);
+                proptest::prop_assert_eq!(is_canonical(&other), same, "{}", String::from_utf8_lossy(&other));
+            }
         }
     }
 }
