@@ -8,6 +8,7 @@ use crate::fault::raise;
 use crate::held::Part;
 use crate::hook::Hook;
 use crate::lent::Node;
+use crate::limit::Limits;
 use crate::node::{lend, lend_more};
 use crate::state::{Shared, State};
 use crate::subject::Subject;
@@ -30,7 +31,7 @@ impl Event {
         let state = self.state.borrow();
         state.live(self.epoch).map_err(|e| raise(lua, e))?;
         let Some(subject) = &state.subject else { return Ok(Value::Nil) };
-        let text = |text: &str| lua.create_string(text).map(Value::String);
+        let text = |text: &str| Limits::text(lua, text.as_bytes());
         match (field, subject.origin()) {
             ("key", _) => text(subject.key().map_or("", Key::as_str)),
             ("namespace", _) => text(subject.namespace().as_str()),

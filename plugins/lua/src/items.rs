@@ -21,24 +21,24 @@ pub fn give(lua: &Lua, item: &Item, above: usize, guard: &Guard) -> mlua::Result
         Item::Null => return Ok(Value::NULL),
         Item::Bool(b) => return Ok(Value::Boolean(*b)),
         Item::Int(n) if n.abs() <= take::EXACT_MAX => return Ok(Value::Number(*n as f64)),
-        Item::Int(n) => lua.create_userdata(Whole(item.clone(), n.to_string()))?,
+        Item::Int(n) => Limits::proxy(lua, Whole(item.clone(), n.to_string()))?,
         Item::Float(n) => return Ok(Value::Number(*n)),
         Item::Bytes(bytes) => return lua.create_buffer(bytes).map(Value::Buffer),
-        Item::Text(text) => return lua.create_string(text.as_bytes()).map(Value::String),
+        Item::Text(text) => return Limits::text(lua, text.as_bytes()),
         Item::List(_) | Item::Map(_) => {
-            lua.create_userdata(Part { item: item.clone(), above, guard: guard.clone() })?
+            Limits::proxy(lua, Part { item: item.clone(), above, guard: guard.clone() })?
         }
         Item::Tag(kind, inner) => match (*kind, &**inner, millis(item)) {
-            (_, _, Some(ms)) => lua.create_userdata(Date(item.clone(), ms))?,
+            (_, _, Some(ms)) => Limits::proxy(lua, Date(item.clone(), ms))?,
             (tag::SET, Item::List(items), _) => {
-                lua.create_userdata(Set { items: items.clone(), above, guard: guard.clone() })?
+                Limits::proxy(lua, Set { items: items.clone(), above, guard: guard.clone() })?
             }
             _ => match decimal(item) {
-                Some(text) => lua.create_userdata(Whole(item.clone(), text))?,
-                None => lua.create_userdata(Tagged(item.clone(), guard.clone()))?,
+                Some(text) => Limits::proxy(lua, Whole(item.clone(), text))?,
+                None => Limits::proxy(lua, Tagged(item.clone(), guard.clone()))?,
             },
         },
-        Item::Undefined | Item::Simple(_) => lua.create_userdata(Odd(item.clone()))?,
+        Item::Undefined | Item::Simple(_) => Limits::proxy(lua, Odd(item.clone()))?,
     };
     Ok(Value::UserData(userdata))
 }

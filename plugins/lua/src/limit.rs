@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use keepboth_core::limits::figure;
-use mlua::{Lua, VmState};
+use mlua::{AnyUserData, Lua, UserData, Value, VmState};
 
 use crate::deadline;
 use crate::fault::place;
@@ -13,6 +13,9 @@ use crate::words::size;
 /// Loading a script may take so many milliseconds at least: it happens seldom, and a busy machine must not
 /// make a sound script a mistake.
 const LOADING_MS_MIN: u64 = 1_000;
+
+/// More than what the VM takes for a text or a proxy besides its bytes.
+const ROOM_BYTES: usize = 64 * 1024;
 
 /// Which limit stopped a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +101,30 @@ impl Limits {
         }
         limits.held.set(limits.held.get() + bytes);
         Ok(Charge { bytes, limits: Some(limits) })
+    }
+
+    /// A text in the VM.
+    pub fn text(lua: &Lua, text: &[u8]) -> mlua::Result<Value> {
+        Limits::made(lua, text.len(), || lua.create_string(text).map(Value::String))
+    }
+
+    /// A proxy in the VM.
+    pub fn proxy<T: UserData + 'static>(lua: &Lua, what: T) -> mlua::Result<AnyUserData> {
+        Limits::made(lua, size_of::<T>(), || lua.create_userdata(what))
+    }
+
+    /// Makes what takes so many bytes of the VM. Under a limit of memory mlua calls the VM through a function that
+    /// catches its errors, which takes longer than to make a short text; where the bytes surely fit, there is no
+    /// limit meanwhile.
+    fn made<T>(lua: &Lua, bytes: usize, make: impl FnOnce() -> mlua::Result<T>) -> mlua::Result<T> {
+        let limit = lua.app_data_ref::<Rc<Limits>>().map_or(0, |limits| limits.memory_bytes);
+        if lua.used_memory().saturating_add(bytes).saturating_add(ROOM_BYTES) > limit {
+            return make();
+        }
+        lua.set_memory_limit(0)?;
+        let made = make();
+        lua.set_memory_limit(limit)?;
+        made
     }
 
     /// Where the script was stopped, and in which words.

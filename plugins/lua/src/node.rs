@@ -10,6 +10,7 @@ use crate::fault::raise;
 use crate::held::Guard;
 use crate::items::give;
 use crate::lent::{Node, Step, at, is_container, key_name};
+use crate::limit::Limits;
 use crate::state::Shared;
 use crate::tree::{Kit, scalar_to_lua, to_json, to_lua};
 
@@ -26,7 +27,7 @@ pub fn lend(lua: &Lua, state: &Shared, root: usize) -> mlua::Result<Value> {
         }
         drop(lent);
         let node = Node::whole(state, epoch, root);
-        return lua.create_userdata(node).map(Value::UserData);
+        return Limits::proxy(lua, node).map(Value::UserData);
     }
     let value = draft.value().clone();
     drop(lent);
@@ -95,7 +96,7 @@ fn index(lua: &Lua, node: &Node, key: &Value) -> mlua::Result<Value> {
     });
     match found.map_err(|e| raise(lua, e))?? {
         Found::Value(value) => Ok(value),
-        Found::Container => lua.create_userdata(node.part(lua, next(key)?)?).map(Value::UserData),
+        Found::Container => Limits::proxy(lua, node.part(lua, next(key)?)?).map(Value::UserData),
     }
 }
 
@@ -122,7 +123,7 @@ pub fn iterate(lua: &Lua, node: &Node) -> mlua::Result<Function> {
     lua.create_function_mut(move |lua, _: MultiValue| {
         for step in keys.by_ref() {
             let key = match step {
-                Step::Member(key) => Value::String(lua.create_string(&*key)?),
+                Step::Member(key) => Limits::text(lua, key.as_bytes())?,
                 Step::Item(at) => Value::Integer(at as i64 + 1),
             };
             let value = index(lua, &node, &key)?;

@@ -7,6 +7,7 @@ use serde_json::{Map, Number, Value as Json};
 
 use crate::held;
 use crate::lent::{Node, depth, step};
+use crate::limit::Limits;
 use crate::misfit::{Count, HOLES, MIXED, Misfit, NODES_MAX, finish, stop};
 use crate::state::Shared;
 
@@ -278,7 +279,7 @@ pub fn scalar_to_lua(lua: &Lua, scalar: &Json) -> mlua::Result<Value> {
     Ok(match scalar {
         Json::Bool(b) => Value::Boolean(*b),
         Json::Number(n) => Value::Number(n.as_f64().unwrap_or(f64::NAN)),
-        Json::String(text) => Value::String(lua.create_string(text)?),
+        Json::String(text) => Limits::text(lua, text.as_bytes())?,
         _ => Value::NULL,
     })
 }

@@ -108,7 +108,7 @@ impl Vm {
 
     /// The event of the running call.
     pub fn event(&self) -> mlua::Result<Value> {
-        self.lua.create_userdata(Event::new(&self.state)).map(Value::UserData)
+        Limits::proxy(&self.lua, Event::new(&self.state)).map(Value::UserData)
     }
 
     /// The VM itself and the state of its running call.

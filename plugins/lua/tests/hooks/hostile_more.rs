@@ -285,3 +285,19 @@ fn what_loops_and_parts_held_is_free_again_when_they_are_over() {
         crate::harness::put(&mut *worker, json!({})).expect("put");
     }
 }
+
+#[test]
+fn hostile_texts_of_a_value_that_are_kept_count_as_memory() {
+    let source = "local kept = {}
+    kb.namespace():on_put(function(ev)
+        for k, x in ev.value do table.insert(kept, x) end
+        ev.value.kept = #kept
+    end)";
+    let mut worker = crate::harness::worker_with(source, json!({"memory_limit": 4_194_304}));
+    let large: serde_json::Map<String, serde_json::Value> =
+        (0..90).map(|n| (format!("m{n}"), json!(format!("{n} ").repeat(20_000)))).collect();
+    let words = crate::harness::refused(&mut *worker, json!(large));
+    assert!(words.ends_with("needed more than 4 MiB and was stopped"), "{words}");
+    let next = crate::harness::put(&mut *worker, json!({"text": "small"}));
+    assert_eq!(next.expect("in a new VM"), json!({"text": "small", "kept": 1}));
+}
