@@ -8,6 +8,7 @@ mod bad_peers;
 mod cluster;
 mod command_line;
 mod expiring;
+mod full_disk;
 mod guides;
 mod harness;
 mod hook_commands;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::mpsc;
 
 use keepboth_core::ids::NodeId;
@@ -99,6 +99,7 @@ impl Committer {
             roots: Mutex::default(),
             stopping: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            full: ArcSwapOption::empty(),
             totals,
         });
         shared.remember(root, counts.last_sequence);
@@ -211,16 +212,33 @@ impl Committer {
     /// Gives the database what it lacks, if it is time.
     fn go_on(&mut self) {
         let Some(ledger) = &mut self.ledger else { return };
-        match ledger.go_on(&self.shared.options.load()) {
-            Ok(false) => {}
-            Ok(true) => {
-                let (tables, shown) = (ledger.tables(), self.shared.snapshot.load());
-                self.shared.publish(tables, shown.counts(), shown.root());
+        match ledger.go_on(&self.disk, &self.shared.options.load()) {
+            Ok(moved) => {
+                if moved {
+                    let (tables, shown) = (ledger.tables(), self.shared.snapshot.load());
+                    self.shared.publish(tables, shown.counts(), shown.root());
+                }
+                self.say_if_full();
             }
             Err(error) => self.recover(None, &error),
         }
         let bytes = self.ledger.as_ref().map_or(0, Ledger::journal_bytes);
         self.shared.journal_bytes.store(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Says when the disk becomes too full for writes, and when there is room again.
+    fn say_if_full(&self) {
+        let full = self.ledger.as_ref().and_then(Ledger::full);
+        if full.is_some() == self.shared.full.load().is_some() {
+            return;
+        }
+        match full {
+            Some(refusal) => {
+                tracing::error!(namespace = %self.namespace, "no more writes: {}", refusal.message);
+            }
+            None => tracing::info!(namespace = %self.namespace, "the disk has room again"),
+        }
+        self.shared.full.store(full.map(|refusal| Arc::new(refusal.clone())));
     }
 
     /// Makes the draft durable and shows it to readers.
@@ -240,7 +258,7 @@ impl Committer {
             Besides { epoch, mark, buckets: (totals.next(), totals.after(rows)) }
         };
         let redo = commit::redo(draft, &changed, &besides).map_err(Failure::Refused)?;
-        ledger.write(&mut self.disk, redo, when)?;
+        ledger.write(&mut self.disk, &self.shared.options.load(), redo, when)?;
         let tables = ledger.tables();
         if let Some(epoch) = epoch {
             self.came_back(epoch);

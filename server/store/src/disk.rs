@@ -24,6 +24,8 @@ use crate::tables;
 use crate::word::Word;
 
 type Opener = Box<dyn FnMut() -> Result<Database, DatabaseError> + Send>;
+/// Tells how many bytes may yet be written to a disk, where that is known.
+type Room = Box<dyn Fn() -> Option<u64> + Send>;
 
 /// A place from which the database can be opened, and opened again.
 pub struct Disk {
@@ -32,6 +34,7 @@ pub struct Disk {
     open: Opener,
     /// Where the two files of the journal stand; none for a database that has none.
     places: Option<[Box<dyn Place>; 2]>,
+    room: Room,
     /// Where a compaction puts the new file; none for a database that is never compacted.
     unfinished: Option<Box<dyn Unfinished>>,
     /// True if a compaction was begun and is still to be done.
@@ -57,7 +60,9 @@ impl Disk {
         let place = |file| Box::new(FilePlace(file)) as Box<dyn Place>;
         let places = Some(journal_of(path).map(place));
         let (path, disk) = (path.to_owned(), Disk::new(open, cache_bytes));
-        Disk { path: path.clone(), places, ..disk }.with_unfinished(UnfinishedFile(path))
+        let disk = disk.with_unfinished(UnfinishedFile(path.clone()));
+        let file = path.clone();
+        Disk { path, places, ..disk }.with_room(move || room(&file))
     }
 
     /// Memory, which stays when the database is opened again.
@@ -85,6 +90,7 @@ impl Disk {
             cache_bytes,
             open: Box::new(open),
             places: None,
+            room: Box::new(|| None),
             unfinished: None,
             compacts: false,
         }
@@ -102,6 +108,16 @@ impl Disk {
     /// With a place for the new file of a compaction.
     pub fn with_unfinished(self, unfinished: impl Unfinished + 'static) -> Disk {
         Disk { unfinished: Some(Box::new(unfinished)), ..self }
+    }
+
+    /// With this way to see how many bytes may yet be written.
+    pub fn with_room(self, room: impl Fn() -> Option<u64> + Send + 'static) -> Disk {
+        Disk { room: Box::new(room), ..self }
+    }
+
+    /// Bytes that may yet be written, if that is known.
+    pub fn room(&self) -> Option<u64> {
+        (self.room)()
     }
 
     /// Where the two files of the journal stand, if there can be one.
@@ -301,6 +317,18 @@ impl Disk {
         let epoch = u64::from_be_bytes(epoch);
         Ok((Identity { store: StoreId(store), epoch, node: NodeId(node) }, journal))
     }
+}
+
+/// Bytes that the file system of this file has left for who is not its administrator.
+#[cfg(target_os = "linux")]
+fn room(file: &Path) -> Option<u64> {
+    let system = rustix::fs::statvfs(file).ok()?;
+    Some(system.f_bavail.saturating_mul(system.f_frsize))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn room(_file: &Path) -> Option<u64> {
+    None
 }
 
 /// Makes all tables and gives the store its id, in one transaction.

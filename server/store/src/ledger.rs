@@ -29,6 +29,11 @@ const BATCH_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of rows above the database with which writing waits for it: it is slower than the journal.
 const ABOVE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Bytes that a disk must have left when the database is given rows, besides twice theirs and a sixteenth of
+/// its file, for pages that are written anew: redb reads nothing more once a write has failed.
+const ROOM_BYTES: u64 = 8 * 1024 * 1024;
+const ROOM_OF_FILE: u64 = 16;
+
 /// A file that grew by so much is compacted when it is closed, up to a size at which that takes a few seconds.
 const GROWN_BYTES: u64 = 16 * 1024 * 1024;
 const COMPACTED_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
@@ -64,6 +69,10 @@ pub struct Ledger {
     wake: Wake,
     /// True if some of the journal may have been answered before it was durable.
     lossy: bool,
+    /// Why nothing is written, while the disk may have too little room.
+    full: Option<Refusal>,
+    /// Bytes by which the journal would have to grow.
+    wants: usize,
 }
 
 /// What there is from the first write on.
@@ -72,6 +81,9 @@ struct Open {
     behind: Behind,
     /// The generation that goes on from what is durable in the database.
     settled: u64,
+    /// Bytes of rows that are not durable in the database; of those, what it is being made durable with.
+    unsettled: usize,
+    settling: usize,
     /// When the database was given something last.
     given_at: Option<Instant>,
     /// Bytes of the database's file when the journal was begun.
@@ -86,7 +98,17 @@ impl Ledger {
         wake: Wake,
     ) -> Ledger {
         let database = Arc::new(database);
-        Ledger { open: None, database, store, tables, late, wake, lossy: false }
+        Ledger {
+            open: None,
+            database,
+            store,
+            tables,
+            late,
+            wake,
+            lossy: false,
+            full: None,
+            wants: 0,
+        }
     }
 
     /// What readers are to see.
@@ -99,11 +121,26 @@ impl Ledger {
         self.open.as_ref().map_or(0, |open| open.journal.bytes())
     }
 
+    /// Why nothing is written until there is more room on the disk.
+    pub fn full(&self) -> Option<&Refusal> {
+        self.full.as_ref()
+    }
+
     /// Makes a group durable, and adds it to what readers are to see.
-    pub fn write(&mut self, disk: &mut Disk, redo: Redo, when: When) -> Result<(), Failure> {
+    pub fn write(
+        &mut self,
+        disk: &mut Disk,
+        options: &Options,
+        redo: Redo,
+        when: When,
+    ) -> Result<(), Failure> {
+        if let Some(refusal) = &self.full {
+            return Err(Failure::Refused(refusal.clone()));
+        }
         self.begin(disk, matches!(when, When::Within(_)))?;
+        self.find_room(disk, options, redo.rows.len())?;
         let mut newer = Layer::clone(&self.tables.newer);
-        let Some(Open { journal, .. }) = &mut self.open else {
+        let Some(Open { journal, unsettled, .. }) = &mut self.open else {
             newer.add(&Bytes::from(redo.rows).slice(FREE..)).map_err(of_no_form)?;
             return Ok(self.write_alone(&newer, redo.lazy)?);
         };
@@ -112,8 +149,33 @@ impl Ledger {
             NotAppended::NoRoom(e) => no_room(e),
             NotAppended::Failed(e) => e.into(),
         })?;
+        *unsettled += rows.len();
         newer.add(&rows).map_err(of_no_form)?;
         self.tables.newer = Arc::new(newer);
+        Ok(())
+    }
+
+    /// Finds room in the journal for so many bytes. Refused if it would have to take what the database may need.
+    fn find_room(&mut self, disk: &Disk, options: &Options, bytes: usize) -> Result<(), Failure> {
+        if !self.grows_too_much(disk, bytes) {
+            return Ok(());
+        }
+        // Once the database has for good what it lacks it needs less, and the other file has room of its own.
+        self.wait()?;
+        self.give(options, true)?;
+        self.wait()?;
+        if self.grows_too_much(disk, bytes)
+            && let Some(refusal) = &self.full
+        {
+            return Err(Failure::Refused(refusal.clone()));
+        }
+        Ok(())
+    }
+
+    /// Waits until the thread behind has done what it was given.
+    fn wait(&mut self) -> Result<(), redb::Error> {
+        let done = self.open.as_mut().map_or(Ok(None), |open| open.behind.wait())?;
+        done.into_iter().for_each(|done| self.take(done));
         Ok(())
     }
 
@@ -139,6 +201,7 @@ impl Ledger {
                 let word = Word { generation: open.settled, ..open.journal.word(true) };
                 done.into_iter().for_each(|done| self.take(done));
                 self.settle(word)?;
+                self.open.iter_mut().for_each(|open| open.unsettled = 0);
             }
             return Ok(());
         }
@@ -152,7 +215,15 @@ impl Ledger {
         self.lossy = lossy;
         settle(&self.database, &journal.word(lossy), |_| Ok(()))?;
         let file_bytes = disk.file_bytes().unwrap_or(0);
-        self.open = Some(Open { journal, behind, settled: 0, given_at: None, file_bytes });
+        self.open = Some(Open {
+            journal,
+            behind,
+            settled: 0,
+            unsettled: 0,
+            settling: 0,
+            given_at: None,
+            file_bytes,
+        });
         Ok(())
     }
 
@@ -169,16 +240,39 @@ impl Ledger {
         (self.tables.stored, self.tables.late) = (Arc::new(stored), late.layers());
         self.tables.older = Arc::default();
         self.late = late;
+        if let Some(open) = &mut self.open {
+            open.unsettled -= std::mem::take(&mut open.settling);
+        }
+    }
+
+    /// True if the journal has to grow for so many bytes, and the database may need the room.
+    fn grows_too_much(&mut self, disk: &Disk, bytes: usize) -> bool {
+        self.wants = self.open.as_ref().map_or(0, |open| open.journal.grows(bytes));
+        self.wants > 0 && self.is_too_full(disk)
+    }
+
+    /// True if the disk may have too little room for what the database does not have for good, and for the journal.
+    fn is_too_full(&mut self, disk: &Disk) -> bool {
+        let rows = self.open.as_ref().map_or(0, |open| open.unsettled as u64);
+        let file = disk.file_bytes().unwrap_or(0);
+        let needed = ROOM_BYTES + 2 * rows + file / ROOM_OF_FILE + self.wants as u64;
+        let room = disk.room().filter(|room| *room < needed);
+        self.full = room.map(|room| too_full(room, needed));
+        self.full.is_some()
     }
 
     /// Gives the database what it does not have, if it is time; true if readers are to see other tables than
     /// before. After so many bytes of the journal the database is made durable with them.
-    pub fn go_on(&mut self, options: &Options) -> Result<bool, redb::Error> {
+    pub fn go_on(&mut self, disk: &Disk, options: &Options) -> Result<bool, redb::Error> {
         let Some(open) = &mut self.open else { return Ok(false) };
         let much = self.tables.newer.bytes >= ABOVE_BYTES_MAX;
         let done = if much { open.behind.wait()? } else { open.behind.take()? };
         let moved = done.is_some();
         done.into_iter().for_each(|done| self.take(done));
+        if self.full.is_some() && self.is_too_full(disk) {
+            return Ok(moved);
+        }
+        self.wants = 0;
         let Some(open) = &mut self.open else { return Ok(moved) };
         let long = open.journal.bytes() >= options.journal_bytes_max;
         let due = long
@@ -187,10 +281,21 @@ impl Ledger {
         if open.behind.is_busy() || self.tables.newer.is_empty() && !long || !due {
             return Ok(moved);
         }
+        if self.is_too_full(disk) {
+            return Ok(moved);
+        }
+        self.give(options, long)?;
+        Ok(moved)
+    }
+
+    /// Gives the database what it does not have; it is made durable with that if the journal is `long`.
+    fn give(&mut self, options: &Options, long: bool) -> Result<(), redb::Error> {
+        let Some(open) = &mut self.open else { return Ok(()) };
         if long {
             // The other file holds what the database has had for good since the last time.
             open.journal.switch()?;
             open.settled = open.journal.word(self.lossy).generation;
+            open.settling = open.unsettled;
         }
         let word = Word { generation: open.settled, ..open.journal.word(self.lossy) };
         self.tables.older = std::mem::take(&mut self.tables.newer);
@@ -198,7 +303,7 @@ impl Ledger {
         let late_bytes_max = options.late_bytes_max;
         open.behind.give(Batch { rows, late, late_bytes_max, word, durable: long })?;
         open.given_at = Some(Instant::now());
-        Ok(moved)
+        Ok(())
     }
 
     /// Makes the database whole without a journal, with these last rows, and closes it.
@@ -251,6 +356,15 @@ fn not_begun(error: std::io::Error) -> Failure {
     Failure::Refused(
         refusal.hint("see that there is room on the disk and that its folder may be written"),
     )
+}
+
+fn too_full(room: u64, needed: u64) -> Refusal {
+    let [room, needed] = [room, needed].map(|bytes| bytes as f64 / (1024.0 * 1024.0));
+    let words = format!(
+        "the disk has {room:.1} MiB left, and the database may need {needed:.1} MiB: nothing is written \
+         until there is room"
+    );
+    Refusal::new(Code::StoreFailed, words).hint("make room on the disk, and write again")
 }
 
 fn no_room(error: std::io::Error) -> Failure {

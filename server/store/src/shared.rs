@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use keepboth_core::digest::Digest;
+use keepboth_core::refusal::Refusal;
 
 use crate::options::Options;
 use crate::snapshot::Snapshot;
@@ -28,6 +29,8 @@ pub struct Shared {
     pub stopping: AtomicBool,
     /// True while the database cannot be written.
     pub failed: AtomicBool,
+    /// Why nothing is written, while the disk has too little room.
+    pub full: ArcSwapOption<Refusal>,
     pub totals: Arc<Mutex<Totals>>,
 }
 

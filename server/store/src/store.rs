@@ -75,18 +75,19 @@ impl Store {
         Store::start(Disk::backend(make, options.cache_bytes), namespace, options, on_commit)
     }
 
-    /// As [`Store::on_backend`], with the two files of the journal on other disks of the caller's, and a place for the
-    /// new file of a compaction.
+    /// As [`Store::on_backend`], with the two files of the journal on other disks of the caller's, a place for the
+    /// new file of a compaction, and a way to see how many bytes the disk has left, if that is known.
     pub fn on_backends<B: StorageBackend, J: JournalFile>(
         make: impl FnMut() -> B + Send + 'static,
         journal: [impl FnMut() -> J + Send + 'static; 2],
         unfinished: impl Unfinished + 'static,
+        room: impl Fn() -> Option<u64> + Send + 'static,
         namespace: &Namespace,
         options: Options,
         on_commit: impl FnMut(Commit) + Send + 'static,
     ) -> Result<Store, OpenError> {
         let disk = Disk::backend(make, options.cache_bytes);
-        let disk = disk.with_journal(journal).with_unfinished(unfinished);
+        let disk = disk.with_journal(journal).with_unfinished(unfinished).with_room(room);
         Store::start(disk, namespace, options, on_commit)
     }
 
@@ -193,6 +194,16 @@ impl Store {
     /// Why nothing is written any more, if a commit panicked or the database could not be opened again.
     pub fn gave_up(&self) -> Option<Refusal> {
         (!self.is_healthy()).then(gave_up)
+    }
+
+    /// Why nothing is written now: the store gave up, or the disk has too little room for what comes.
+    pub fn trouble(&self) -> Option<Refusal> {
+        let full = self.inner.shared.full.load().as_deref().cloned();
+        if full.is_some() {
+            // It is looked at again, in case that nothing is written meanwhile.
+            let _ = self.inner.jobs.try_send(Job::Wake);
+        }
+        self.gave_up().or(full)
     }
 
     /// Puts a task in the queue; waits while the queue is full. Gives the task back if the store is

@@ -41,6 +41,9 @@ impl Clients {
 
     pub(super) fn namespace_status(&self, space: &Space) -> NamespaceStatus {
         let (state, counts) = (space.state(), space.store.counts());
+        let mut plugins = space.setup().chain.told();
+        let trouble = space.store.trouble().map(|refusal| format!("store: {}", refusal.message));
+        plugins.warnings.extend(trouble);
         NamespaceStatus {
             name: space.name.clone(),
             state: news::level(state.level),
@@ -51,7 +54,7 @@ impl Clients {
             trash: counts.trash,
             quarantined: counts.quarantined,
             unfit: space.unfit().summary().unfit,
-            plugins: space.setup().chain.told(),
+            plugins,
             sequence: counts.last_sequence,
             store: space.id(),
             peers: self.mesh.peers_of(space),

@@ -71,7 +71,8 @@ impl Journal {
         let first = record::first(store, &run);
         let mut room = [0; 2];
         for (file, room) in files.iter().zip(&mut room) {
-            *room = grow(&**file, 0, first.len())?;
+            *room = growth(0, first.len());
+            grow(&**file, 0, *room)?;
             file.write(0, &first)?;
             file.sync_data()?;
         }
@@ -109,12 +110,12 @@ impl Journal {
             &mut record,
         );
         let end = self.end + record.len();
-        let room = &mut self.room[half(generation)];
-        if end > *room {
-            let grown = grow(self.synced.file(), *room, end - *room);
-            let grown = grown.map_err(NotAppended::NoRoom)?;
+        let grows = self.grows(record.len());
+        if grows > 0 {
+            let room = &mut self.room[half(generation)];
+            grow(self.synced.file(), *room, grows).map_err(NotAppended::NoRoom)?;
             self.synced.sync().map_err(NotAppended::Failed)?;
-            *room = grown;
+            *room += grows;
         }
         let written = match when {
             When::Now => self.synced.write_durably(self.end, &record),
@@ -126,6 +127,15 @@ impl Journal {
             self.flusher.within(period).map_err(NotAppended::Failed)?;
         }
         Ok(Bytes::from(record).slice(rows))
+    }
+
+    /// Bytes by which its file grows for a record that has so many.
+    pub fn grows(&self, record: usize) -> usize {
+        let room = self.room[half(self.generation)];
+        match (self.end + record.next_multiple_of(BLOCK)).saturating_sub(room) {
+            0 => 0,
+            by => growth(room, by),
+        }
     }
 
     /// Begins the next generation, at the start of the other file. Whoever calls it has seen to it that the
@@ -142,11 +152,15 @@ pub fn half(generation: u64) -> usize {
     (generation % 2) as usize
 }
 
+/// By how much a file grows that needs so many bytes more.
+fn growth(room: usize, by: usize) -> usize {
+    by.max(room.clamp(GROW_MIN, GROW_MAX))
+}
+
 /// Writes zeros behind the end, which are to be synced: later syncs then need not write where the bytes
-/// stand, and a full disk is met before anything of a group is written. Gives the new length.
-fn grow(file: &dyn JournalFile, from: usize, by: usize) -> io::Result<usize> {
-    let room = from + by.max(from.clamp(GROW_MIN, GROW_MAX));
-    file.set_len(room as u64)?;
-    file.write_zeros(from as u64..room as u64)?;
-    Ok(room)
+/// stand, and a full disk is met before anything of a group is written.
+fn grow(file: &dyn JournalFile, from: usize, by: usize) -> io::Result<()> {
+    let room = (from + by) as u64;
+    file.set_len(room)?;
+    file.write_zeros(from as u64..room)
 }

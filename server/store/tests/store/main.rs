@@ -29,6 +29,7 @@ mod quarantine;
 mod queue;
 mod quotas;
 mod receiving;
+mod room;
 mod rows;
 mod shelf;
 mod syncs;

@@ -44,6 +44,8 @@ struct State {
     panics: bool,
     /// Syncs that drop what they were to write.
     drops: Option<Drops>,
+    /// Bytes that the disk says it has left.
+    left: Option<u64>,
     /// Bytes that each file of the journal may have, and those that the database may.
     room: Option<usize>,
     database_room: Option<usize>,
@@ -115,8 +117,10 @@ impl Disk {
             move || disk.file(index)
         });
         let (journal, unfinished, space) = ([a, b], self.clone(), namespace());
+        let disk = self.clone();
+        let room = move || disk.state().left;
         Bench::start(|tell| {
-            Store::on_backends(database, journal, unfinished, &space, options, tell)
+            Store::on_backends(database, journal, unfinished, room, &space, options, tell)
         })
     }
 
@@ -135,6 +139,11 @@ impl Disk {
     pub fn is_synced(&self) -> bool {
         let state = self.state();
         JOURNAL.iter().all(|file| state.files[*file].pending.is_empty())
+    }
+
+    /// From now on the disk says that it has so many bytes left.
+    pub fn leave(&self, bytes: u64) {
+        self.state().left = Some(bytes);
     }
 
     /// No file of the journal can be made longer than this.
