@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use futures_util::SinkExt;
+use futures_util::{SinkExt, StreamExt};
 use keepboth_core::wire::Message as Wire;
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -113,6 +113,35 @@ async fn answers_that_nobody_reads_do_not_pile_up() {
 }
 
 /// A figure of /metrics.
+#[tokio::test(flavor = "multi_thread")]
+async fn others_hear_of_the_write_of_a_client_that_does_not_read_its_answers() {
+    let server = Server::start(NOTES).await;
+    let mut watcher = server.client().await;
+    for n in 0..8 {
+        watcher.put("notes", &format!("k{n}"), json!("x".repeat(60_000))).await;
+    }
+    watcher.ok(json!({"watch": {"ns": "notes"}})).await;
+    // The kernel keeps little of what it does not read.
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4_096).expect("a small buffer");
+    let tcp = socket.connect(server.address()).await.expect("connected");
+    let opened = tokio_tungstenite::client_async(server.url(), tcp).await;
+    let (mut client, _) = opened.expect("a connection");
+    for id in 1..=14 {
+        let list = json!({"id": id, "list": {"ns": "notes", "values": true}});
+        client.feed(Message::text(list.to_string())).await.expect("sent");
+    }
+    client.flush().await.expect("sent");
+    // The first answer has come, the others wait for who does not read them.
+    client.next().await.expect("an answer").expect("an answer");
+    let mut put = put("k", json!("news"));
+    put["id"] = 15.into();
+    client.send(Message::text(put.to_string())).await.expect("sent");
+    // Long before the server gives the client up.
+    let heard = watcher.event(|event| event["key"] == "k");
+    timeout(PATIENCE / 3, heard).await.expect("the news in time");
+}
+
 async fn figure(server: &Server, name: &str) -> u64 {
     let text = http(server, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
     let line = text.lines().find(|line| line.starts_with(name)).expect(name);

@@ -96,13 +96,14 @@ pub fn run(
     let (out, frames) = mpsc::channel(clients.limits.load().in_flight_max);
     let close = Arc::new(Mutex::new((1000, String::new())));
     let stop = gates.replaced().child_token();
+    let unread = Unread::default();
     let mut connection = Connection {
         lane: clients.lanes.fetch_add(1, Ordering::Relaxed),
         actor: access.as_ref().and_then(Access::actor).cloned().unwrap_or("anonymous".into()),
         access,
         gates,
         address,
-        unread: Unread::default(),
+        unread: unread.clone(),
         watches: BTreeMap::new(),
         next_watch: 1,
         clients,
@@ -131,7 +132,7 @@ pub fn run(
                 drop(connection);
             });
             // In this order: what was just read is answered without another wake-up.
-            in_turns(reading, pin!(write(sink, frames, format, last, stop))).await;
+            in_turns(reading, pin!(write(sink, frames, unread, format, last, stop))).await;
         }
         // The close frame is lost if the socket is dropped with unread input.
         let rest = async { while let Some(Ok(_)) = stream.next().await {} };

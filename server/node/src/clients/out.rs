@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -78,21 +79,32 @@ impl Drop for Owed {
     }
 }
 
-/// Room for bytes that the client has not read yet.
+/// What the client has not read yet.
 #[derive(Clone)]
-pub struct Unread(Arc<Semaphore>);
+pub struct Unread {
+    /// Room for bytes.
+    room: Arc<Semaphore>,
+    /// True while the writing side waits for the client to read.
+    is_waited_for: Arc<AtomicBool>,
+}
 
 impl Default for Unread {
     fn default() -> Unread {
-        Unread(Arc::new(Semaphore::new(UNREAD_BYTES_MAX)))
+        let room = Arc::new(Semaphore::new(UNREAD_BYTES_MAX));
+        Unread { room, is_waited_for: Arc::default() }
     }
 }
 
 impl Unread {
+    /// True while the writing side waits for the client to read: it takes nothing from its queue meanwhile.
+    pub fn is_waited_for(&self) -> bool {
+        self.is_waited_for.load(Ordering::Relaxed)
+    }
+
     /// Waits for room for so many bytes, or for all of it.
     pub async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let bytes = u32::try_from(bytes.min(UNREAD_BYTES_MAX)).ok()?;
-        self.0.clone().acquire_many_owned(bytes).await.ok()
+        self.room.clone().acquire_many_owned(bytes).await.ok()
     }
 
     /// An answer as it goes out, when there is room for its bytes.
@@ -115,6 +127,7 @@ pub type Close = (u16, String);
 pub async fn write(
     mut sink: SplitSink<WebSocket, Message>,
     mut frames: mpsc::Receiver<Out>,
+    unread: Unread,
     format: Format,
     close: Arc<Mutex<Close>>,
     stop: CancellationToken,
@@ -125,7 +138,7 @@ pub async fn write(
         if frames.recv_many(&mut ready, WRITE_TOGETHER).await == 0 {
             break;
         }
-        if write_group(&mut sink, ready, format).await.is_none() {
+        if write_group(&mut sink, ready, &unread, format).await.is_none() {
             // Slow or gone: nobody is waited for. What is not answered may have been done.
             stop.cancel();
             return;
@@ -186,6 +199,7 @@ fn add(
 async fn write_group(
     sink: &mut SplitSink<WebSocket, Message>,
     ready: Vec<Out>,
+    unread: &Unread,
     format: Format,
 ) -> Option<()> {
     let mut answers = Vec::with_capacity(ready.len() * ANSWER_BYTES);
@@ -214,7 +228,7 @@ async fn write_group(
             Ready::Answer(range) => answers.slice(range),
             Ready::Pushed(bytes) => bytes,
             Ready::Ping => {
-                in_time(sink.feed(Message::Ping(Bytes::new())), &mut rests).await?;
+                in_time(sink.feed(Message::Ping(Bytes::new())), unread, &mut rests).await?;
                 continue;
             }
         };
@@ -225,14 +239,15 @@ async fn write_group(
             }),
             Format::MessagePack => Message::Binary(bytes),
         };
-        in_time(sink.feed(message), &mut rests).await?;
+        in_time(sink.feed(message), unread, &mut rests).await?;
     }
-    in_time(sink.flush(), &mut rests).await
+    in_time(sink.flush(), unread, &mut rests).await
 }
 
 /// Nearly always a socket has room: only who has to wait looks at the clock. What is left of commits does not wait.
 async fn in_time(
     written: impl Future<Output = Result<(), axum::Error>>,
+    unread: &Unread,
     rests: &mut Vec<Rest>,
 ) -> Option<()> {
     let mut written = pin!(written);
@@ -240,7 +255,10 @@ async fn in_time(
         Some(done) => done.ok(),
         None => {
             rests.clear();
-            timeout(WRITE_WITHIN, written).await.ok()?.ok()
+            unread.is_waited_for.store(true, Ordering::Relaxed);
+            let written = timeout(WRITE_WITHIN, written).await;
+            unread.is_waited_for.store(false, Ordering::Relaxed);
+            written.ok()?.ok()
         }
     }
 }
@@ -248,6 +266,7 @@ async fn in_time(
 #[cfg(test)]
 mod tests {
     use keepboth_core::ids::NodeId;
+    use tokio::sync::oneshot;
 
     use super::*;
     use crate::protocol::{PluginsTold, Status};
@@ -262,6 +281,20 @@ mod tests {
         Owed::new(slot().await, 8).pay(Ok(Answer::Unwatch));
         assert!(matches!(sent.recv().await, Some(Out::Answer(8, Ok(_)))));
         assert!(sent.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn while_the_client_is_waited_for_it_shows() {
+        let (read, waits) = oneshot::channel();
+        let (unread, mut rests) = (Unread::default(), Vec::new());
+        let written = async { waits.await.expect("the client reads") };
+        let mut written = pin!(in_time(written, &unread, &mut rests));
+        assert!(!unread.is_waited_for());
+        assert!(poll_immediate(&mut written).await.is_none());
+        assert!(unread.is_waited_for());
+        read.send(Ok(())).expect("it waits");
+        assert_eq!(written.await, Some(()));
+        assert!(!unread.is_waited_for());
     }
 
     #[test]

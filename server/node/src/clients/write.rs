@@ -63,8 +63,9 @@ impl Connection {
         };
         let origin = Origin::new(Source::Client, self.actor.clone(), clock::now());
         let write = Write { items, origin, reply, room: None, alone };
-        if let Some(rest) = space.write(write, self.lane).await {
-            // Without room for it, it is done now.
+        let rest = space.write(write, self.lane).await;
+        // A client that does not read holds up nobody's news: then, and without room for it, it is done now.
+        if let Some(rest) = rest.filter(|_| !self.unread.is_waited_for()) {
             let _ = self.out.try_send(Out::After(rest));
         }
     }
