@@ -23,7 +23,6 @@ use keepboth_core::name::Namespace;
 use keepboth_core::plugin::{Factory, Plugin};
 use keepboth_core::session::Side;
 use keepboth_core::wire::SUBPROTOCOL;
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +30,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clients::ask::QUESTIONS_MAX;
 use crate::clients::connection::{self, Entered};
-use crate::clients::listener::{Listener, Reached};
+use crate::clients::listener::{self, Listener, Reached};
 use crate::clients::{Clients, Reload, enter};
 use crate::clock;
 use crate::config::{self, Config, NamespaceConfig};
@@ -137,7 +136,7 @@ pub async fn start(config: &Config, plugins: config::Bound) -> Result<Running, S
         Namespaces::open(node, data, grace, wanted, by_command, metrics.plugins.clone())?;
     let address = config.server.listen;
     let listen_error = |error| StartError::Listen { address, error };
-    let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+    let listener = listener::bind(address).map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
 
     let (stop_accepting, stop_clients) = (CancellationToken::new(), CancellationToken::new());

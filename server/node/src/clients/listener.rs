@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Sleep, sleep, timeout};
 
@@ -22,6 +22,21 @@ use crate::tls::{Binding, Stream, Tls};
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 /// Most TLS handshakes under way; a further one takes the place of the oldest.
 const HANDSHAKES_MAX: usize = 256;
+
+/// Connections that wait until they are taken; the kernel may allow fewer. Others are not let in at once, or not at all:
+/// after a start all clients may come together.
+const BACKLOG: u32 = 4_096;
+
+/// Listens there.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A port that was left a moment ago is taken again; elsewhere that would take it from who has it.
+    if cfg!(unix) {
+        socket.set_reuseaddr(true)?;
+    }
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// A listener of sockets that have to say what they want.
 pub struct Listener {
@@ -189,6 +204,22 @@ mod tests {
         let tcp = TcpListener::bind("127.0.0.1:0").await.expect("listen");
         let port = tcp.local_addr().expect("an address").port();
         (Listener::new(tcp, Some(tls), within), port, files)
+    }
+
+    #[tokio::test]
+    async fn hundreds_that_come_at_once_wait_to_be_let_in() {
+        let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
+        let allowed = allowed.ok().and_then(|allowed| allowed.trim().parse().ok());
+        // As many as this machine lets wait.
+        let count = allowed.unwrap_or(128_usize).min(500);
+        let listener = bind("127.0.0.1:0".parse().expect("an address")).expect("it listens");
+        let address = listener.local_addr().expect("an address");
+        let mut clients = Vec::new();
+        for n in 0..count {
+            let client = timeout(Duration::from_secs(10), TcpStream::connect(address)).await;
+            let client = client.unwrap_or_else(|_| panic!("{n} of {count} came"));
+            clients.push(client.expect("connected"));
+        }
     }
 
     #[tokio::test]
