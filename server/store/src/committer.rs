@@ -228,15 +228,19 @@ impl Committer {
 
     /// Says when the disk becomes too full for writes, and when there is room again.
     fn say_if_full(&self) {
-        let full = self.ledger.as_ref().and_then(Ledger::full);
-        if full.is_some() == self.shared.full.load().is_some() {
+        let (full, told) =
+            (self.ledger.as_ref().and_then(Ledger::full), self.shared.full.load_full());
+        if full == told.as_deref() {
             return;
         }
+        let namespace = &self.namespace;
         match full {
-            Some(refusal) => {
-                tracing::error!(namespace = %self.namespace, "no more writes: {}", refusal.message);
+            // With other figures it is told, and not logged again.
+            Some(refusal) if told.is_none() => {
+                tracing::error!(%namespace, "no more writes: {}", refusal.message);
             }
-            None => tracing::info!(namespace = %self.namespace, "the disk has room again"),
+            Some(_) => {}
+            None => tracing::info!(%namespace, "the disk has room again"),
         }
         self.shared.full.store(full.map(|refusal| Arc::new(refusal.clone())));
     }

@@ -211,7 +211,7 @@ mod tests {
         let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
         let allowed = allowed.ok().and_then(|allowed| allowed.trim().parse().ok());
         // As many as this machine lets wait.
-        let count = allowed.unwrap_or(128_usize).min(500);
+        let count = allowed.unwrap_or(128_usize).min(300);
         let listener = bind("127.0.0.1:0".parse().expect("an address")).expect("it listens");
         let address = listener.local_addr().expect("an address");
         let mut clients = Vec::new();

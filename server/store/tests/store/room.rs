@@ -32,6 +32,10 @@ fn while_a_disk_has_little_room_writes_are_refused_and_what_is_there_is_read() {
     assert_eq!(bench.op(put_op("k", "more"), 1_001).expect_err("again").code, refusal.code);
     assert_eq!(bench.get("k").expect("still there"), last);
     bench.verify();
+    disk.leave(2 * MIB);
+    while !bench.store.trouble().expect("too little").message.contains("has 2.0 MiB left") {
+        std::thread::yield_now();
+    }
 
     disk.leave(100 * MIB);
     while bench.store.trouble().is_some() {
