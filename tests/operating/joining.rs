@@ -82,7 +82,7 @@ async fn an_invited_node_joins_and_both_list_each_other() {
         assert_eq!(member["namespaces"].as_array().expect("namespaces").len(), 1, "{member}");
         assert!(peers["next"].is_null());
     }
-    assert_eq!(at_a.get("notes", "k").await, 1);
+    come(&mut at_a, "k", json!(1)).await;
 
     let (exit, out, _) = run(&a.url(), &["peer", "ls"]).await;
     let of_b = at_b.ok(json!({"status": {}})).await["node"].as_str().expect("a node").to_owned();
@@ -123,8 +123,8 @@ async fn who_is_invited_to_one_of_two_namespaces_sees_that_one() {
         let shared = peers["items"][0]["namespaces"].as_array().expect("namespaces");
         let names: Vec<&Json> = shared.iter().map(|shared| &shared["ns"]).collect();
         assert_eq!(names, ["notes"], "{peers}");
-        assert_eq!(client.get("notes", "k").await, "from a");
-        assert_eq!(client.get("notes", "own").await, "from b");
+        come(client, "k", json!("from a")).await;
+        come(client, "own", json!("from b")).await;
     }
     let get = |key: &str| json!({"get": {"ns": "secret", "key": key}});
     assert_eq!(code(&at_b.error(get("k")).await), "not_found");

@@ -71,6 +71,16 @@ async fn ask_until(client: &mut Client, frame: Json, wanted: impl Fn(&Json) -> b
     }
 }
 
+/// Waits until an object of `notes` has come to this node. That two nodes agree does not say so: it is true of
+/// what one has heard of the other, and the newest write may be under way.
+async fn come(client: &mut Client, key: &str, value: Json) {
+    let came = |page: &Json| {
+        let mut items = page["items"].as_array().expect("items").iter();
+        items.any(|item| item["name"] == key && item["value"] == value)
+    };
+    ask_until(client, json!({"list": {"ns": "notes", "values": true}}), came).await;
+}
+
 /// A command's end: exit code, stdout, stderr.
 async fn run(url: &str, command: &[&str]) -> (i32, String, String) {
     let output = Command::new(program()).args(["--url", url]).args(command).output();
