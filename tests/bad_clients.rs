@@ -221,7 +221,7 @@ async fn more_connections_than_allowed_are_turned_away() {
 
 #[tokio::test]
 async fn a_client_that_says_nothing_is_not_kept() {
-    let server = Server::start(&format!("[limits]\nhello_within = \"100ms\"\n{CONFIG}")).await;
+    let server = Server::start(&format!("[limits]\nhello_within = \"2s\"\n{CONFIG}")).await;
     let mut client = server.client().await;
     let Message::Close(Some(close)) = client.message().await else { panic!("not closed") };
     assert_eq!(u16::from(close.code), 4501);
@@ -229,7 +229,7 @@ async fn a_client_that_says_nothing_is_not_kept() {
 
 #[tokio::test]
 async fn a_client_that_asks_for_nothing_is_not_kept_whatever_else_it_says() {
-    let server = Server::start(&format!("[limits]\nhello_within = \"200ms\"\n{CONFIG}")).await;
+    let server = Server::start(&format!("[limits]\nhello_within = \"2s\"\n{CONFIG}")).await;
     let mut client = server.client().await;
     client.send_whatever_comes("{}").await;
     let close = loop {

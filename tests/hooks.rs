@@ -33,7 +33,9 @@ async fn server(plugins: &str, own: &[(&str, &str)]) -> (Server, Client) {
 }
 
 fn lua(scripts: &[&str], more: &str) -> String {
-    format!("[[namespaces.notes.plugins]]\nuse = \"lua\"\nscripts = {scripts:?}\n{more}\n")
+    format!(
+        "[[namespaces.notes.plugins]]\nuse = \"lua\"\nscripts = {scripts:?}\ntime_limit_ms = 5000\n{more}\n"
+    )
 }
 
 fn put(key: &str, value: Json) -> Json {
@@ -122,14 +124,15 @@ kb.namespace():on_put(function(ev)
   if ev.key == "pcall" then while true do pcall(function() while true do end end) end end
 end)
 "#;
-    let (server, mut client) = server(&lua(&["loop.luau"], ""), &[("loop.luau", script)]).await;
+    let plugin = lua(&["loop.luau"], "").replace("time_limit_ms = 5000", "time_limit_ms = 1000");
+    let (server, mut client) = server(&plugin, &[("loop.luau", script)]).await;
     let mut other = server.client().await;
     for key in ["loop", "pcall"] {
         let slow = client.ask(put(key, json!({}))).await;
         other.put("trail", "meanwhile", json!(1)).await;
         let answer = client.answer(slow).await;
         assert_eq!(answer["error"]["code"], "hook_failed", "{answer}");
-        assert!(words(&answer["error"]).contains("50 ms"), "{answer}");
+        assert!(words(&answer["error"]).contains("1,000 ms"), "{answer}");
         assert!(words(&answer["error"]).contains("loop.luau"), "{answer}");
     }
     client.ok(put("good", json!({}))).await;
@@ -181,7 +184,7 @@ async fn hooks_that_answer_each_other_come_to_an_end() {
     let pong =
         "kb.namespace():after_put(function(ev) kb.put(\"notes\", ev.key .. \"!\", ev.value) end)";
     let plugins = format!(
-        "{}[[namespaces.trail.plugins]]\nuse = \"lua\"\nscripts = [\"pong.luau\"]\n",
+        "{}[[namespaces.trail.plugins]]\nuse = \"lua\"\nscripts = [\"pong.luau\"]\ntime_limit_ms = 5000\n",
         lua(&["ping.luau"], "")
     );
     let (server, mut client) = server(&plugins, &[("ping.luau", ping), ("pong.luau", pong)]).await;

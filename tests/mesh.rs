@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
+use crate::cluster::{connected, until};
 use crate::harness::{Client, Server, Wire};
 
 const NOTES: &str = "[namespaces.notes]\n";
@@ -215,9 +216,7 @@ async fn two_nodes_that_dial_each_other_keep_one_link() {
     }
     synced(&[&a, &b]).await;
     assert_eq!(at_a.objects("notes").await, at_b.objects("notes").await);
-    let status = at_a.ok(json!({"status": {}})).await;
-    let peers = status["namespaces"][0]["peers"].as_array().expect("peers").clone();
-    assert_eq!(peers.iter().filter(|peer| peer["connected"] == true).count(), 1, "{peers:?}");
+    until(&mut at_a, "one link", |status| connected(status) == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -242,7 +242,13 @@ async fn a_node_with_the_right_to_one_namespace_gets_that_one_alone() {
     }
     // All that were to exchange `other` have done so.
     c.until("other", "synced").await;
+    at_a.ok(json!({"watch": {"ns": "other"}})).await;
     at_c.put("other", "k2", json!("not for b")).await;
+    at_a.event(|event| event["key"] == "k2").await;
+    // What either of them tells it afterwards has come.
+    at_a.put("notes", "a", json!(1)).await;
+    at_c.put("notes", "c", json!(1)).await;
+    alike(&[&a, &b, &c], |o| o["a"].is_array() && o["c"].is_array()).await;
     a.until("other", "synced").await;
     let shown = at_b.objects("other").await;
     assert_eq!(shown.as_object().map(serde_json::Map::len), Some(1), "{shown}");
@@ -391,8 +397,10 @@ async fn a_removal_reaches_members_that_were_down_and_the_config_takes_nobody_ba
 #[tokio::test(flavor = "multi_thread")]
 async fn a_right_that_is_taken_away_holds_at_once_and_comes_back() {
     let [a, b, c] = three().await;
-    let (mut at_a, mut at_c) = (a.client().await, c.client().await);
-    at_c.ok(json!({"watch": {"ns": "other"}})).await;
+    let (mut at_a, mut at_b, mut at_c) = (a.client().await, b.client().await, c.client().await);
+    for client in [&mut at_b, &mut at_c] {
+        client.ok(json!({"watch": {"ns": "other"}})).await;
+    }
     at_a.put("other", "k", json!(1)).await;
     at_c.event(|event| event["key"] == "k").await;
     let grant = |namespaces: Json| {
@@ -406,8 +414,11 @@ async fn a_right_that_is_taken_away_holds_at_once_and_comes_back() {
         assert!(tokio::time::Instant::now() < end, "{}", c.log());
     }
     at_a.put("other", "hidden", json!(1)).await;
-    at_a.put("notes", "seen", json!(1)).await;
-    alike(&[&a, &b, &c], |objects| objects["seen"][1] == 1).await;
+    at_b.event(|event| event["key"] == "hidden").await;
+    // What either of them tells it afterwards has come.
+    at_a.put("notes", "a", json!(1)).await;
+    at_b.put("notes", "b", json!(1)).await;
+    alike(&[&a, &b, &c], |o| o["a"].is_array() && o["b"].is_array()).await;
     b.until("other", "synced").await;
     assert!(at_c.objects("other").await["hidden"].is_null());
     at_a.ok(grant(json!(["notes", "other"]))).await;

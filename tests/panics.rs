@@ -96,8 +96,8 @@ async fn a_timer_of_a_script_runs_on_after_a_panic() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("tick.luau"), script).expect("written");
     let config = format!("[server]\nlisten = \"127.0.0.1:0\"\nscripts = {:?}\n", folder.path());
-    let server =
-        start(&format!("{config}{}", plugin("slippery_lua", "scripts = [\"tick.luau\"]"))).await;
+    let lua = plugin("slippery_lua", "scripts = [\"tick.luau\"]\ntime_limit_ms = 5000");
+    let server = start(&format!("{config}{lua}")).await;
     let mut client = server.client().await;
     client.ok(json!({"watch": {"ns": "notes", "initial": true}})).await;
     assert_eq!(client.change().await["key"], "tick");

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
+use crate::cluster::logged;
 use crate::harness::{Client, PATIENCE, Server, program, project};
 
 /// A task whose state never goes back, with its own tests.
@@ -204,11 +205,7 @@ async fn a_stricter_schema_hides_nothing_and_says_what_breaks_it_until_that_is_m
     let status = client.ok(json!({"status": {}})).await;
     assert_eq!(status["namespaces"][0]["unfit"], 2);
     assert!(metrics(&server).await.contains("keepboth_unfit{namespace=\"notes\"} 2"));
-    let log = server.log();
-    assert!(
-        log.contains("2 of 6 objects do not fit; `keepboth schema report notes` lists"),
-        "{log}"
-    );
+    logged(&server, "2 of 6 objects do not fit; `keepboth schema report notes` lists").await;
     let url = server.url();
     let (code, out, err) = run(&["--url", &url, "schema", "report", "notes"]);
     assert_eq!((code, out.matches("task.json: /n: ").count()), (0, 2), "{out}{err}");

@@ -63,6 +63,10 @@ async fn who_waits_for_an_index_that_is_taken_away_is_told_so_at_once() {
     let mut client = server.client().await;
     client.put("notes", "a", json!({"n": 1})).await;
     let id = query(&mut client).await;
+    // It is under way when one that came after it is answered.
+    let none = json!({"query": {"ns": "notes", "index": "by_n", "wait_ms": 0}});
+    let error = client.error(none).await;
+    assert!(error["message"].as_str().is_some_and(|m| m.ends_with("not open yet")), "{error}");
     server.rewrite("[namespaces.notes]\n");
     let mut other = server.client().await;
     let reload = other.ask(json!({"reload": {}})).await;

@@ -44,6 +44,10 @@ fn main() -> Result<(), Failed> {
         let without = best(|| per_put(None, &value, tree))?;
         writeln!(out, "{:42}{without:10.3}", format!("{form}: no hook"))?;
         for (what, body, most) in BODIES {
+            let what = format!("{form}: {what}");
+            if !is_meant(&what) {
+                continue;
+            }
             let mut worker = plugin(body)?.worker()?;
             let took = best(|| per_put(Some(&mut *worker), &value, tree))?;
             let over = took - without;
@@ -51,12 +55,23 @@ fn main() -> Result<(), Failed> {
             let most = most.map_or_else(String::new, |most| {
                 format!("{most:.1} ({:.0} %)", 100.0 * over / most)
             });
-            writeln!(out, "{:42}{took:10.3}{over:10.3}{most:>12}", format!("{form}: {what}"))?;
+            writeln!(out, "{what:42}{took:10.3}{over:10.3}{most:>12}")?;
         }
     }
-    writeln!(out, "{:42}{:10.3}", "a worker with its VM, made", best(per_load)?)?;
-    writeln!(out, "{:42}{:10.3}", "a conflict, in a VM of its own", best(per_conflict)?)?;
+    let rows: [(&str, fn() -> Result<f64, Failed>); 2] = [
+        ("a worker with its VM, made", per_load),
+        ("a conflict, in a VM of its own", per_conflict),
+    ];
+    for (what, run) in rows.into_iter().filter(|(what, _)| is_meant(what)) {
+        writeln!(out, "{what:42}{:10.3}", best(run)?)?;
+    }
     Ok(())
+}
+
+/// Whether a row is asked for: `cargo bench -p keepboth-lua -- "ten members"`; all are if none is named.
+fn is_meant(what: &str) -> bool {
+    let mut words = std::env::args().skip(1).filter(|word| !word.starts_with('-')).peekable();
+    words.peek().is_none() || words.any(|word| what.contains(&word))
 }
 
 /// An object of 20 members, about 1 KiB.
