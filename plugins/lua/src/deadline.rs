@@ -65,6 +65,47 @@ impl Drop for Call {
     }
 }
 
+/// What a call may still take once the clock says that it is late. On a busy machine others may have had all of
+/// its time, so from then on the thread's own time counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Grace {
+    limit_ms: u64,
+    /// The count when the call was late.
+    from: u64,
+    /// The thread's own time by then.
+    used: Duration,
+}
+
+/// By the clock a call takes at most so many times its limit.
+const LIMITS_AT_MOST: u64 = 10;
+
+impl Grace {
+    /// The call is late, `now` by the clock, when its thread has used so much.
+    pub fn new(limit_ms: u64, now: u64, used: Duration) -> Grace {
+        Grace { limit_ms, from: now, used }
+    }
+
+    /// The count at which to look again; None if the call has had its time: half its limit, or all of it ten
+    /// times by the clock.
+    pub fn late_at(&self, now: u64, used: Duration) -> Option<u64> {
+        let half = Duration::from_millis(self.limit_ms.div_ceil(2));
+        let left = half.saturating_sub(used.saturating_sub(self.used)).as_micros().div_ceil(1_000);
+        let end = self.from.saturating_add((LIMITS_AT_MOST - 1) * self.limit_ms);
+        (left > 0 && now < end).then(|| end.min(now + left as u64))
+    }
+}
+
+/// The time that this thread has had on a processor; None where the system does not tell.
+pub fn own_time() -> Option<Duration> {
+    #[cfg(target_os = "linux")]
+    {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::try_from(time).ok()
+    }
+    #[cfg(not(target_os = "linux"))]
+    None
+}
+
 /// The count of milliseconds; it stands still while nothing runs.
 pub fn now() -> u64 {
     MS.load(Ordering::Relaxed)
@@ -99,4 +140,48 @@ fn sleep() {
         thread::park();
     }
     ASLEEP.store(false, Ordering::SeqCst);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    #[test]
+    fn a_late_call_has_half_its_limit_of_its_own_time() {
+        let grace = Grace::new(50, 1_000, MS(7));
+        assert_eq!(grace.late_at(1_000, MS(7)), Some(1_025));
+        assert_eq!(grace.late_at(1_025, MS(31)), Some(1_026));
+        assert_eq!(grace.late_at(1_026, MS(32)), None);
+    }
+
+    #[test]
+    fn a_call_that_gets_no_processor_ends_after_ten_times_its_limit() {
+        let grace = Grace::new(50, 50, MS(0));
+        let mut looks = Vec::new();
+        let mut now = 50;
+        while let Some(next) = grace.late_at(now, MS(0)) {
+            now = next;
+            looks.push(now);
+        }
+        assert_eq!((looks.len(), now), (18, 500));
+    }
+
+    #[test]
+    fn the_shortest_limit_ends_as_well() {
+        let grace = Grace::new(1, 1, MS(0));
+        assert_eq!(grace.late_at(1, Duration::from_micros(1)), Some(2));
+        assert_eq!(grace.late_at(2, MS(1)), None);
+        assert_eq!(grace.late_at(10, MS(0)), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_thread_that_works_sees_its_own_time_go_on() {
+        let (begun, mut sum) = (own_time().expect("a time"), 0_u64);
+        while own_time().expect("a time") == begun {
+            sum = std::hint::black_box(sum + 1);
+        }
+    }
 }

@@ -33,6 +33,8 @@ pub struct Limits {
     /// What the running call may take.
     running_ms: Cell<u64>,
     late_at: Cell<u64>,
+    /// What it may take beyond that, once it is late.
+    grace: Cell<Option<deadline::Grace>>,
     stopped: Cell<Option<Stopped>>,
     /// Bytes outside the VM that the script holds.
     held: Cell<usize>,
@@ -47,6 +49,7 @@ impl Limits {
             memory_bytes,
             running_ms: Cell::new(time_ms),
             late_at: Cell::new(u64::MAX),
+            grace: Cell::new(None),
             stopped: Cell::new(None),
             held: Cell::new(0),
             place: RefCell::new(None),
@@ -70,6 +73,7 @@ impl Limits {
 
     fn start_for(&self, ms: u64) -> deadline::Call {
         self.running_ms.set(ms);
+        self.grace.set(None);
         let call = deadline::Call::start(ms);
         self.late_at.set(call.late_at());
         call
@@ -146,10 +150,21 @@ impl Limits {
         if self.stopped.get().is_some() {
             return Err(mlua::Error::runtime("stopped"));
         }
-        if deadline::now() < self.late_at.get() {
+        let now = deadline::now();
+        if now < self.late_at.get() || self.has_grace(now) {
             return Ok(VmState::Continue);
         }
         Err(self.stop(Stopped::Time, lua))
+    }
+
+    /// Whether a late call goes on: its thread may have waited for a processor.
+    fn has_grace(&self, now: u64) -> bool {
+        let Some(used) = deadline::own_time() else { return false };
+        let first = || deadline::Grace::new(self.running_ms.get(), now, used);
+        let grace = self.grace.get().unwrap_or_else(first);
+        self.grace.set(Some(grace));
+        let late_at = grace.late_at(now, used);
+        late_at.inspect(|late_at| self.late_at.set(*late_at)).is_some()
     }
 
     fn stop(&self, why: Stopped, lua: &Lua) -> mlua::Error {
