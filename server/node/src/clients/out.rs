@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes};
 use bytes::Bytes;
-use futures_util::SinkExt;
 use futures_util::future::poll_immediate;
-use futures_util::stream::SplitSink;
+use futures_util::{Sink, SinkExt};
 use keepboth_core::limits::{FRAME_BYTES_MAX, figure};
 use keepboth_core::refusal::{Code, Refusal};
 use keepboth_store::Rest;
@@ -125,7 +124,7 @@ pub type Close = (u16, String);
 
 /// The writing side: encodes what is ready, feeds it, and flushes once.
 pub async fn write(
-    mut sink: SplitSink<WebSocket, Message>,
+    mut sink: impl Sink<Message, Error = axum::Error> + Unpin,
     mut frames: mpsc::Receiver<Out>,
     unread: Unread,
     format: Format,
@@ -197,7 +196,7 @@ fn add(
 /// Writes what is ready with one flush; all answers are encoded into one buffer, of which each frame is a part.
 /// None if the client is gone, or did not take a frame in time.
 async fn write_group(
-    sink: &mut SplitSink<WebSocket, Message>,
+    sink: &mut (impl Sink<Message, Error = axum::Error> + Unpin),
     ready: Vec<Out>,
     unread: &Unread,
     format: Format,
@@ -265,11 +264,56 @@ async fn in_time(
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
     use keepboth_core::ids::NodeId;
     use tokio::sync::oneshot;
 
     use super::*;
     use crate::protocol::{PluginsTold, Status};
+
+    /// Frames, as far as each flush.
+    #[derive(Default)]
+    struct Flushed(Vec<usize>, usize);
+
+    impl Sink<Message> for &mut Flushed {
+        type Error = axum::Error;
+
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn start_send(self: Pin<&mut Self>, _: Message) -> Result<(), axum::Error> {
+            self.get_mut().1 += 1;
+            Ok(())
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
+            let Flushed(flushes, frames) = self.get_mut();
+            flushes.push(std::mem::take(frames));
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, c: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
+            self.poll_flush(c)
+        }
+    }
+
+    #[tokio::test]
+    async fn frames_that_are_ready_together_are_flushed_together_up_to_their_bound() {
+        let (out, frames) = mpsc::channel(1_000);
+        for id in 0..600 {
+            out.try_send(Out::Answer(id, Ok(Answer::Unwatch))).expect("room");
+        }
+        drop(out);
+        let mut sink = Flushed::default();
+        let close = Arc::new(Mutex::new((1_000, "the end".to_owned())));
+        let (unread, stop) = (Unread::default(), CancellationToken::new());
+        write(&mut sink, frames, unread, Format::Json, close, stop).await;
+        // The last is the close.
+        assert_eq!(sink.0, [WRITE_TOGETHER, WRITE_TOGETHER, 600 - 2 * WRITE_TOGETHER, 1]);
+    }
 
     #[tokio::test]
     async fn an_answer_that_gets_lost_is_given_all_the_same_and_only_once() {
