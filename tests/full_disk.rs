@@ -61,6 +61,10 @@ async fn all_there(client: &mut Client, answered: usize) {
     }
 }
 
+fn writable(is: u8) -> String {
+    format!("keepboth_writable{{namespace=\"notes\"}} {is}\n")
+}
+
 async fn warnings(client: &mut Client) -> Json {
     let status = client.ok(json!({"status": {"ns": "notes"}})).await;
     status["namespaces"][0]["warnings"].clone()
@@ -93,6 +97,7 @@ async fn a_full_disk_refuses_writes_loses_nothing_and_takes_writes_when_there_is
     all_there(&mut client, answered).await;
     let warned = warnings(&mut client).await;
     assert!(warned[0].as_str().expect("a warning").starts_with("store: the disk has "), "{warned}");
+    assert!(server.metrics().await.contains(&writable(0)));
 
     server.kill().await;
     server.go_on().await;
@@ -105,5 +110,6 @@ async fn a_full_disk_refuses_writes_loses_nothing_and_takes_writes_when_there_is
     }
     all_there(&mut client, answered + 10).await;
     assert_eq!(warnings(&mut client).await, Json::Null);
+    assert!(server.metrics().await.contains(&writable(1)));
     assert_eq!(server.stop().await, Some(0));
 }

@@ -150,6 +150,10 @@ impl Server {
         answer
     }
 
+    pub async fn metrics(&self) -> String {
+        self.get("/metrics", &[]).await
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }

@@ -52,15 +52,6 @@ fn marker(mark: &str) -> String {
     )
 }
 
-async fn metrics(server: &Server) -> String {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut socket = tokio::net::TcpStream::connect(server.address()).await.expect("connected");
-    socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
-    let mut text = String::new();
-    socket.read_to_string(&mut text).await.expect("read");
-    text
-}
-
 #[tokio::test]
 async fn a_namespace_made_by_command_is_there_at_once_and_after_a_restart() {
     let mut server = Server::start(NOTES).await;
@@ -106,7 +97,7 @@ async fn a_removed_namespace_is_refused_its_watches_end_and_its_database_is_kept
     for frame in [put("mine", "k", 2), ask("list", "mine"), ask("ns_rm", "mine")] {
         assert_eq!(code(&client.error(frame).await), "unknown_namespace");
     }
-    assert!(!metrics(&server).await.contains("\"mine\""));
+    assert!(!server.metrics().await.contains("\"mine\""));
 
     client.ok(ask("ns_add", "mine")).await;
     let gone = client.error(json!({"get": {"ns": "mine", "key": "k"}})).await;
@@ -277,7 +268,7 @@ async fn every_change_of_state_is_told_to_scripts_and_counted() {
     while !server.log().contains(said) {
         client.put("notes", "k", json!({})).await;
     }
-    let text = metrics(&server).await;
+    let text = server.metrics().await;
     let line = "keepboth_state_changes_total{namespace=\"notes\",state=\"not_synced\"} 1";
     assert!(text.contains(line), "{text}");
 }

@@ -66,15 +66,6 @@ fn unfit(count: usize) -> impl Fn(&Json) -> bool {
     move |report| report["unfit"] == count
 }
 
-async fn metrics(server: &Server) -> String {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut socket = tokio::net::TcpStream::connect(server.address()).await.expect("connected");
-    socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
-    let mut text = String::new();
-    socket.read_to_string(&mut text).await.expect("read");
-    text
-}
-
 /// A command's end: exit code, stdout, stderr.
 fn run(words: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } =
@@ -204,7 +195,7 @@ async fn a_stricter_schema_hides_nothing_and_says_what_breaks_it_until_that_is_m
     assert_eq!(client.get("notes", "task/4").await, json!({"n": 4}), "nothing is hidden");
     let status = client.ok(json!({"status": {}})).await;
     assert_eq!(status["namespaces"][0]["unfit"], 2);
-    assert!(metrics(&server).await.contains("keepboth_unfit{namespace=\"notes\"} 2"));
+    assert!(server.metrics().await.contains("keepboth_unfit{namespace=\"notes\"} 2"));
     logged(&server, "2 of 6 objects do not fit; `keepboth schema report notes` lists").await;
     let url = server.url();
     let (code, out, err) = run(&["--url", &url, "schema", "report", "notes"]);

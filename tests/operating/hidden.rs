@@ -31,7 +31,7 @@ async fn what_the_schema_refuses_is_listed_and_judged() {
     let status = at_b.ok(json!({"status": {"ns": "notes"}})).await;
     assert_eq!(status["namespaces"][0]["quarantined"], 2);
     assert_eq!(status["namespaces"][0]["reason"], "all connected peers agree");
-    assert!(metrics(&b).await.contains("keepboth_quarantined{namespace=\"notes\"} 2"));
+    assert!(b.metrics().await.contains("keepboth_quarantined{namespace=\"notes\"} 2"));
     let peers = at_a.ok(json!({"peers": {}})).await;
     assert_eq!(peers["items"][0]["namespaces"][0]["policy_differs"], json!(["schema"]));
     let (_, out, _) = run(&url, &["quarantine", "ls", "notes"]).await;

@@ -92,7 +92,7 @@ async fn an_invited_node_joins_and_both_list_each_other() {
     }
     let (_, out, _) = run(&a.url(), &["peer", "ls", "--json"]).await;
     assert_eq!(serde_json::from_str::<Json>(&out).expect("JSON")["node"], of_b.as_str());
-    let text = metrics(&a).await;
+    let text = a.metrics().await;
     let short = &of_b[..8];
     for line in [
         format!("keepboth_peer_connected{{node=\"{short}\"}} 1"),

@@ -89,12 +89,3 @@ async fn run(url: &str, command: &[&str]) -> (i32, String, String) {
     let text = |bytes| String::from_utf8(bytes).expect("text");
     (status.code().expect("an exit code"), text(stdout), text(stderr))
 }
-
-async fn metrics(server: &Server) -> String {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut socket = tokio::net::TcpStream::connect(server.address()).await.expect("connected");
-    socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
-    let mut text = String::new();
-    socket.read_to_string(&mut text).await.expect("read");
-    text
-}

@@ -22,7 +22,7 @@ async fn a_peer_that_stands_still_is_named_everywhere() {
     assert!(reason.contains("blocked on"), "{reason}");
     let (_, out, _) = run(&a.url(), &["peer", "ls"]).await;
     assert!(out.contains("stalled    1 events behind since"), "{out}");
-    let text = metrics(&a).await;
+    let text = a.metrics().await;
     for line in [
         format!("keepboth_peer_stalled{{node=\"{}\"}} 1", &of_b[..8]),
         format!("keepboth_peer_behind{{node=\"{}\"}} 1", &of_b[..8]),

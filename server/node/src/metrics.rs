@@ -82,6 +82,7 @@ pub struct Metrics {
     unfit: Family<ByNamespace, Gauge>,
     journal_bytes: Family<ByNamespace, Gauge>,
     synced: Family<ByNamespace, Gauge>,
+    writable: Family<ByNamespace, Gauge>,
     peer_connected: Family<ByPeer, Gauge>,
     peer_stalled: Family<ByPeer, Gauge>,
     peer_behind: Family<ByPeer, Gauge>,
@@ -121,6 +122,7 @@ impl Default for Metrics {
             unfit: Family::default(),
             journal_bytes: Family::default(),
             synced: Family::default(),
+            writable: Family::default(),
             peer_connected: Family::default(),
             peer_stalled: Family::default(),
             peer_behind: Family::default(),
@@ -175,6 +177,8 @@ impl Metrics {
         );
         registry.register("sequence", "Versions written so far", self.sequence.clone());
         registry.register("synced", "1 if all connected peers agree", self.synced.clone());
+        let writable = self.writable.clone();
+        registry.register("writable", "0 while the disk is full or failed", writable);
         registry.register("state_changes", "States entered", self.state_changes.clone());
         registry.register("connections", "Open client connections", self.connections.clone());
         registry.register(
@@ -221,6 +225,7 @@ impl Metrics {
             set(&self.journal_bytes, space.store.journal_bytes());
             set(&self.sequence, counts.last_sequence);
             set(&self.synced, u64::from(space.state().level.as_str() == "synced"));
+            set(&self.writable, u64::from(space.store.trouble().is_none()));
             for (level, count) in space.state_changes() {
                 let label = ByState { namespace: space.name.to_string(), state: level.as_str() };
                 self.state_changes.get_or_create(&label).inner().store(count, Ordering::Relaxed);
@@ -257,6 +262,7 @@ impl Metrics {
             &self.journal_bytes,
             &self.sequence,
             &self.synced,
+            &self.writable,
         ] {
             gauges.clear();
         }
