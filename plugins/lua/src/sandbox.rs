@@ -1,6 +1,7 @@
 //! A VM in which a script can do nothing but compute and ask `kb`.
 
 use std::rc::Rc;
+use std::sync::OnceLock;
 
 use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
@@ -64,12 +65,21 @@ pub fn close(
     lua.sandbox(true)
 }
 
-fn run_prelude(lua: &Lua, limits: &Rc<Limits>, chunk: &str, fixed: bool) -> mlua::Result<()> {
+/// The prelude, compiled once for the process: every conflict has a VM of its own.
+fn prelude() -> mlua::Result<&'static [u8]> {
+    static COMPILED: OnceLock<Vec<u8>> = OnceLock::new();
+    if let Some(compiled) = COMPILED.get() {
+        return Ok(compiled);
+    }
     // Without line numbers its errors carry no place, and the script's own line is found instead.
-    let quiet = Compiler::new().set_debug_level(0);
-    let prelude = lua.load(PRELUDE).set_name("=keepboth").set_compiler(quiet);
+    let compiled = Compiler::new().set_debug_level(0).compile(PRELUDE)?;
+    Ok(COMPILED.get_or_init(|| compiled))
+}
+
+fn run_prelude(lua: &Lua, limits: &Rc<Limits>, chunk: &str, fixed: bool) -> mlua::Result<()> {
+    let prelude = lua.load(prelude()?).set_name("=keepboth").set_mode(ChunkMode::Binary);
     let host = api::host(lua, caught(lua, limits, chunk)?)?;
-    let wrapped: Table = prelude.set_mode(ChunkMode::Text).call((host, fixed))?;
+    let wrapped: Table = prelude.call((host, fixed))?;
     let globals = lua.globals();
     wrapped.for_each(|library: String, functions: Table| {
         let target = match library.as_str() {
