@@ -38,6 +38,8 @@ pub struct Limits {
     stopped: Cell<Option<Stopped>>,
     /// Bytes outside the VM that the script holds.
     held: Cell<usize>,
+    /// True while something is made that surely fits, without the limit of memory.
+    is_lifted: Cell<bool>,
     place: RefCell<Option<String>>,
 }
 
@@ -52,6 +54,7 @@ impl Limits {
             grace: Cell::new(None),
             stopped: Cell::new(None),
             held: Cell::new(0),
+            is_lifted: Cell::new(false),
             place: RefCell::new(None),
         });
         lua.set_memory_limit(memory_bytes)?;
@@ -120,14 +123,22 @@ impl Limits {
     /// Makes what takes so many bytes of the VM. Under a limit of memory mlua calls the VM through a function that
     /// catches its errors, which takes longer than to make a short text; where the bytes surely fit, there is no
     /// limit meanwhile.
-    fn made<T>(lua: &Lua, bytes: usize, make: impl FnOnce() -> mlua::Result<T>) -> mlua::Result<T> {
-        let limit = lua.app_data_ref::<Rc<Limits>>().map_or(0, |limits| limits.memory_bytes);
-        if lua.used_memory().saturating_add(bytes).saturating_add(ROOM_BYTES) > limit {
+    pub fn made<T>(
+        lua: &Lua,
+        bytes: usize,
+        make: impl FnOnce() -> mlua::Result<T>,
+    ) -> mlua::Result<T> {
+        let limits = lua.app_data_ref::<Rc<Limits>>().map(|limits| limits.clone());
+        let Some(limits) = limits.filter(|limits| !limits.is_lifted.get()) else { return make() };
+        let needed = lua.used_memory().saturating_add(bytes).saturating_add(ROOM_BYTES);
+        if needed > limits.memory_bytes {
             return make();
         }
+        limits.is_lifted.set(true);
         lua.set_memory_limit(0)?;
         let made = make();
-        lua.set_memory_limit(limit)?;
+        lua.set_memory_limit(limits.memory_bytes)?;
+        limits.is_lifted.set(false);
         made
     }
 

@@ -252,13 +252,21 @@ fn sum(parts: impl Iterator<Item = (usize, usize)>) -> (usize, usize) {
     parts.fold((1, 0), |(nodes, text), part| (nodes + part.0, text + part.1))
 }
 
+/// More than what the VM takes for a node of a tree and its key besides the bytes of their texts.
+const NODE_BYTES: usize = 256;
+
 /// A tree as plain Lua tables; arrays are marked, so that an empty one comes back as an array.
 pub fn to_lua(lua: &Lua, kit: &Kit, tree: &Json) -> mlua::Result<Value> {
+    let (nodes, text) = weigh(tree);
+    Limits::made(lua, nodes * NODE_BYTES + text, || plain(lua, kit, tree))
+}
+
+fn plain(lua: &Lua, kit: &Kit, tree: &Json) -> mlua::Result<Value> {
     match tree {
         Json::Array(items) => {
             let table = lua.create_table_with_capacity(items.len(), 0)?;
             for (i, item) in items.iter().enumerate() {
-                table.raw_set(i + 1, to_lua(lua, kit, item)?)?;
+                table.raw_set(i + 1, plain(lua, kit, item)?)?;
             }
             kit.mark(&table)?;
             Ok(Value::Table(table))
@@ -266,7 +274,7 @@ pub fn to_lua(lua: &Lua, kit: &Kit, tree: &Json) -> mlua::Result<Value> {
         Json::Object(members) => {
             let table = lua.create_table_with_capacity(0, members.len())?;
             for (key, member) in members {
-                table.raw_set(key.as_str(), to_lua(lua, kit, member)?)?;
+                table.raw_set(key.as_str(), plain(lua, kit, member)?)?;
             }
             Ok(Value::Table(table))
         }

@@ -21,6 +21,9 @@ use crate::state::{Ended, HostSlot, Kept, Rejection, Shared, State};
 use crate::subject::Subject;
 use crate::tree::Kit;
 
+/// More than what the VM takes for all that a script finds in it, besides its options.
+const SETUP_BYTES: usize = 512 * 1024;
+
 /// What a script stands on.
 pub struct Ground {
     /// The namespace that it is bound to.
@@ -187,8 +190,10 @@ fn fill(
     lua.set_app_data(kit.clone());
     let registry = Registry::new(&ground.namespace);
     let making = Making { lua, kit: &kit, options: &ground.settings.options, registry: &registry };
-    let kb = api::make(&making)?;
-    sandbox::close(lua, &kit, limits, &script.chunk, kb, fixed)?;
+    Limits::made(lua, SETUP_BYTES, || {
+        let kb = api::make(&making)?;
+        sandbox::close(lua, &kit, limits, &script.chunk, kb, fixed)
+    })?;
     let chunk = lua.load(&*script.bytecode).set_name(format!("={}", script.chunk));
     let main = chunk.set_mode(ChunkMode::Binary).into_function()?;
     main.call::<()>(())?;

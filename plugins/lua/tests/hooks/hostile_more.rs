@@ -301,3 +301,14 @@ fn hostile_texts_of_a_value_that_are_kept_count_as_memory() {
     let next = crate::harness::put(&mut *worker, json!({"text": "small"}));
     assert_eq!(next.expect("in a new VM"), json!({"text": "small", "kept": 1}));
 }
+
+#[test]
+fn hostile_tables_of_json_that_are_kept_count_as_memory() {
+    let items = |count: usize| format!("'[' .. string.rep('{{}},', {count}) .. '1]'");
+    let many = items(1_000);
+    stopped_by_memory(&format!(
+        "local kept = {{}} while true do table.insert(kept, kb.json.decode({many})) end"
+    ));
+    let one = items(80_000);
+    stopped_by_memory(&format!("local kept = kb.json.decode({one})"));
+}
