@@ -70,9 +70,9 @@ impl Drop for Call {
 #[derive(Debug, Clone, Copy)]
 pub struct Grace {
     limit_ms: u64,
-    /// The count when the call was late.
+    /// The count since which the call is late.
     from: u64,
-    /// The thread's own time by then.
+    /// The thread's own time when that was seen.
     used: Duration,
 }
 
@@ -80,9 +80,9 @@ pub struct Grace {
 const LIMITS_AT_MOST: u64 = 10;
 
 impl Grace {
-    /// The call is late, `now` by the clock, when its thread has used so much.
-    pub fn new(limit_ms: u64, now: u64, used: Duration) -> Grace {
-        Grace { limit_ms, from: now, used }
+    /// The call is late since this count; its thread has used so much.
+    pub fn new(limit_ms: u64, from: u64, used: Duration) -> Grace {
+        Grace { limit_ms, from, used }
     }
 
     /// The count at which to look again; None if the call has had its time: half its limit, or all of it ten

@@ -130,16 +130,14 @@ impl Limits {
     ) -> mlua::Result<T> {
         let limits = lua.app_data_ref::<Rc<Limits>>().map(|limits| limits.clone());
         let Some(limits) = limits.filter(|limits| !limits.is_lifted.get()) else { return make() };
-        let needed = lua.used_memory().saturating_add(bytes).saturating_add(ROOM_BYTES);
+        let used = lua.used_memory();
+        // The table of all texts may have to double for one more; it is less than half of what they take.
+        let needed = used.saturating_add(used / 2).saturating_add(bytes).saturating_add(ROOM_BYTES);
         if needed > limits.memory_bytes {
             return make();
         }
-        limits.is_lifted.set(true);
-        lua.set_memory_limit(0)?;
-        let made = make();
-        lua.set_memory_limit(limits.memory_bytes)?;
-        limits.is_lifted.set(false);
-        made
+        let _lifted = Lifted::new(lua, &limits)?;
+        make()
     }
 
     /// Where the script was stopped, and in which words.
@@ -171,7 +169,7 @@ impl Limits {
     /// Whether a late call goes on: its thread may have waited for a processor.
     fn has_grace(&self, now: u64) -> bool {
         let Some(used) = deadline::own_time() else { return false };
-        let first = || deadline::Grace::new(self.running_ms.get(), now, used);
+        let first = || deadline::Grace::new(self.running_ms.get(), self.late_at.get(), used);
         let grace = self.grace.get().unwrap_or_else(first);
         self.grace.set(Some(grace));
         let late_at = grace.late_at(now, used);
@@ -187,6 +185,29 @@ impl Limits {
     }
 }
 
+/// While it lives there is no limit of memory.
+struct Lifted<'a> {
+    lua: &'a Lua,
+    limits: &'a Limits,
+}
+
+impl<'a> Lifted<'a> {
+    fn new(lua: &'a Lua, limits: &'a Limits) -> mlua::Result<Lifted<'a>> {
+        lua.set_memory_limit(0)?;
+        limits.is_lifted.set(true);
+        Ok(Lifted { lua, limits })
+    }
+}
+
+impl Drop for Lifted<'_> {
+    fn drop(&mut self) {
+        self.limits.is_lifted.set(false);
+        if self.lua.set_memory_limit(self.limits.memory_bytes).is_err() {
+            self.limits.stop_for_memory(self.lua);
+        }
+    }
+}
+
 /// Bytes outside the VM that its script holds; given back when it is dropped.
 pub struct Charge {
     bytes: usize,
@@ -198,5 +219,42 @@ impl Drop for Charge {
         if let Some(limits) = &self.limits {
             limits.held.set(limits.held.get().saturating_sub(self.bytes));
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_script_whose_thread_only_waited_is_not_stopped_and_one_that_loops_is() {
+        deadline::start().expect("a timer");
+        let lua = Lua::new();
+        let limits = Limits::set(&lua, 200, 16 << 20).expect("limits");
+        let wait = lua.create_function(|_, ()| {
+            let (until, (done, waits)) = (deadline::now() + 500, mpsc::channel());
+            thread::spawn(move || {
+                while deadline::now() < until {
+                    thread::yield_now();
+                }
+                done.send(())
+            });
+            waits.recv().map_err(mlua::Error::external)
+        });
+        lua.globals().set("wait", wait.expect("a function")).expect("set");
+        // What one call was left does not count for the next.
+        for _ in 0..4 {
+            let call = limits.start();
+            let waiting = "for i = 1, 2 do wait() for j = 1, 100 do end end";
+            let ran = lua.load(waiting).exec();
+            assert_eq!(limits.end(call), None, "{ran:?}");
+            ran.expect("a whole run");
+        }
+        let call = limits.start();
+        assert!(lua.load("while true do end").exec().is_err());
+        assert_eq!(limits.end(call), Some(Stopped::Time));
     }
 }

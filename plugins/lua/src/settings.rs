@@ -13,8 +13,9 @@ pub struct Settings {
     /// Files in the scripts folder, in the order in which they are asked.
     #[schemars(length(min = 1))]
     pub scripts: Vec<String>,
-    /// Milliseconds that one script may take for one event. Loading it may take 1,000 at least. One that a busy
-    /// machine did not let run gets more: ten times as many by the clock at most.
+    /// Milliseconds that one script may take for one event. Loading it may take 1,000 at least. One that is not
+    /// done by then has half as many of its own left; waiting for the processor or the disk it may take ten times
+    /// as many in all.
     #[serde(default = "time_limit_ms")]
     #[schemars(range(min = 1, max = 10_000))]
     pub time_limit_ms: u64,

@@ -254,11 +254,22 @@ fn sum(parts: impl Iterator<Item = (usize, usize)>) -> (usize, usize) {
 
 /// More than what the VM takes for a node of a tree and its key besides the bytes of their texts.
 const NODE_BYTES: usize = 256;
+/// The VM takes its memory in pages, one for each size of what it holds.
+const PAGE_BYTES: usize = 32 * 1024;
+/// All sizes together.
+const PAGES_BYTES: usize = 1_500_000;
+const FEW_NODES: usize = PAGES_BYTES / PAGE_BYTES;
 
 /// A tree as plain Lua tables; arrays are marked, so that an empty one comes back as an array.
 pub fn to_lua(lua: &Lua, kit: &Kit, tree: &Json) -> mlua::Result<Value> {
+    Limits::made(lua, bytes_in_vm(tree), || plain(lua, kit, tree))
+}
+
+/// More than what a tree takes as plain Lua tables.
+pub fn bytes_in_vm(tree: &Json) -> usize {
     let (nodes, text) = weigh(tree);
-    Limits::made(lua, nodes * NODE_BYTES + text, || plain(lua, kit, tree))
+    let pages = if nodes > FEW_NODES { PAGES_BYTES } else { nodes * PAGE_BYTES };
+    nodes * NODE_BYTES + text + pages
 }
 
 fn plain(lua: &Lua, kit: &Kit, tree: &Json) -> mlua::Result<Value> {
@@ -290,4 +301,46 @@ pub fn scalar_to_lua(lua: &Lua, scalar: &Json) -> mlua::Result<Value> {
         Json::String(text) => Limits::text(lua, text.as_bytes())?,
         _ => Value::NULL,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::state::{HostSlot, State};
+
+    #[test]
+    fn a_tree_takes_no_more_of_the_vm_than_is_reckoned() {
+        let text = |bytes: usize| json!("x".repeat(bytes));
+        let members = |count: usize, bytes: usize| {
+            Json::Object((0..count).map(|n| (format!("{n:0bytes$}"), text(bytes))).collect())
+        };
+        let items = |count: usize| Json::Array((0..count).map(|n| json!(n)).collect());
+        let of_each_size =
+            Json::Array((0..500).flat_map(|n| [json!(format!("{n:0n$}")), items(n)]).collect());
+        for tree in [
+            json!({}),
+            json!([[], {}, ["a"], {"a": "b"}]),
+            members(20, 40),
+            members(513, 3),
+            members(33, 1_000),
+            items(10_000),
+            Json::Array(vec![json!({"n": 1}); 5_000]),
+            Json::Array(vec![json!([]); 20_000]),
+            of_each_size,
+            text(200_000),
+        ] {
+            let lua = Lua::new();
+            let state = State::new(usize::MAX, HostSlot::default(), None);
+            let kit = Kit::new(&lua, &Rc::new(RefCell::new(state))).expect("a kit");
+            let before = lua.used_memory();
+            let made = plain(&lua, &kit, &tree).expect("made");
+            let (took, reckoned) = (lua.used_memory() - before, bytes_in_vm(&tree));
+            assert!(took <= reckoned, "{took} of {reckoned} bytes: {made:?} of {tree:.100}");
+        }
+    }
 }

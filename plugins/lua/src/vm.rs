@@ -19,7 +19,7 @@ use crate::script::Script;
 use crate::settings::Settings;
 use crate::state::{Ended, HostSlot, Kept, Rejection, Shared, State};
 use crate::subject::Subject;
-use crate::tree::Kit;
+use crate::tree::{Kit, bytes_in_vm};
 
 /// More than what the VM takes for all that a script finds in it, besides its options.
 const SETUP_BYTES: usize = 512 * 1024;
@@ -190,7 +190,8 @@ fn fill(
     lua.set_app_data(kit.clone());
     let registry = Registry::new(&ground.namespace);
     let making = Making { lua, kit: &kit, options: &ground.settings.options, registry: &registry };
-    Limits::made(lua, SETUP_BYTES, || {
+    let options = making.options.values().map(bytes_in_vm).sum::<usize>();
+    Limits::made(lua, SETUP_BYTES + options, || {
         let kb = api::make(&making)?;
         sandbox::close(lua, &kit, limits, &script.chunk, kb, fixed)
     })?;
