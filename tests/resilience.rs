@@ -77,6 +77,7 @@ async fn a_write_that_waits_long_for_room_does_not_end_its_connection() {
     // It runs until its limit stops it: on every machine that takes longer than three pings.
     let slow = "kb.namespace():on_put(function(ev) while ev.key == 'slow' do end end)";
     let config = scripted("queue_writes_max = 1\nping_every = \"1s\"", NOTES);
+    let config = config.replace("time_limit_ms = 5000", "time_limit_ms = 2500");
     let server = Server::start_with(&config, |folder| script(folder, slow)).await;
     let mut client = server.client().await;
     for _ in 0..3 {
