@@ -38,6 +38,7 @@ impl Pattern {
         let mut star: Option<(&[char], Chars<'_>)> = None;
         while let Some(next) = left.clone().next() {
             match parts.split_first() {
+                Some(('*', [])) => return true,
                 Some(('*', after)) => {
                     parts = after;
                     star = Some((after, left.clone()));
