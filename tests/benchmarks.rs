@@ -130,3 +130,20 @@ fn an_unusable_folder_ends_it_before_anything_runs() {
         assert!(text.contains("/nowhere/at/all is not a folder"), "{text}");
     }
 }
+
+#[test]
+fn the_benchmark_by_which_an_optimized_build_counts_is_one_that_the_program_has() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/optimized");
+    let script = std::fs::read_to_string(script).expect("tools/optimized");
+    let words = script.lines().find_map(|line| line.split_once("/keepboth\" bench "));
+    let (_, words) = words.expect("a benchmark");
+    let words = words.split('>').next().expect("its words");
+    let is_known = |words: &str| {
+        let mut command = Command::new(program());
+        // With it, what stands before it is looked at and not done.
+        let command = command.arg("bench").args(words.split_whitespace()).arg("--help");
+        command.output().expect("the program").status.success()
+    };
+    assert!(is_known(words), "{words}");
+    assert!(!is_known("--only nothing"));
+}
