@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value as Json;
@@ -131,10 +131,32 @@ fn an_unusable_folder_ends_it_before_anything_runs() {
     }
 }
 
+/// What builds an optimized program.
+fn optimized() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/optimized")
+}
+
+#[test]
+fn an_optimized_build_is_explained_and_refuses_what_it_does_not_know_before_it_builds() {
+    let said = |words: &[&str]| {
+        let output = Command::new(optimized()).args(words).output().expect("tools/optimized");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let (code, text) = said(&["--help"]);
+    assert!(code == Some(0) && text.contains("tools/optimized [FOLDER]"), "{text}");
+    for (words, wrong) in [
+        (&["--fast"][..], "there is no option --fast"),
+        (&["one", "two"], "one folder at most, not 2"),
+    ] {
+        let (code, text) = said(words);
+        assert!(code == Some(2) && text.contains(wrong), "{text}");
+    }
+}
+
 #[test]
 fn the_benchmark_by_which_an_optimized_build_counts_is_one_that_the_program_has() {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/optimized");
-    let script = std::fs::read_to_string(script).expect("tools/optimized");
+    let script = std::fs::read_to_string(optimized()).expect("tools/optimized");
     let words = script.lines().find_map(|line| line.split_once("/keepboth\" bench "));
     let (_, words) = words.expect("a benchmark");
     let words = words.split('>').next().expect("its words");

@@ -218,12 +218,7 @@ impl Store {
     /// As [`Store::submit`], for plain threads: blocks while the queue is full.
     pub fn submit_blocking(&self, task: Task) -> Result<(), Task> {
         self.inner.seat.waits();
-        let job = match self.inner.jobs.try_send(Job::Task(task)) {
-            Ok(()) => return Ok(()),
-            Err(mpsc::error::TrySendError::Closed(job)) => return Err(returned(job)),
-            Err(mpsc::error::TrySendError::Full(job)) => job,
-        };
-        self.inner.jobs.blocking_send(job).map_err(|e| returned(e.0))
+        self.inner.jobs.blocking_send(Job::Task(task)).map_err(|e| returned(e.0))
     }
 
     /// True if nothing is committed, none waits, and the last task came alone: then
