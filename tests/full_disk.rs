@@ -1,5 +1,5 @@
 //! A disk that is full: writes are refused with the reason, what was answered is read, a server that is started there
-//! starts, and all goes on when there is room.
+//! starts, and all goes on when there is room. One that is full for the log alone costs its lines.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -111,5 +111,22 @@ async fn a_full_disk_refuses_writes_loses_nothing_and_takes_writes_when_there_is
     all_there(&mut client, answered + 10).await;
     assert_eq!(warnings(&mut client).await, Json::Null);
     assert!(server.metrics().await.contains(&writable(1)));
+    assert_eq!(server.stop().await, Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_log_has_no_room_serves_as_before() {
+    let server = Server::start_with(NOTES, |folder| {
+        std::os::unix::fs::symlink("/dev/full", folder.join("log")).expect("a link");
+    });
+    let mut server = server.await;
+    let mut client = server.client().await;
+    client.ok(put(0)).await;
+    // The log tells of it.
+    client.send_text("no request").await;
+    let refused = client.frame().await;
+    assert_eq!(refused["error"]["code"], "bad_frame", "{refused}");
+    all_there(&mut client, 1).await;
     assert_eq!(server.stop().await, Some(0));
 }

@@ -114,6 +114,11 @@ impl Server {
         self.node().address
     }
 
+    /// The id of its process.
+    pub fn process(&self) -> u32 {
+        self.node().process().expect("a running server")
+    }
+
     pub async fn kill(&mut self) {
         self.node.take().expect("a running server").kill().await.expect("killed");
     }

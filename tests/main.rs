@@ -8,6 +8,7 @@ mod bad_peers;
 mod cluster;
 mod command_line;
 mod expiring;
+mod failing_disk;
 mod full_disk;
 mod guides;
 mod harness;

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use redb::Database;
 use tokio::sync::mpsc;
 
 use keepboth_core::ids::NodeId;
@@ -34,8 +35,12 @@ use crate::task::{Commit, Task};
 /// written here meanwhile waits no longer than that.
 const GATHER: Duration = Duration::from_millis(1);
 
-/// After a database could not be opened again, it is not tried for so long.
+/// After a database could not be opened again, it is not tried for so long; twice as long each time that its disk
+/// takes writes and it cannot be opened all the same.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+const TRY_AGAIN_MAX: Duration = Duration::from_secs(30);
+/// Bytes that a disk has to take before a database is opened again: a page.
+const PROBE_BYTES: usize = 4 * 1024;
 
 /// What comes through the queue.
 pub enum Job {
@@ -63,9 +68,8 @@ pub struct Committer {
     put_back: bool,
     /// None after a failure from which it could not be opened again.
     ledger: Option<Ledger>,
-    /// When opening it again failed last, if it may yet be done, since the disk was full, for example; with
-    /// the draft of which nobody knows whether it is there.
-    closed: Option<(Instant, Option<Draft>)>,
+    /// Set while it may yet be opened again, since the disk was full, for example.
+    closed: Option<Closed>,
     wake: Wake,
     /// What was committed and answered, and nobody was told of yet.
     untold: Option<Draft>,
@@ -73,6 +77,21 @@ pub struct Committer {
     of_peers_at: Option<Instant>,
     shared: Arc<Shared>,
     on_commit: OnCommit,
+}
+
+/// A database that could not be opened again after a failure.
+struct Closed {
+    /// When that was tried last, and after how long it is tried again.
+    tried: Instant,
+    pause: Duration,
+    /// True once it was said why the disk takes no writes.
+    said: bool,
+    /// What was being written, if nobody knows whether it is there.
+    draft: Option<Draft>,
+    /// How many records of its journal were answered.
+    records: u64,
+    /// What readers read from meanwhile; None if it cannot even be read.
+    shown: Option<Database>,
 }
 
 impl Committer {
@@ -150,11 +169,9 @@ impl Committer {
     ) -> (usize, Option<Task>) {
         // Should the database have failed meanwhile, it is opened again before anything is read from it.
         self.rest();
-        if let Some((_, draft)) = self.closed.take_if(|(at, _)| at.elapsed() >= TRY_AGAIN) {
-            self.reopen(draft);
-        }
         let base = self.shared.snapshot.load_full();
-        let known = self.filter.known(&base.tables);
+        // Nothing comes to a database that is closed.
+        let known = self.ledger.as_ref().and_then(|_| self.filter.known(&base.tables));
         let mut draft = Draft::new(base, known);
         // Groups that follow each other are much alike.
         draft.reserve(self.changed);
@@ -206,6 +223,7 @@ impl Committer {
         if let Some(draft) = self.untold.take() {
             self.tell(draft);
         }
+        self.try_again();
         self.go_on();
     }
 
@@ -240,7 +258,7 @@ impl Committer {
                 tracing::error!(%namespace, "no more writes: {}", refusal.message);
             }
             Some(_) => {}
-            None => tracing::info!(%namespace, "the disk has room again"),
+            None => tracing::info!(%namespace, "the disk takes writes again"),
         }
         self.shared.full.store(full.map(|refusal| Arc::new(refusal.clone())));
     }
@@ -330,29 +348,50 @@ impl Committer {
     fn recover(&mut self, draft: Option<Draft>, error: &redb::Error) {
         let namespace = self.namespace.clone();
         tracing::error!(%namespace, "a commit failed, opening the database again: {error}");
-        drop(self.ledger.take());
+        let records = self.ledger.take().map_or(0, |ledger| ledger.records());
         self.shared.failed.store(true, Ordering::SeqCst);
-        self.reopen(draft);
+        self.reopen(draft, records, TRY_AGAIN);
     }
 
-    /// Opens the database again. The draft is one of which nobody knows whether it is there.
-    fn reopen(&mut self, draft: Option<Draft>) {
+    /// Opens a database again that could not be opened, if it is time.
+    fn try_again(&mut self) {
+        let due = |closed: &&mut Closed| closed.tried.elapsed() >= closed.pause;
+        let Some(closed) = self.closed.as_mut().filter(due) else { return };
+        if self.shared.stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        closed.tried = Instant::now();
+        // Who reads is not disturbed for nothing. A database of which a read has failed reads nothing more, and
+        // takes no transaction.
+        if closed.shown.as_ref().is_some_and(|shown| shown.begin_write().is_ok())
+            && let Err(error) = self.disk.takes(PROBE_BYTES)
+        {
+            if !std::mem::replace(&mut closed.said, true) {
+                tracing::warn!(namespace = %self.namespace, "the disk takes no writes: {error}");
+            }
+            return;
+        }
+        if let Some(Closed { draft, records, shown, pause, .. }) = self.closed.take() {
+            drop(shown);
+            self.reopen(draft, records, TRY_AGAIN_MAX.min(2 * pause));
+        }
+    }
+
+    /// Opens the database again. The draft is one of which nobody knows whether it is there; so many records of its
+    /// journal were answered. If it cannot be opened, it is tried again after this pause.
+    fn reopen(&mut self, draft: Option<Draft>, records: u64, pause: Duration) {
         let namespace = self.namespace.clone();
         self.filter = Filter::default();
         let opened = match opened::open(&mut self.disk, &self.namespace, &self.node) {
             Ok(opened) => opened,
             Err(e) => {
-                self.closed = Some((Instant::now(), draft));
-                return tracing::error!(
-                    %namespace,
-                    "the store is closed, and is tried to be opened again with later writes: {e}"
-                );
+                tracing::error!(%namespace, "the store takes no writes, until it can be opened again: {e}");
+                let (tried, shown) = (Instant::now(), self.show(records));
+                self.closed = Some(Closed { tried, pause, said: false, draft, records, shown });
+                return;
             }
         };
-        let answered = self.shared.snapshot.load().counts().last_sequence;
-        let other =
-            (opened.identity.store, opened.identity.node) != (self.identity.store, self.node);
-        if other || opened.totals.counts.last_sequence < answered {
+        if self.lost_anything(&opened) {
             return tracing::error!(%namespace, "the store takes no more writes: the file lost what was written before");
         }
         let there = draft.filter(|draft| opened.has(draft));
@@ -369,6 +408,35 @@ impl Committer {
         if let Some(draft) = there {
             self.tell(draft);
         }
+    }
+
+    /// Lets what was answered be read from a disk that takes no writes.
+    fn show(&mut self, records: u64) -> Option<Database> {
+        let (space, node) = (&self.namespace, &self.node);
+        let opened = self.disk.for_readers(records, |disk| opened::open(disk, space, node));
+        let opened = match opened {
+            Ok(opened) if !self.lost_anything(&opened) => opened,
+            Ok(_) => {
+                tracing::error!(namespace = %space, "the file lost what was written before");
+                return None;
+            }
+            Err(e) => {
+                tracing::error!(namespace = %space, "it cannot be read either: {e}");
+                return None;
+            }
+        };
+        tracing::warn!(namespace = %space, "what was answered can be read meanwhile");
+        let (counts, root) = (opened.totals.counts, opened.totals.tree.root());
+        *self.shared.totals() = opened.totals;
+        self.shared.publish(opened.tables, counts, root);
+        Some(opened.database)
+    }
+
+    /// True if a database that was opened again is not what was answered for.
+    fn lost_anything(&self, opened: &Opened) -> bool {
+        let answered = self.shared.snapshot.load().counts().last_sequence;
+        let is = (opened.identity.store, opened.identity.node);
+        is != (self.identity.store, self.node) || opened.totals.counts.last_sequence < answered
     }
 }
 

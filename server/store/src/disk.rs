@@ -1,10 +1,11 @@
 //! Where the database stands, how it is opened again after a failure, and what its meta table says.
 
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::backends::InMemoryBackend;
+use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError, TableHandle};
 
 use keepboth_core::ids::{NodeId, StoreId};
@@ -20,18 +21,36 @@ use crate::format::{
 use crate::fresh;
 use crate::journal::file::JournalFile;
 use crate::journal::place::{BackendPlace, FilePlace, Place, journal_of};
+use crate::overlay::Overlay;
 use crate::tables;
 use crate::word::Word;
 
-type Opener = Box<dyn FnMut() -> Result<Database, DatabaseError> + Send>;
+type Opener = Box<dyn FnMut(Access) -> Result<Database, DatabaseError> + Send>;
+/// Tries whether a disk takes so many bytes.
+type Probe = Box<dyn Fn(usize) -> io::Result<()> + Send>;
 /// Tells how many bytes may yet be written to a disk, where that is known.
 type Room = Box<dyn Fn() -> Option<u64> + Send>;
+
+/// What a database is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// To be written and read.
+    Write,
+    /// To be read alone, on a disk that takes no writes: what has to be written to open it stays in memory. Of
+    /// its journal so many records are taken.
+    Read {
+        /// Those that were answered.
+        records: u64,
+    },
+}
 
 /// A place from which the database can be opened, and opened again.
 pub struct Disk {
     path: PathBuf,
     cache_bytes: usize,
     open: Opener,
+    access: Access,
+    probe: Probe,
     /// Where the two files of the journal stand; none for a database that has none.
     places: Option<[Box<dyn Place>; 2]>,
     room: Room,
@@ -53,16 +72,23 @@ impl Disk {
     /// A file, made if it is not there.
     pub fn file(path: &Path, cache_bytes: usize) -> Disk {
         let file = path.to_owned();
-        let open = move || {
-            fresh::make(&file)?;
-            Database::builder().set_cache_size(cache_bytes).create(&file)
+        let open = move |access| {
+            let mut builder = Database::builder();
+            builder.set_cache_size(cache_bytes);
+            if access == Access::Write {
+                fresh::make(&file)?;
+                return builder.create(&file);
+            }
+            let below = FileBackend::new(File::open(&file).map_err(StorageError::Io)?)?;
+            builder.create_with_backend(Overlay::new(below).map_err(StorageError::Io)?)
         };
         let place = |file| Box::new(FilePlace(file)) as Box<dyn Place>;
         let places = Some(journal_of(path).map(place));
         let (path, disk) = (path.to_owned(), Disk::new(open, cache_bytes));
         let disk = disk.with_unfinished(UnfinishedFile(path.clone()));
-        let file = path.clone();
-        Disk { path, places, ..disk }.with_room(move || room(&file))
+        let (file, probed) = (path.clone(), path.clone());
+        let probe: Probe = Box::new(move |bytes| probe(&probed, bytes));
+        Disk { path, places, probe, ..disk }.with_room(move || room(&file))
     }
 
     /// Memory, which stays when the database is opened again.
@@ -76,19 +102,30 @@ impl Disk {
         mut make: impl FnMut() -> B + Send + 'static,
         cache_bytes: usize,
     ) -> Disk {
-        let open =
-            move || Database::builder().set_cache_size(cache_bytes).create_with_backend(make());
+        let open = move |access| {
+            let mut builder = Database::builder();
+            builder.set_cache_size(cache_bytes);
+            match access {
+                Access::Write => builder.create_with_backend(make()),
+                Access::Read { .. } => {
+                    let disk = Overlay::new(make()).map_err(StorageError::Io)?;
+                    builder.create_with_backend(disk)
+                }
+            }
+        };
         Disk::new(open, cache_bytes)
     }
 
     fn new(
-        open: impl FnMut() -> Result<Database, DatabaseError> + Send + 'static,
+        open: impl FnMut(Access) -> Result<Database, DatabaseError> + Send + 'static,
         cache_bytes: usize,
     ) -> Disk {
         Disk {
             path: PathBuf::from("(memory)"),
             cache_bytes,
             open: Box::new(open),
+            access: Access::Write,
+            probe: Box::new(|_| Ok(())),
             places: None,
             room: Box::new(|| None),
             unfinished: None,
@@ -125,14 +162,33 @@ impl Disk {
         self.places.as_mut()
     }
 
+    /// What its database is opened for.
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// Lets this be done with a database that is opened for readers alone, which see so many records of the
+    /// journal.
+    pub fn for_readers<T>(&mut self, records: u64, work: impl FnOnce(&mut Disk) -> T) -> T {
+        self.access = Access::Read { records };
+        let done = work(self);
+        self.access = Access::Write;
+        done
+    }
+
+    /// Whether it takes so many bytes, as far as that shows without touching the database.
+    pub fn takes(&self, bytes: usize) -> io::Result<()> {
+        (self.probe)(bytes)
+    }
+
     /// Takes the journal away.
-    pub fn remove_journal(&mut self) -> std::io::Result<()> {
+    pub fn remove_journal(&mut self) -> io::Result<()> {
         self.places.iter_mut().flatten().try_for_each(|place| place.remove())
     }
 
     /// Opens the database as it is.
     pub fn plain(&mut self) -> Result<Database, OpenError> {
-        (self.open)().map_err(|e| self.refused(e))
+        (self.open)(self.access).map_err(|e| self.refused(e))
     }
 
     /// Opens the database, and makes its tables if it is empty; with what it says of its journal.
@@ -142,13 +198,15 @@ impl Disk {
         node: &NodeId,
     ) -> Result<(Database, Identity, Option<Word>), OpenError> {
         let database = self.plain()?;
-        self.clean_up().map_err(|e| self.failed(format_args!("its folder: {e}")))?;
+        if self.access == Access::Write {
+            self.clean_up().map_err(|e| self.failed(format_args!("its folder: {e}")))?;
+        }
         let (found, word) = self.identify(&database, namespace, node)?;
         Ok((database, found, word))
     }
 
     /// Takes away what a compaction left that was cut off.
-    fn clean_up(&mut self) -> std::io::Result<()> {
+    fn clean_up(&mut self) -> io::Result<()> {
         let Some(unfinished) = &mut self.unfinished else { return Ok(()) };
         match unfinished.remove() {
             Ok(there) => self.compacts |= there,
@@ -186,7 +244,7 @@ impl Disk {
 
     /// Bytes of the file; none if there is no file, or not yet.
     pub fn file_bytes(&self) -> Option<u64> {
-        std::fs::metadata(&self.path).map(|file| file.len()).ok()
+        fs::metadata(&self.path).map(|file| file.len()).ok()
     }
 
     /// True if a compaction of the file was cut off.
@@ -198,7 +256,7 @@ impl Disk {
     pub fn compact(&mut self) -> Result<u64, redb::Error> {
         let before = self.file_bytes().unwrap_or(0);
         if let Some(unfinished) = &mut self.unfinished {
-            compact::compact(&mut **unfinished, (self.open)()?, self.cache_bytes)?;
+            compact::compact(&mut **unfinished, (self.open)(Access::Write)?, self.cache_bytes)?;
         }
         Ok(before.saturating_sub(self.file_bytes().unwrap_or(before)))
     }
@@ -331,6 +389,20 @@ fn room(_file: &Path) -> Option<u64> {
     None
 }
 
+/// Writes so many bytes beside this file, and beside its journal where a link leads to it, durably; and takes them
+/// away again.
+fn probe(file: &Path, bytes: usize) -> io::Result<()> {
+    for beside in [&fs::canonicalize(file)?, file] {
+        let beside = beside.with_extension("probe");
+        let written = File::create(&beside).and_then(|mut probe| {
+            probe.write_all(&vec![0; bytes])?;
+            probe.sync_all()
+        });
+        written.and(fs::remove_file(&beside))?;
+    }
+    Ok(())
+}
+
 /// Makes all tables and gives the store its id, in one transaction.
 fn create(
     database: &Database,
@@ -376,23 +448,23 @@ fn adopt(database: &Database, identity: &Identity) -> Result<(), redb::Error> {
 struct Memory(Arc<InMemoryBackend>);
 
 impl StorageBackend for Memory {
-    fn len(&self) -> std::io::Result<u64> {
+    fn len(&self) -> io::Result<u64> {
         self.0.len()
     }
 
-    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         self.0.read(offset, out)
     }
 
-    fn set_len(&self, len: u64) -> std::io::Result<()> {
+    fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
     }
 
-    fn sync_data(&self) -> std::io::Result<()> {
+    fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
     }
 
-    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.0.write(offset, data)
     }
 }

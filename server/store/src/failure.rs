@@ -12,7 +12,7 @@ pub fn failed(error: impl Into<redb::Error>) -> Refusal {
             Refusal::new(Code::Corrupt, format!("the database is corrupt: {what}"))
         }
         redb::Error::DatabaseClosed => {
-            Refusal::new(Code::ShuttingDown, "the database was closed meanwhile; ask again")
+            Refusal::new(Code::StoreFailed, "the database was closed meanwhile; ask again")
         }
         error => Refusal::new(Code::StoreFailed, format!("the disk failed: {error}")),
     }

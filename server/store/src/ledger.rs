@@ -4,7 +4,7 @@
 //! A store in memory has no journal: then each group is made durable in the database.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use redb::Database;
@@ -23,6 +23,9 @@ use crate::options::Options;
 use crate::rows::{FREE, Rows};
 use crate::tables::{Layer, Tables};
 use crate::word::{Word, settle};
+
+/// Bytes that a journal takes when it is begun, at least.
+const BEGUN_BYTES: usize = 128 * 1024;
 
 /// Bytes of rows above the database after which they are given to it at once.
 const BATCH_BYTES: usize = 16 * 1024 * 1024;
@@ -71,9 +74,22 @@ pub struct Ledger {
     lossy: bool,
     /// Why nothing is written, while the disk may have too little room.
     full: Option<Refusal>,
+    /// Why the last group was refused, if the disk did not take it.
+    refused: Option<Refused>,
     /// Bytes by which the journal would have to grow.
     wants: usize,
 }
+
+/// A group that the disk did not take.
+struct Refused {
+    why: Refusal,
+    /// How many bytes it was to take, and when it was asked last.
+    bytes: usize,
+    asked: Instant,
+}
+
+/// After a disk did not take a group it is not asked for so long whether it would.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What there is from the first write on.
 struct Open {
@@ -107,6 +123,7 @@ impl Ledger {
             wake,
             lossy: false,
             full: None,
+            refused: None,
             wants: 0,
         }
     }
@@ -121,9 +138,14 @@ impl Ledger {
         self.open.as_ref().map_or(0, |open| open.journal.bytes())
     }
 
-    /// Why nothing is written until there is more room on the disk.
+    /// How many records of the journal there are, and so were answered.
+    pub fn records(&self) -> u64 {
+        self.open.as_ref().map_or(0, |open| open.journal.word(self.lossy).number)
+    }
+
+    /// Why nothing is written until there is more room on the disk, or it takes writes again.
     pub fn full(&self) -> Option<&Refusal> {
-        self.full.as_ref()
+        self.full.as_ref().or(self.refused.as_ref().map(|refused| &refused.why))
     }
 
     /// Makes a group durable, and adds it to what readers are to see.
@@ -139,20 +161,34 @@ impl Ledger {
         }
         self.begin(disk, matches!(when, When::Within(_)))?;
         self.find_room(disk, options, redo.rows.len())?;
+        self.append(redo, when)?;
+        self.refused = None;
+        Ok(())
+    }
+
+    fn append(&mut self, redo: Redo, when: When) -> Result<(), Failure> {
         let mut newer = Layer::clone(&self.tables.newer);
         let Some(Open { journal, unsettled, .. }) = &mut self.open else {
             newer.add(&Bytes::from(redo.rows).slice(FREE..)).map_err(of_no_form)?;
             return Ok(self.write_alone(&newer, redo.lazy)?);
         };
         let when = if redo.lazy { When::Whenever } else { when };
-        let rows = journal.append(redo.rows, when).map_err(|e| match e {
-            NotAppended::NoRoom(e) => no_room(e),
-            NotAppended::Failed(e) => e.into(),
-        })?;
+        let grows = journal.grows(redo.rows.len());
+        let rows = match journal.append(redo.rows, when) {
+            Ok(rows) => rows,
+            Err(NotAppended::NoRoom(e)) => return Err(self.refuse(no_room(&e), grows)),
+            Err(NotAppended::Failed(e)) => return Err(e.into()),
+        };
         *unsettled += rows.len();
         newer.add(&rows).map_err(of_no_form)?;
         self.tables.newer = Arc::new(newer);
         Ok(())
+    }
+
+    /// The disk did not take so many bytes.
+    fn refuse(&mut self, why: Refusal, bytes: usize) -> Failure {
+        self.refused = Some(Refused { why: why.clone(), bytes, asked: Instant::now() });
+        Failure::Refused(why)
     }
 
     /// Finds room in the journal for so many bytes. Refused if it would have to take what the database may need.
@@ -209,9 +245,14 @@ impl Ledger {
         let run = *uuid::Uuid::new_v4().as_bytes();
         let files = a.make().and_then(|a| Ok([a, b.make()?]));
         let journal = files.and_then(|files| Journal::begin(files, &self.store, run));
-        let journal = journal.map_err(not_begun)?;
         let wake = self.wake.clone();
-        let behind = Behind::start(self.database.clone(), move || wake()).map_err(not_begun)?;
+        let behind = journal.and_then(|journal| {
+            Ok((journal, Behind::start(self.database.clone(), move || wake())?))
+        });
+        let (journal, behind) = match behind {
+            Ok(begun) => begun,
+            Err(e) => return Err(self.refuse(not_begun(&e), BEGUN_BYTES)),
+        };
         self.lossy = lossy;
         settle(&self.database, &journal.word(lossy), |_| Ok(()))?;
         let file_bytes = disk.file_bytes().unwrap_or(0);
@@ -264,6 +305,14 @@ impl Ledger {
     /// Gives the database what it does not have, if it is time; true if readers are to see other tables than
     /// before. After so many bytes of the journal the database is made durable with them.
     pub fn go_on(&mut self, disk: &Disk, options: &Options) -> Result<bool, redb::Error> {
+        if let Some(refused) = &mut self.refused
+            && refused.asked.elapsed() >= ASK_AGAIN
+        {
+            refused.asked = Instant::now();
+            if disk.takes(refused.bytes).is_ok() {
+                self.refused = None;
+            }
+        }
         let Some(open) = &mut self.open else { return Ok(false) };
         let much = self.tables.newer.bytes >= ABOVE_BYTES_MAX;
         let done = if much { open.behind.wait()? } else { open.behind.take()? };
@@ -350,12 +399,10 @@ fn of_no_form(error: crate::layout::BadRow) -> Failure {
     Failure::Disk(redb::Error::Corrupted(format!("rows for the journal: {error}")))
 }
 
-fn not_begun(error: std::io::Error) -> Failure {
+fn not_begun(error: &std::io::Error) -> Refusal {
     let words = format!("the journal cannot be begun ({error}); nothing was written");
-    let refusal = Refusal::new(Code::StoreFailed, words);
-    Failure::Refused(
-        refusal.hint("see that there is room on the disk and that its folder may be written"),
-    )
+    let hint = "see that there is room on the disk and that its folder may be written";
+    Refusal::new(Code::StoreFailed, words).hint(hint)
 }
 
 fn too_full(room: u64, needed: u64) -> Refusal {
@@ -367,8 +414,7 @@ fn too_full(room: u64, needed: u64) -> Refusal {
     Refusal::new(Code::StoreFailed, words).hint("make room on the disk, and write again")
 }
 
-fn no_room(error: std::io::Error) -> Failure {
+fn no_room(error: &std::io::Error) -> Refusal {
     let words = format!("the journal cannot be made longer ({error}); nothing was written");
-    let refusal = Refusal::new(Code::StoreFailed, words);
-    Failure::Refused(refusal.hint("make room on the disk, and write again"))
+    Refusal::new(Code::StoreFailed, words).hint("make room on the disk, and write again")
 }

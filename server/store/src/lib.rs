@@ -57,6 +57,8 @@ mod late;
 mod fresh;
 /// A file is made small.
 mod compact;
+/// A disk that takes no writes, as one that does.
+mod overlay;
 /// Where the database stands, how it is opened, and what it is.
 mod disk;
 /// Which keys are surely new.

@@ -7,10 +7,9 @@ use redb::{Database, ReadableTable, WriteTransaction};
 
 use keepboth_core::ids::StoreId;
 
-use crate::disk::Disk;
+use crate::disk::{Access, Disk};
 use crate::error::OpenError;
 use crate::format::{GENERATION_NONE, META, META_EPOCH};
-use crate::journal::file::JournalFile;
 use crate::journal::half;
 use crate::journal::place::journal_of;
 use crate::journal::record::{BadTail, read_first, tail};
@@ -18,7 +17,7 @@ use crate::late;
 use crate::tables::Layer;
 use crate::word::{Run, Word, settle};
 
-/// Brings the database up to its journal, which is then taken away.
+/// Brings the database up to its journal, which is then taken away; a database for readers alone leaves it as it is.
 pub fn replay(
     disk: &mut Disk,
     database: &Database,
@@ -32,25 +31,30 @@ pub fn replay(
             None => Ok(()),
         };
     };
-    let [a, b] = places
-        .each_mut()
-        .map(|place| place.find().and_then(|file| file.map(|file| read(&*file)).transpose()));
+    let [a, b] = places.each_mut().map(|place| place.read());
     let files = a.and_then(|a| Ok([a, b?]));
     let files = files.map_err(|e| disk.failed(format_args!("its journal: {e}")))?;
+    let for_readers = disk.access() != Access::Write;
     let Some(word) = needed else {
+        if for_readers {
+            return Ok(());
+        }
         let last = word.map(|word| word.run);
         let cleared = put_away(disk, &files, last);
         return cleared.map_err(|e| disk.failed(format_args!("its journal: {e}")));
     };
     let (rows, records) = rows(disk, &files, store, &word)?;
     let (mut late, _) = late::open(database).map_err(|e| disk.broken(e))?;
-    let lost = files.iter().flatten().any(Bytes::is_empty) || word.lossy;
+    let lost = !for_readers && (files.iter().flatten().any(Bytes::is_empty) || word.lossy);
     let settled = Word { generation: GENERATION_NONE, lossy: false, ..word };
     let written = settle(database, &settled, |to| {
         late.write(&rows, to, usize::MAX)?;
         if lost { next_epoch(to) } else { Ok(()) }
     });
     written.map_err(|e| disk.broken(e))?;
+    if for_readers {
+        return Ok(());
+    }
     let file = disk.path().display();
     match lost {
         true => tracing::warn!(
@@ -64,13 +68,6 @@ pub fn replay(
     }
     let removed = disk.remove_journal();
     removed.map_err(|e| disk.failed(format_args!("its journal: {e}")))
-}
-
-fn read(file: &dyn JournalFile) -> io::Result<Bytes> {
-    let length = usize::try_from(file.len()?).map_err(io::Error::other)?;
-    let mut bytes = vec![0; length];
-    file.read(0, &mut bytes)?;
-    Ok(bytes.into())
 }
 
 /// The rows that the database has not, and of how many records they are.
@@ -102,10 +99,14 @@ fn rows(
         // What comes after what is lost is of no use.
         return Ok((rows, 0));
     }
-    let found = tail([a, b], word).map_err(|e| match e {
+    let mut found = tail([a, b], word).map_err(|e| match e {
         BadTail::Damaged { file, .. } => disk.no_journal(file, e),
         BadTail::Later => disk.no_journal(0, e),
     })?;
+    if let Access::Read { records } = disk.access() {
+        // They are numbered, and the first is that which the database lacks.
+        found.truncate(records.saturating_sub(word.number) as usize);
+    }
     let records = found.len();
     for (file, range) in found {
         let added = rows.add(&[a, b][file].slice(range));

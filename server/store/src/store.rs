@@ -186,9 +186,20 @@ impl Store {
         self.inner.shared.journal_bytes.load(Ordering::Relaxed)
     }
 
-    /// False after the disk failed and the database could not be opened again: all writes are refused.
+    /// False after the disk failed and the database could not be opened again: all writes are refused. It is tried
+    /// once more, in case that nothing is written meanwhile.
     pub fn is_healthy(&self) -> bool {
-        !self.inner.shared.failed.load(Ordering::SeqCst)
+        let failed = self.inner.shared.failed.load(Ordering::SeqCst);
+        if failed {
+            self.look_again();
+        }
+        !failed
+    }
+
+    /// Has the commit thread look whether the disk takes writes again.
+    fn look_again(&self) {
+        // A full queue does so as well.
+        let _ = self.inner.jobs.try_send(Job::Wake);
     }
 
     /// Why nothing is written any more, if a commit panicked or the database could not be opened again.
@@ -200,8 +211,7 @@ impl Store {
     pub fn trouble(&self) -> Option<Refusal> {
         let full = self.inner.shared.full.load().as_deref().cloned();
         if full.is_some() {
-            // It is looked at again, in case that nothing is written meanwhile.
-            let _ = self.inner.jobs.try_send(Job::Wake);
+            self.look_again();
         }
         self.gave_up().or(full)
     }

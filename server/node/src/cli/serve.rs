@@ -366,6 +366,8 @@ fn start_log(config: &Config) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colours)
+        // A line that cannot be written is lost. To say so would be to write to the same, and a panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // A second logger in the same process (as in tests) is not started, and the first one goes on.
     let _ = match config.server.log_format {

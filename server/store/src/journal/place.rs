@@ -4,12 +4,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 use super::file::{self, JournalFile};
 
 /// A place for one file of a journal.
 pub trait Place: Send {
-    /// The file that is there, if there is one.
-    fn find(&mut self) -> io::Result<Option<Box<dyn JournalFile>>>;
+    /// What stands in the file, if there is one.
+    fn read(&mut self) -> io::Result<Option<Bytes>>;
 
     /// A new, empty one, in the stead of any that is there; its name is durable.
     fn make(&mut self) -> io::Result<Box<dyn JournalFile>>;
@@ -34,9 +36,9 @@ pub fn journal_of(database: &Path) -> [PathBuf; 2] {
 pub struct FilePlace(pub PathBuf);
 
 impl Place for FilePlace {
-    fn find(&mut self) -> io::Result<Option<Box<dyn JournalFile>>> {
-        match OpenOptions::new().read(true).write(true).open(&self.0) {
-            Ok(file) => file::open(file, &self.0).map(Some),
+    fn read(&mut self) -> io::Result<Option<Bytes>> {
+        match fs::read(&self.0) {
+            Ok(bytes) => Ok(Some(bytes.into())),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
         }
@@ -87,9 +89,12 @@ pub fn sync_folder(file: &Path) -> io::Result<()> {
 pub struct BackendPlace<F>(pub F);
 
 impl<B: JournalFile, F: FnMut() -> B + Send> Place for BackendPlace<F> {
-    fn find(&mut self) -> io::Result<Option<Box<dyn JournalFile>>> {
+    fn read(&mut self) -> io::Result<Option<Bytes>> {
         let disk = (self.0)();
-        Ok((disk.len()? > 0).then(|| Box::new(disk) as Box<dyn JournalFile>))
+        let length = usize::try_from(disk.len()?).map_err(io::Error::other)?;
+        let mut bytes = vec![0; length];
+        disk.read(0, &mut bytes)?;
+        Ok((length > 0).then(|| bytes.into()))
     }
 
     fn make(&mut self) -> io::Result<Box<dyn JournalFile>> {

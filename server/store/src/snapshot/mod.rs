@@ -43,8 +43,8 @@ pub use past::{Past, PastPage};
 /// Rows that one call looks at before it answers with what it has and where to go on.
 const SCAN_ROWS_MAX: usize = 10_000;
 
-/// A store as one commit left it. Reads refuse with `corrupt` what does not match its hash, and with
-/// `shutting_down` or `store_failed` when the database was closed or the disk fails.
+/// A store as one commit left it. Reads refuse with `corrupt` what does not match its hash, and with `store_failed`
+/// when the database was closed or the disk fails.
 pub struct Snapshot {
     pub(crate) tables: Tables,
     counts: Counts,

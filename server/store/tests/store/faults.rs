@@ -1,7 +1,7 @@
 //! A disk that fails: the answer says unknown, the store opens its database again and goes on.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use keepboth_core::refusal::Code;
 use keepboth_store::{Durability, OpenError, Options, Store};
@@ -12,6 +12,9 @@ use rand::rngs::StdRng;
 use crate::chores::{Done, chore};
 use crate::harness::{Bench, code, key, namespace, put_op};
 use crate::simulated::Disk;
+
+/// After this a test that waits has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Writes with one failing operation; gives what was acknowledged and how many answers were unknown.
 fn write_with_fault(
@@ -184,6 +187,124 @@ fn a_database_that_had_no_room_to_grow_takes_writes_again_when_there_is_some() {
         assert_eq!(bench.get(&format!("k{n}")).expect("answered"), value, "{n} of {answered}");
     }
     bench.verify();
+}
+
+/// Puts, and what became of them.
+#[derive(Default)]
+struct Puts {
+    answered: BTreeMap<String, String>,
+    refused: BTreeSet<String>,
+}
+
+impl Puts {
+    fn put(&mut self, bench: &Bench, number: u64) {
+        // Large enough that the database is made durable every few puts.
+        let (at, value) = (format!("k{number}"), number.to_string().repeat(700));
+        match bench.op(put_op(&at, &value), number) {
+            Ok(_) => drop(self.answered.insert(at, value)),
+            Err(refusal) => {
+                assert_eq!(refusal.code, Code::StoreFailed, "{refusal}");
+                self.refused.insert(at);
+            }
+        }
+    }
+
+    /// Goes on until some are refused.
+    fn until_refused(&mut self, bench: &Bench) {
+        for number in 20..100 {
+            self.put(bench, number);
+            if self.refused.len() == 3 {
+                return;
+            }
+        }
+        panic!("the disk takes everything");
+    }
+
+    fn all_answered_are_there(&self, bench: &Bench, at: &str) {
+        for (key, value) in &self.answered {
+            assert_eq!(&bench.get(key).expect("answered"), value, "{at}: {key}");
+        }
+    }
+}
+
+/// Writes to a disk that takes no writes from its `n`th operation on.
+fn write_until_refused(disk: &Disk, bench: &Bench, n: u64) -> Puts {
+    let mut puts = Puts::default();
+    (0..20).for_each(|number| puts.put(bench, number));
+    disk.refuse_after(n);
+    puts.until_refused(bench);
+    assert!(!bench.store.is_healthy());
+    puts
+}
+
+/// Waits for what comes after a while.
+fn patiently(mut came: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !came() {
+        assert!(begun.elapsed() < PATIENCE, "it does not come");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_disk_that_takes_no_more_writes_is_read_and_shows_all_that_was_answered_and_nothing_else() {
+    for n in 0..100 {
+        let disk = Disk::default();
+        let bench = disk.open();
+        let puts = write_until_refused(&disk, &bench, n);
+        puts.all_answered_are_there(&bench, &format!("operation {n}"));
+        for key in &puts.refused {
+            assert_eq!(code(bench.get(key)), Code::NotFound, "operation {n}: {key}");
+        }
+        bench.verify();
+    }
+}
+
+#[test]
+fn a_disk_that_fails_and_then_takes_no_more_writes_is_read_however_far_the_store_was_opened_again()
+{
+    for n in 0..12 {
+        for later in 1..25 {
+            let disk = Disk::default();
+            let bench = disk.open();
+            let mut puts = Puts::default();
+            (0..20).for_each(|number| puts.put(&bench, number));
+            disk.fail_after(n);
+            disk.refuse_after(n + later);
+            puts.until_refused(&bench);
+            puts.all_answered_are_there(&bench, &format!("operation {n}, and {later} later"));
+            bench.verify();
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_takes_writes_again_is_written_to_again_and_nothing_that_was_answered_is_lost() {
+    for n in [0, 1, 7] {
+        let disk = Disk::default();
+        let bench = disk.open();
+        let puts = write_until_refused(&disk, &bench, n);
+        disk.heal();
+        patiently(|| bench.op(put_op("after", "x"), 200).is_ok());
+        assert!(bench.store.is_healthy());
+        bench.verify();
+        drop(bench);
+        let again = disk.open();
+        puts.all_answered_are_there(&again, &format!("operation {n}"));
+        assert_eq!(again.get("after").expect("answered"), "x");
+        again.verify();
+    }
+}
+
+#[test]
+fn a_disk_that_takes_writes_again_is_noticed_though_nobody_writes() {
+    let disk = Disk::default();
+    let bench = disk.open();
+    write_until_refused(&disk, &bench, 0);
+    disk.heal();
+    // As whoever looks at the status or the metrics does.
+    patiently(|| bench.store.trouble().is_none());
+    bench.put("after", "x", 200);
 }
 
 #[test]

@@ -256,7 +256,7 @@ impl Bench {
     pub fn read<T>(&self, read: impl Fn(&Snapshot) -> Result<T, Refusal>) -> Result<T, Refusal> {
         loop {
             let read = read(&self.store.snapshot());
-            let again = read.as_ref().is_err_and(|refusal| refusal.code == Code::ShuttingDown);
+            let again = read.as_ref().is_err_and(|refusal| refusal.message.ends_with("ask again"));
             if !again || self.batch(Vec::new(), 0).is_err() {
                 return read;
             }

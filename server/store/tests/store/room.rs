@@ -104,3 +104,33 @@ fn however_the_room_of_a_disk_changes_what_was_answered_is_there_and_what_was_re
         }
     }
 }
+
+#[test]
+fn a_journal_that_cannot_be_made_longer_is_told_of_until_the_disk_takes_what_comes() {
+    let disk = Disk::default();
+    let bench = disk.open();
+    bench.put("k", "there", 1);
+    let long = "x".repeat(65_400);
+    for other in [true, false] {
+        disk.fill(64 * 1024);
+        let refusal = bench.op(put_op("long", &long), 2).expect_err("no room");
+        assert_eq!(refusal.code, Code::StoreFailed);
+        let words = "the journal cannot be made longer (";
+        assert!(refusal.message.starts_with(words), "{refusal}");
+        let told = || bench.store.trouble().map(|trouble| trouble.message);
+        while told().is_none() {
+            std::thread::yield_now();
+        }
+        assert!(told().is_none_or(|told| told == refusal.message));
+        match other {
+            true => drop(bench.put("k", "shorter", 3)),
+            false => disk.heal(),
+        }
+        while told().is_some() {
+            std::thread::yield_now();
+        }
+    }
+    bench.put("long", &long, 4);
+    assert_eq!(bench.get("k").expect("there"), "shorter");
+    bench.verify();
+}

@@ -33,6 +33,8 @@ struct State {
     durable_names: [usize; 4],
     operations: u64,
     fails_at: Option<u64>,
+    /// The operation from which on none is done; what is there can be read.
+    refuses_from: Option<u64>,
     /// True if the operation that fails is the last one.
     dies: bool,
     dead: bool,
@@ -183,10 +185,17 @@ impl Disk {
         self.state().dies = true;
     }
 
+    /// The write or sync that comes after `n` more fails, and all after it until the disk is healed. What is there can
+    /// be read: so is a disk that the system has made read-only.
+    pub fn refuse_after(&self, n: u64) {
+        let mut state = self.state();
+        state.refuses_from = Some(state.operations + n);
+    }
+
     /// Nothing fails any more.
     pub fn heal(&self) {
         let mut state = self.state();
-        (state.fails_at, state.drops) = (None, None);
+        (state.fails_at, state.refuses_from, state.drops) = (None, None, None);
         (state.room, state.database_room) = (None, None);
     }
 
@@ -253,9 +262,10 @@ impl Disk {
     fn operate(&self) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.state();
         let fails = state.fails_at == Some(state.operations);
+        let refused = state.refuses_from.is_some_and(|from| state.operations >= from);
         state.operations += 1;
         state.dead |= fails && state.dies;
-        if fails || state.dead {
+        if fails || refused || state.dead {
             return Err(io::Error::other("simulated: input/output error"));
         }
         Ok(state)

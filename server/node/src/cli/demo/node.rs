@@ -58,9 +58,14 @@ impl Node {
         self.url.clone()
     }
 
+    /// The id of its process; None once it has ended.
+    pub fn process(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Sends a signal to the process, for instance `HUP`.
     pub async fn signal(&self, name: &str) -> anyhow::Result<()> {
-        let id = self.child.id().ok_or_else(|| anyhow!("the node has ended already"))?;
+        let id = self.process().ok_or_else(|| anyhow!("the node has ended already"))?;
         Command::new("kill").args(["-s", name, &id.to_string()]).status().await?;
         Ok(())
     }
