@@ -1,16 +1,20 @@
 //! A disk that takes no more writes while a server runs: they are refused and say why, what was answered is read,
-//! operators see it, and all goes on when the disk does.
+//! operators see it, and all goes on when the disk does, plugins with rows of their own as well.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value as Json, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::harness::{Client, PATIENCE, Server, program};
+use crate::receiver::Receiver;
 
 const NOTES: &str = "[namespaces.notes]\n";
+/// After this time plugins make durable what they have written.
+const DURABLE_WITHIN: Duration = Duration::from_secs(1);
 
 /// A program that starts a server to which a write that the system refuses for the file's size is an error as any
 /// other, and not its end.
@@ -34,11 +38,26 @@ fn limit(server: &Server, words: &[&str]) -> Result<String, String> {
     }
 }
 
+#[expect(clippy::print_stderr, reason = "whoever runs the tests is to know")]
 /// From now on the system refuses the server every write behind the first byte of a file; gives the limit of before.
-fn refuse_writes(server: &Server) -> Result<String, String> {
-    let before = limit(server, &["--fsize", "--noheadings", "--raw", "--output=SOFT"])?;
-    limit(server, &["--fsize=1:"])?;
-    Ok(before)
+/// None, with a word on stderr, where this machine does not do so.
+fn refuse_writes(server: &Server) -> Option<String> {
+    let before = limit(server, &["--fsize", "--noheadings", "--raw", "--output=SOFT"]);
+    let limited = before.and_then(|before| limit(server, &["--fsize=1:"]).map(|_| before));
+    match limited {
+        Ok(before) => Some(before),
+        Err(why) => {
+            eprintln!("skipped: no disk can be made to fail here: {why}");
+            None
+        }
+    }
+}
+
+/// The system does so no more; waits until the server has noticed, though nobody writes.
+async fn take_writes(server: &Server, before: &str) {
+    limit(server, &[&format!("--fsize={before}:")]).expect("it was limited as well");
+    let noticed = async { while !is_writable(server).await {} };
+    timeout(PATIENCE, noticed).await.expect("noticed");
 }
 
 fn put(key: &str) -> Json {
@@ -58,7 +77,6 @@ async fn is_writable(server: &Server) -> bool {
     line.expect("the metric") == "1"
 }
 
-#[expect(clippy::print_stderr, reason = "whoever runs the tests is to know")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_takes_no_writes_is_read_and_is_written_to_once_it_takes_them_again() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -67,13 +85,7 @@ async fn a_disk_that_takes_no_writes_is_read_and_is_written_to_once_it_takes_the
     let mut client = server.client().await;
     client.ok(put("before")).await;
     assert!(is_writable(&server).await);
-    let before = match refuse_writes(&server) {
-        Ok(before) => before,
-        Err(why) => {
-            eprintln!("skipped: no disk can be made to fail here: {why}");
-            return;
-        }
-    };
+    let Some(before) = refuse_writes(&server) else { return };
 
     for key in ["at once", "after it"] {
         let error = client.error(put(key)).await;
@@ -84,9 +96,7 @@ async fn a_disk_that_takes_no_writes_is_read_and_is_written_to_once_it_takes_the
     assert!(warned[0].as_str().is_some_and(|words| words.starts_with("store: ")), "{warned}");
     assert!(!is_writable(&server).await);
 
-    limit(&server, &[&format!("--fsize={before}:")]).expect("it was limited as well");
-    let noticed = async { while !is_writable(&server).await {} };
-    timeout(PATIENCE, noticed).await.expect("noticed, though nobody writes");
+    take_writes(&server, &before).await;
     client.ok(put("again")).await;
     assert_eq!(warnings(&mut client).await, Json::Null);
 
@@ -99,4 +109,76 @@ async fn a_disk_that_takes_no_writes_is_read_and_is_written_to_once_it_takes_the
     let error = client.error(json!({"get": {"ns": "notes", "key": "after it"}})).await;
     assert_eq!(error["code"], "not_found");
     assert_eq!(server.stop().await, Some(0));
+}
+
+/// Which of the plugins have a disk that fails, by the status.
+async fn fallen(client: &mut Client) -> (bool, bool) {
+    let warned = warnings(client).await.to_string();
+    (
+        warned.contains("index: the indexes do not go on: "),
+        warned.contains("webhook: nothing is told: "),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_and_a_webhook_whose_disk_takes_no_writes_go_on_once_it_takes_them_again() {
+    let mut receiver = Receiver::start().await;
+    let config = format!(
+        "[[namespaces.notes.plugins]]\nuse = \"index\"\n\
+         [namespaces.notes.plugins.indexes]\nby_n = {{ path = \"/n\" }}\n\
+         [[namespaces.notes.plugins]]\nuse = \"webhook\"\n\
+         [namespaces.notes.plugins.targets.crm]\nurl = \"{}\"\n",
+        receiver.url()
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = program_that_survives(folder.path());
+    let server = Server::start_program(&program, &config).await;
+    let mut client = server.client().await;
+    let query =
+        |n: usize| json!({"query": {"ns": "notes", "index": "by_n", "eq": n, "wait_ms": 1_000}});
+    let mut n = 0;
+    let fails = async {
+        loop {
+            n += 1;
+            client.put("notes", &format!("k{n}"), json!({"n": n})).await;
+            assert_eq!(client.ok(query(n)).await["items"][0]["name"], format!("k{n}"));
+            receiver.next().await.answer(200);
+            // Unless what they wrote is durable by now, they fail.
+            let before = refuse_writes(&server)?;
+            let until = Instant::now() + 3 * DURABLE_WITHIN;
+            while Instant::now() < until {
+                if fallen(&mut client).await == (true, true) {
+                    return Some(before);
+                }
+            }
+            take_writes(&server, &before).await;
+        }
+    };
+    let Some(before) = timeout(PATIENCE, fails).await.expect("they fail") else { return };
+
+    take_writes(&server, &before).await;
+    client.put("notes", "again", json!({"n": 0})).await;
+    let found = async {
+        loop {
+            let answer = client.try_ask(query(0)).await.expect("an answer");
+            match answer["ok"]["items"][0]["name"].as_str() {
+                Some(name) => return name.to_owned(),
+                None => assert_eq!(answer["error"]["code"], "index_behind", "{answer}"),
+            }
+        }
+    };
+    assert_eq!(timeout(PATIENCE, found).await.expect("the index goes on"), "again");
+    let told = async {
+        loop {
+            let heard = receiver.next().await;
+            let key = heard.key().to_owned();
+            heard.answer(200);
+            if key == "again" {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, told).await.expect("the webhook goes on");
+    let well = async { while warnings(&mut client).await != Json::Null {} };
+    timeout(PATIENCE, well).await.expect("nothing is left to warn of");
 }

@@ -19,7 +19,7 @@ const CHANGES_MAX: usize = 256;
 const REMOVED_MAX: usize = 1_000;
 /// How long rows may wait to be durable, and how long after a failure it is tried again. A crash costs the
 /// way from there.
-const PAUSE: Duration = Duration::from_secs(1);
+pub const PAUSE: Duration = Duration::from_secs(1);
 /// How long it waits for a change where nothing is left to be done.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -40,12 +40,15 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Follows until it is over. What fails is tried again.
-    pub fn run(&self) {
+    /// Follows until it is over. What fails is tried again. Refused with `store_failed` when a disk fails: then
+    /// the table is to be opened again.
+    pub fn run(&self) -> Result<(), Refusal> {
         while !self.progress.is_over() {
             let Err(refusal) = self.follow() else { break };
-            if matches!(refusal.code, Code::ShuttingDown | Code::UnknownNamespace) {
-                break;
+            match refusal.code {
+                Code::ShuttingDown | Code::UnknownNamespace => break,
+                Code::StoreFailed => return Err(refusal),
+                _ => {}
             }
             let words = format!("the indexes do not go on: {refusal}");
             self.host.error(&words);
@@ -59,6 +62,7 @@ impl Follower {
             tracing::warn!(namespace = %self.namespace, "the indexes were not closed: {refusal}");
         }
         self.progress.end();
+        Ok(())
     }
 
     fn follow(&self) -> Result<(), Refusal> {

@@ -8,7 +8,7 @@ use keepboth_core::policy::Fingerprint;
 use keepboth_core::refusal::{Code, Refusal};
 use serde_json::Value as Json;
 
-use crate::follow::Follower;
+use crate::follow::{Follower, PAUSE};
 use crate::progress::{Late, Progress};
 use crate::query;
 use crate::settings::{self, Index};
@@ -53,12 +53,19 @@ struct Fallen<'a> {
     running: &'a Running,
 }
 
+impl Fallen<'_> {
+    /// Gives the table back, so that it can be opened again.
+    fn fall(&self, why: &str) {
+        self.progress.fall(why);
+        lock(&self.running.follower).take();
+        self.running.tell();
+    }
+}
+
 impl Drop for Fallen<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.progress.fall("its thread panicked and is started again");
-            lock(&self.running.follower).take();
-            self.running.tell();
+            self.fall("its thread panicked and is started again");
         }
     }
 }
@@ -85,31 +92,42 @@ impl Plugin for Indexes {
         let namespace = host.namespace().ok_or("it is for a namespace")?.clone();
         let (indexes, progress) = (self.indexes.clone(), self.progress.clone());
         let (running, own) = (self.running.clone(), host.clone());
-        self.thread.start(&format!("index {namespace}"), host, move |_| {
-            let _fallen = Fallen { progress: &progress, running: &running };
-            let table = match own.table() {
-                Ok(table) => table,
-                Err(refusal) => {
-                    if refusal.code != Code::ShuttingDown {
-                        let words = format!("there are no indexes: {refusal}");
-                        own.error(&words);
-                        own.warn("table", Some(words));
-                    }
-                    progress.stuck(&refusal.message);
-                    return running.tell();
-                }
+        self.thread.start(&format!("index {namespace}"), host, move |end| {
+            let fallen = Fallen { progress: &progress, running: &running };
+            let open = |table| {
+                let follower = Arc::new(Follower {
+                    host: own.clone(),
+                    namespace: namespace.clone(),
+                    indexes: indexes.clone(),
+                    table,
+                    progress: progress.clone(),
+                    falls: progress.falls(),
+                });
+                *lock(&running.follower) = Some(follower.clone());
+                running.tell();
+                follower
             };
-            let follower = Arc::new(Follower {
-                host: own.clone(),
-                namespace: namespace.clone(),
-                indexes: indexes.clone(),
-                table,
-                progress: progress.clone(),
-                falls: progress.falls(),
-            });
-            *lock(&running.follower) = Some(follower.clone());
-            running.tell();
-            follower.run();
+            let mut told = String::new();
+            loop {
+                let outcome = match own.table() {
+                    Ok(table) => open(table).run().map_err(|e| ("the indexes do not go on", e)),
+                    Err(refusal) => Err(("there are no indexes", refusal)),
+                };
+                let Err((what, refusal)) = outcome else { return };
+                fallen.fall(&refusal.message);
+                if refusal.code == Code::ShuttingDown {
+                    return;
+                }
+                let words = format!("{what}: {refusal}");
+                if words != told {
+                    own.error(&words);
+                }
+                own.warn("follow", Some(words.clone()));
+                told = words;
+                if end.wait(PAUSE) {
+                    return;
+                }
+            }
         })
     }
 

@@ -1,5 +1,6 @@
 //! The plugin bound to one namespace: a thread for all its targets, one that watches the feed, and who asks.
 
+use std::any::Any;
 use std::ops::Bound;
 use std::panic::resume_unwind;
 use std::sync::atomic::AtomicI64;
@@ -24,6 +25,8 @@ use crate::target::{self, Target};
 
 /// How long one wait for a change lasts.
 const WAIT: Duration = Duration::from_secs(60);
+/// How long after a failure of the table it is opened again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Makes the plugin, or tells all that is wrong with its targets.
 pub fn build(site: &Site, settings: Json) -> Built {
@@ -70,18 +73,28 @@ impl Plugin for Webhooks {
         let namespace = host.namespace().ok_or("it is for a namespace")?.clone();
         let (targets, stop, lanes) = (self.targets.clone(), self.stop.clone(), self.lanes.clone());
         let own = host.clone();
-        self.thread.start(&format!("webhook {namespace}"), host, move |_| {
-            let outcome = own.table().and_then(|table| {
-                let (host, namespace, stop) = (own.clone(), namespace.clone(), stop.clone());
-                let waiting = AtomicI64::new(0);
-                run(Arc::new(Shared { host, namespace, table, stop, waiting }), &targets, &lanes)
-            });
-            if let Err(refusal) = outcome
-                && refusal.code != Code::ShuttingDown
-            {
+        self.thread.start(&format!("webhook {namespace}"), host, move |end| {
+            let mut told = String::new();
+            loop {
+                let outcome = own.table().and_then(|table| {
+                    let (host, namespace, stop) = (own.clone(), namespace.clone(), stop.clone());
+                    let waiting = AtomicI64::new(0);
+                    let shared = Shared { host, namespace, table, stop, waiting };
+                    run(Arc::new(shared), &targets, &lanes)
+                });
+                let Err(refusal) = outcome else { return };
+                if refusal.code == Code::ShuttingDown {
+                    return;
+                }
                 let words = format!("nothing is told: {refusal}");
-                own.error(&words);
-                own.warn("all", Some(words));
+                if words != told {
+                    own.error(&words);
+                }
+                own.warn("all", Some(words.clone()));
+                told = words;
+                if end.wait(PAUSE) {
+                    return;
+                }
             }
         })
     }
@@ -105,13 +118,20 @@ impl Plugin for Webhooks {
     }
 }
 
-/// Serves all targets until it is over. A panic of one ends the others too, and goes on here: all are taken
-/// up again from their rows.
+/// What ends all targets before it is over: they are taken up again from their rows.
+enum Ended {
+    Panic(Box<dyn Any + Send>),
+    /// The table is to be opened again.
+    Refused(Refusal),
+}
+
+/// Serves all targets until it is over. A panic of one, or a disk that fails, ends the others too, and goes on here.
 fn run(shared: Arc<Shared>, targets: &[Arc<Target>], lanes: &Lanes) -> Result<(), Refusal> {
     forget_others(shared.table.as_ref(), targets)?;
+    shared.host.warn("all", None);
     let failed = |e| Refusal::new(Code::StoreFailed, format!("no runtime for requests: {e}"));
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let panic = runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let mut tasks = JoinSet::new();
         let (news, changed) = watch::channel(0);
         for target in targets {
@@ -122,11 +142,16 @@ fn run(shared: Arc<Shared>, targets: &[Arc<Target>], lanes: &Lanes) -> Result<()
         // It has no part in the table, which must be given back although it still waits.
         let (host, namespace) = (shared.host.clone(), shared.namespace.clone());
         let stop = shared.stop.clone();
-        tasks.spawn_blocking(move || watch_feed(host.as_ref(), &namespace, &stop, &news));
+        tasks.spawn_blocking(move || {
+            watch_feed(host.as_ref(), &namespace, &stop, &news);
+            Ok(())
+        });
         drop(changed);
         while let Some(joined) = tasks.join_next().await {
-            if let Err(panic) = lane::joined(joined) {
-                return Some(panic);
+            match lane::joined(joined) {
+                Ok(None | Some(Ok(()))) => {}
+                Ok(Some(Err(refusal))) => return Some(Ended::Refused(refusal)),
+                Err(panic) => return Some(Ended::Panic(panic)),
             }
         }
         None
@@ -135,7 +160,11 @@ fn run(shared: Arc<Shared>, targets: &[Arc<Target>], lanes: &Lanes) -> Result<()
     // A name that is still being looked up must not hold up the stop.
     runtime.shutdown_background();
     drop(shared);
-    panic.map_or(Ok(()), |panic| resume_unwind(panic))
+    match ended {
+        None => Ok(()),
+        Some(Ended::Refused(refusal)) => Err(refusal),
+        Some(Ended::Panic(panic)) => resume_unwind(panic),
+    }
 }
 
 /// Says when there is something new in the feed, until there is nobody who listens, or it is over.

@@ -60,13 +60,13 @@ struct Sent {
 }
 
 /// Serves a target until it is over. What goes wrong with the rows is logged, and all is taken up from them
-/// again.
+/// again. Refused with `store_failed` when a disk fails: then the table is to be opened again.
 pub async fn run(
     shared: Arc<Shared>,
     target: Arc<Target>,
     mut news: watch::Receiver<u64>,
     mut orders: mpsc::Receiver<Order>,
-) {
+) -> Result<(), Refusal> {
     while !shared.stop.is_cancelled() {
         let outcome = match Lane::open(shared.clone(), target.clone()) {
             Ok(mut lane) => {
@@ -75,15 +75,18 @@ pub async fn run(
             }
             Err(refusal) => Err(refusal),
         };
-        let Err(refusal) = outcome else { return };
-        if matches!(refusal.code, Code::ShuttingDown | Code::UnknownNamespace) {
-            return;
+        let Err(refusal) = outcome else { break };
+        match refusal.code {
+            Code::ShuttingDown | Code::UnknownNamespace => break,
+            Code::StoreFailed => return Err(refusal),
+            _ => {}
         }
         let words = format!("the target {} is told nothing at this moment: {refusal}", target.name);
         shared.host.error(&words);
         shared.host.warn(&format!("target {}", target.name), Some(words));
         let _ = timeout(FLUSH, shared.stop.cancelled()).await;
     }
+    Ok(())
 }
 
 /// What a task has ended with: None if it was cut off, or its panic.

@@ -12,7 +12,8 @@ pub type RowChange = (Vec<u8>, Option<Vec<u8>>);
 
 /// An ordered table in a file of the plugin's own; see [`super::Host::table`]. Each call sees the rows as
 /// the last [`Table::write`] left them. All refuse with `store_failed` if the disk fails, and with
-/// `corrupt` if what it holds cannot be what was written.
+/// `corrupt` if what it holds cannot be what was written. After a failure of the disk it may refuse everything: then
+/// all of it is to be dropped, and opened again, and has lost what a crash may cost.
 pub trait Table: Send + Sync {
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Refusal>;
