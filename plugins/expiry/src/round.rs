@@ -57,10 +57,12 @@ impl Round {
 
     /// Goes on until the server or the plugin ends. What fails is tried again.
     pub fn run(mut self, end: &End) {
+        let mut told = String::new();
         while !end.wait(Duration::ZERO) {
             let outcome = if self.known { self.round(end) } else { self.look_through(end) };
             let Err(refusal) = outcome else {
                 self.host.warn("rounds", None);
+                told.clear();
                 continue;
             };
             match refusal.code {
@@ -70,8 +72,11 @@ impl Round {
                 _ => {
                     self.host.count("failed_rounds", 1);
                     let words = format!("nothing is deleted at this moment: {refusal}");
-                    self.host.error(&words);
-                    self.host.warn("rounds", Some(words));
+                    if words != told {
+                        self.host.error(&words);
+                    }
+                    self.host.warn("rounds", Some(words.clone()));
+                    told = words;
                 }
             }
             end.wait(Duration::from_secs(1));

@@ -19,7 +19,7 @@ const CHANGES_MAX: usize = 256;
 const REMOVED_MAX: usize = 1_000;
 /// How long rows may wait to be durable, and how long after a failure it is tried again. A crash costs the
 /// way from there.
-pub const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_secs(1);
 /// How long it waits for a change where nothing is left to be done.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -40,14 +40,15 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Follows until it is over. What fails is tried again. Refused with `store_failed` when a disk fails: then
-    /// the table is to be opened again.
+    /// Follows until it is over. What fails is tried again. Refused with `store_failed` when the table has failed:
+    /// then it is to be opened again.
     pub fn run(&self) -> Result<(), Refusal> {
         while !self.progress.is_over() {
             let Err(refusal) = self.follow() else { break };
             match refusal.code {
                 Code::ShuttingDown | Code::UnknownNamespace => break,
-                Code::StoreFailed => return Err(refusal),
+                // It may as well be the store that failed.
+                Code::StoreFailed if self.table.write(&[], true).is_err() => return Err(refusal),
                 _ => {}
             }
             let words = format!("the indexes do not go on: {refusal}");
@@ -66,6 +67,8 @@ impl Follower {
     }
 
     fn follow(&self) -> Result<(), Refusal> {
+        // A disk that takes nothing is noticed before the table is said to be well.
+        self.table.write(&[], true)?;
         self.forget_others()?;
         let mut places = Vec::new();
         for index in self.indexes.iter() {
@@ -89,8 +92,9 @@ impl Follower {
             }
             let within = if unsure { PAUSE } else { IDLE };
             let last = self.host.wait_changed(&self.namespace, from, within)?;
-            if last <= from && unsure {
-                self.table.write(&[], true)?;
+            if last <= from {
+                // After a long rest it shows whether the table has failed meanwhile.
+                self.table.write(&[], unsure)?;
                 unsure = false;
             }
         }

@@ -3,12 +3,12 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use keepboth_core::plugin::{Built, Host, Plugin, Points, Site, Thread, Worker};
+use keepboth_core::plugin::{Built, Host, Pauses, Plugin, Points, Site, Thread, Worker};
 use keepboth_core::policy::Fingerprint;
 use keepboth_core::refusal::{Code, Refusal};
 use serde_json::Value as Json;
 
-use crate::follow::{Follower, PAUSE};
+use crate::follow::Follower;
 use crate::progress::{Late, Progress};
 use crate::query;
 use crate::settings::{self, Index};
@@ -57,7 +57,9 @@ impl Fallen<'_> {
     /// Gives the table back, so that it can be opened again.
     fn fall(&self, why: &str) {
         self.progress.fall(why);
-        lock(&self.running.follower).take();
+        let follower = lock(&self.running.follower).take();
+        // Its table is closed, which may take its time, while nobody waits for the lock.
+        drop(follower);
         self.running.tell();
     }
 }
@@ -107,8 +109,9 @@ impl Plugin for Indexes {
                 running.tell();
                 follower
             };
-            let mut told = String::new();
+            let (mut told, mut pauses) = (String::new(), Pauses::default());
             loop {
+                let begun = Instant::now();
                 let outcome = match own.table() {
                     Ok(table) => open(table).run().map_err(|e| ("the indexes do not go on", e)),
                     Err(refusal) => Err(("there are no indexes", refusal)),
@@ -119,12 +122,12 @@ impl Plugin for Indexes {
                     return;
                 }
                 let words = format!("{what}: {refusal}");
-                if words != told {
+                if pauses.ran(begun.elapsed()) || words != told {
                     own.error(&words);
                 }
                 own.warn("follow", Some(words.clone()));
                 told = words;
-                if end.wait(PAUSE) {
+                if end.wait(pauses.pause()) {
                     return;
                 }
             }

@@ -22,6 +22,8 @@ struct State {
     stuck: Option<String>,
     /// How often all has to be opened again.
     falls: u64,
+    /// True from then on until it was: what was there may have to be made anew.
+    fallen: bool,
     over: bool,
 }
 
@@ -36,6 +38,7 @@ impl Progress {
         if state.places != places || state.stuck.is_some() {
             state.places = places.to_vec();
             state.stuck = None;
+            state.fallen = false;
             self.moved.notify_all();
         }
     }
@@ -50,6 +53,7 @@ impl Progress {
         let mut state = self.state();
         state.stuck = Some(why.to_owned());
         state.falls += 1;
+        state.fallen = true;
         self.moved.notify_all();
     }
 
@@ -86,7 +90,7 @@ impl Progress {
         loop {
             let place = state.places.get(at).copied().flatten();
             let reached = place.map_or(0, |place| place.sequence);
-            if place.is_some() && reached >= sequence {
+            if place.is_some() && reached >= sequence && !state.fallen {
                 return Ok(());
             }
             let left = until.saturating_duration_since(Instant::now());
@@ -164,6 +168,7 @@ mod tests {
             let fallen = || Err(Late::Behind { reached: 9_000, why: Some("a panic".into()) });
             assert_eq!(waiting.join().expect("no panic"), fallen());
             assert_eq!(progress.wait(0, 9_001, long, 0), fallen(), "also who comes late");
+            assert_eq!(progress.wait(0, 9_000, long, 0), fallen(), "and who needs what was there");
             let waiting = scope.spawn(|| progress.wait(0, 9_001, long, progress.falls()));
             progress.end();
             assert_eq!(waiting.join().expect("no panic"), Err(Late::Over));

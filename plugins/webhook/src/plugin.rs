@@ -5,10 +5,12 @@ use std::ops::Bound;
 use std::panic::resume_unwind;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keepboth_core::name::Namespace;
-use keepboth_core::plugin::{Built, Host, Plugin, Points, RowChange, Site, Table, Thread, Worker};
+use keepboth_core::plugin::{
+    Built, Host, Pauses, Plugin, Points, RowChange, Site, Table, Thread, Worker,
+};
 use keepboth_core::refusal::{Code, Refusal};
 use serde_json::Value as Json;
 use tokio::runtime::Builder;
@@ -25,8 +27,6 @@ use crate::target::{self, Target};
 
 /// How long one wait for a change lasts.
 const WAIT: Duration = Duration::from_secs(60);
-/// How long after a failure of the table it is opened again.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Makes the plugin, or tells all that is wrong with its targets.
 pub fn build(site: &Site, settings: Json) -> Built {
@@ -74,8 +74,9 @@ impl Plugin for Webhooks {
         let (targets, stop, lanes) = (self.targets.clone(), self.stop.clone(), self.lanes.clone());
         let own = host.clone();
         self.thread.start(&format!("webhook {namespace}"), host, move |end| {
-            let mut told = String::new();
+            let (mut told, mut pauses) = (String::new(), Pauses::default());
             loop {
+                let begun = Instant::now();
                 let outcome = own.table().and_then(|table| {
                     let (host, namespace, stop) = (own.clone(), namespace.clone(), stop.clone());
                     let waiting = AtomicI64::new(0);
@@ -87,12 +88,12 @@ impl Plugin for Webhooks {
                     return;
                 }
                 let words = format!("nothing is told: {refusal}");
-                if words != told {
+                if pauses.ran(begun.elapsed()) || words != told {
                     own.error(&words);
                 }
                 own.warn("all", Some(words.clone()));
                 told = words;
-                if end.wait(PAUSE) {
+                if end.wait(pauses.pause()) {
                     return;
                 }
             }
@@ -125,8 +126,10 @@ enum Ended {
     Refused(Refusal),
 }
 
-/// Serves all targets until it is over. A panic of one, or a disk that fails, ends the others too, and goes on here.
+/// Serves all targets until it is over. A panic of one, or a table that fails, ends the others too, and goes on here.
 fn run(shared: Arc<Shared>, targets: &[Arc<Target>], lanes: &Lanes) -> Result<(), Refusal> {
+    // Nothing is sent of which it could not be kept that it was.
+    shared.table.write(&[], true)?;
     forget_others(shared.table.as_ref(), targets)?;
     shared.host.warn("all", None);
     let failed = |e| Refusal::new(Code::StoreFailed, format!("no runtime for requests: {e}"));

@@ -360,12 +360,12 @@ impl Committer {
         if self.shared.stopping.load(Ordering::SeqCst) {
             return;
         }
-        closed.tried = Instant::now();
         // Who reads is not disturbed for nothing. A database of which a read has failed reads nothing more, and
         // takes no transaction.
         if closed.shown.as_ref().is_some_and(|shown| shown.begin_write().is_ok())
             && let Err(error) = self.disk.takes(PROBE_BYTES)
         {
+            closed.tried = Instant::now();
             if !std::mem::replace(&mut closed.said, true) {
                 tracing::warn!(namespace = %self.namespace, "the disk takes no writes: {error}");
             }
@@ -401,6 +401,7 @@ impl Committer {
         let (store, tables) = (self.identity.store, (opened.late, opened.tables.clone()));
         self.ledger = Some(Ledger::new(opened.database, store, tables, self.wake.clone()));
         self.shared.failed.store(false, Ordering::SeqCst);
+        tracing::info!(%namespace, "the database is open again and takes writes");
         let (counts, root) = (opened.totals.counts, opened.totals.tree.root());
         *self.shared.totals() = opened.totals;
         self.shared.publish(opened.tables, counts, root);

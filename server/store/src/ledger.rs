@@ -308,8 +308,9 @@ impl Ledger {
         if let Some(refused) = &mut self.refused
             && refused.asked.elapsed() >= ASK_AGAIN
         {
+            let takes = disk.takes(refused.bytes);
             refused.asked = Instant::now();
-            if disk.takes(refused.bytes).is_ok() {
+            if takes.is_ok() {
                 self.refused = None;
             }
         }

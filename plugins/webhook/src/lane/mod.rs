@@ -60,7 +60,7 @@ struct Sent {
 }
 
 /// Serves a target until it is over. What goes wrong with the rows is logged, and all is taken up from them
-/// again. Refused with `store_failed` when a disk fails: then the table is to be opened again.
+/// again. Refused with `store_failed` when the table has failed: then it is to be opened again.
 pub async fn run(
     shared: Arc<Shared>,
     target: Arc<Target>,
@@ -78,7 +78,8 @@ pub async fn run(
         let Err(refusal) = outcome else { break };
         match refusal.code {
             Code::ShuttingDown | Code::UnknownNamespace => break,
-            Code::StoreFailed => return Err(refusal),
+            // It may as well be the store that failed.
+            Code::StoreFailed if shared.table.write(&[], true).is_err() => return Err(refusal),
             _ => {}
         }
         let words = format!("the target {} is told nothing at this moment: {refusal}", target.name);

@@ -10,6 +10,34 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause. Whoever ran for longer than this begins with the shortest again.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
+/// The pauses of what is begun again after each failure.
+#[derive(Debug)]
+pub struct Pauses(Duration);
+
+impl Default for Pauses {
+    fn default() -> Pauses {
+        Pauses(PAUSE)
+    }
+}
+
+impl Pauses {
+    /// True if what ran for so long went well meanwhile: then the next pause is the shortest.
+    pub fn ran(&mut self, time: Duration) -> bool {
+        let well = time > PAUSE_MAX;
+        if well {
+            self.0 = PAUSE;
+        }
+        well
+    }
+
+    /// The next pause, 100 ms at first; the one after it is twice as long, up to a minute.
+    pub fn pause(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 2).min(PAUSE_MAX);
+        pause
+    }
+}
+
 /// Set when a thread has to end.
 #[derive(Debug, Default)]
 pub struct End(Mutex<bool>, Condvar);
@@ -74,23 +102,20 @@ impl Thread {
 
 /// Works until the work returns, or it is over in a pause after a panic.
 fn go_on(thread: &str, host: &dyn Host, end: &End, work: &mut impl FnMut(&End)) {
-    let (mut pause, mut count) = (PAUSE, 0_u64);
+    let (mut pauses, mut count) = (Pauses::default(), 0_u64);
     loop {
         let begun = host.now();
         let Err(words) = caught(|| work(end)) else { return };
         count += 1;
-        if u128::from(host.now().saturating_sub(begun)) > PAUSE_MAX.as_millis() {
-            pause = PAUSE;
-        }
+        pauses.ran(Duration::from_millis(host.now().saturating_sub(begun)));
         let told = format!(
             "the thread {thread} panicked, {count} times by now: {words}; each time it is started again"
         );
         host.error(&told);
         host.warn(thread, Some(told));
         host.count("panics", 1);
-        if end.wait(pause) {
+        if end.wait(pauses.pause()) {
             return;
         }
-        pause = (pause * 2).min(PAUSE_MAX);
     }
 }

@@ -1,7 +1,7 @@
 //! A disk that fails: the answer says unknown, the store opens its database again and goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use keepboth_core::refusal::Code;
 use keepboth_store::{Durability, OpenError, Options, Store};
@@ -10,11 +10,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::chores::{Done, chore};
-use crate::harness::{Bench, code, key, namespace, put_op};
+use crate::harness::{Bench, code, key, namespace, patiently, put_op};
 use crate::simulated::Disk;
-
-/// After this a test that waits has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Writes with one failing operation; gives what was acknowledged and how many answers were unknown.
 fn write_with_fault(
@@ -180,9 +177,7 @@ fn a_database_that_had_no_room_to_grow_takes_writes_again_when_there_is_some() {
     }
     assert!(!bench.store.is_healthy());
     disk.heal();
-    while let Err(refusal) = bench.op(put_op("after", "x"), 1) {
-        assert_eq!(refusal.code, Code::StoreFailed);
-    }
+    patiently(|| bench.op(put_op("after", "x"), 1).is_ok());
     for n in 0..answered {
         assert_eq!(bench.get(&format!("k{n}")).expect("answered"), value, "{n} of {answered}");
     }
@@ -235,15 +230,6 @@ fn write_until_refused(disk: &Disk, bench: &Bench, n: u64) -> Puts {
     puts.until_refused(bench);
     assert!(!bench.store.is_healthy());
     puts
-}
-
-/// Waits for what comes after a while.
-fn patiently(mut came: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !came() {
-        assert!(begun.elapsed() < PATIENCE, "it does not come");
-        std::thread::yield_now();
-    }
 }
 
 #[test]

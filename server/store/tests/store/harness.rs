@@ -1,9 +1,9 @@
 //! A store that is asked and answers in one call, and remembers its commits.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
-
-use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use keepboth_core::digest::{DigestTree, FANOUT, Prefix};
 use keepboth_core::hash;
@@ -21,6 +21,9 @@ use keepboth_store::{
     Collected, Commit, Entry, Incoming, Keep, KeyChange, Op, OpenError, Options, Place, Raised,
     Received, Resolution, Snapshot, Store, Task, Verdict, Written, journal_of,
 };
+
+/// After this a test that waits has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A store under test.
 pub struct Bench {
@@ -54,6 +57,15 @@ pub fn text(text: &str) -> Value {
 /// The address made from a version of a key.
 pub fn address(of: &str, version: &VersionId) -> Address {
     Address { key: key(of).hash(), branch: branch_of(version) }
+}
+
+/// Waits for what comes after a while.
+pub fn patiently(mut came: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !came() {
+        assert!(begun.elapsed() < PATIENCE, "it does not come");
+        std::thread::yield_now();
+    }
 }
 
 pub fn code<T: std::fmt::Debug>(outcome: Result<T, Refusal>) -> Code {
@@ -254,13 +266,16 @@ impl Bench {
 
     /// Reads, and again if the database was opened anew meanwhile, as the refusal asks.
     pub fn read<T>(&self, read: impl Fn(&Snapshot) -> Result<T, Refusal>) -> Result<T, Refusal> {
-        loop {
-            let read = read(&self.store.snapshot());
-            let again = read.as_ref().is_err_and(|refusal| refusal.message.ends_with("ask again"));
-            if !again || self.batch(Vec::new(), 0).is_err() {
-                return read;
+        let mut outcome = read(&self.store.snapshot());
+        for _ in 0..1_000 {
+            if !outcome.as_ref().is_err_and(|refusal| refusal.message.ends_with("ask again")) {
+                break;
             }
+            // It is open again, or not to be opened, once this is answered.
+            let _ = self.batch(Vec::new(), 0);
+            outcome = read(&self.store.snapshot());
         }
+        outcome
     }
 
     pub fn get(&self, at: &str) -> Result<String, Refusal> {

@@ -7,7 +7,7 @@ use keepboth_core::refusal::Code;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::harness::put_op;
+use crate::harness::{patiently, put_op};
 use crate::simulated::Disk;
 
 const MIB: u64 = 1024 * 1024;
@@ -33,15 +33,11 @@ fn while_a_disk_has_little_room_writes_are_refused_and_what_is_there_is_read() {
     assert_eq!(bench.get("k").expect("still there"), last);
     bench.verify();
     disk.leave(2 * MIB);
-    while !bench.store.trouble().expect("too little").message.contains("has 2.0 MiB left") {
-        std::thread::yield_now();
-    }
+    patiently(|| bench.store.trouble().expect("too little").message.contains("has 2.0 MiB left"));
 
     disk.leave(100 * MIB);
-    while bench.store.trouble().is_some() {
-        // It is looked at once more, without a write.
-        std::thread::yield_now();
-    }
+    // It is looked at once more, without a write.
+    patiently(|| bench.store.trouble().is_none());
     bench.put("k", "later", 1_002);
     drop(bench);
     let again = disk.open();
@@ -111,24 +107,21 @@ fn a_journal_that_cannot_be_made_longer_is_told_of_until_the_disk_takes_what_com
     let bench = disk.open();
     bench.put("k", "there", 1);
     let long = "x".repeat(65_400);
-    for other in [true, false] {
+    for shorter in [true, false] {
         disk.fill(64 * 1024);
-        let refusal = bench.op(put_op("long", &long), 2).expect_err("no room");
-        assert_eq!(refusal.code, Code::StoreFailed);
-        let words = "the journal cannot be made longer (";
-        assert!(refusal.message.starts_with(words), "{refusal}");
         let told = || bench.store.trouble().map(|trouble| trouble.message);
-        while told().is_none() {
-            std::thread::yield_now();
-        }
-        assert!(told().is_none_or(|told| told == refusal.message));
-        match other {
+        patiently(|| {
+            let refusal = bench.op(put_op("long", &long), 2).expect_err("no room");
+            assert_eq!(refusal.code, Code::StoreFailed);
+            let words = "the journal cannot be made longer (";
+            assert!(refusal.message.starts_with(words), "{refusal}");
+            told() == Some(refusal.message)
+        });
+        match shorter {
             true => drop(bench.put("k", "shorter", 3)),
             false => disk.heal(),
         }
-        while told().is_some() {
-            std::thread::yield_now();
-        }
+        patiently(|| told().is_none());
     }
     bench.put("long", &long, 4);
     assert_eq!(bench.get("k").expect("there"), "shorter");
