@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use keepboth_core::plugin::{Built, Host, Pauses, Plugin, Points, Site, Thread, Worker};
+use keepboth_core::plugin::{Built, Host, Plugin, Points, Site, Thread, Worker};
 use keepboth_core::policy::Fingerprint;
 use keepboth_core::refusal::{Code, Refusal};
 use serde_json::Value as Json;
@@ -109,28 +109,13 @@ impl Plugin for Indexes {
                 running.tell();
                 follower
             };
-            let (mut told, mut pauses) = (String::new(), Pauses::default());
-            loop {
-                let begun = Instant::now();
-                let outcome = match own.table() {
-                    Ok(table) => open(table).run().map_err(|e| ("the indexes do not go on", e)),
-                    Err(refusal) => Err(("there are no indexes", refusal)),
+            end.work_again(own.as_ref(), "follow", || {
+                let (what, outcome) = match own.table() {
+                    Ok(table) => ("the indexes do not go on", open(table).run()),
+                    Err(refusal) => ("there are no indexes", Err(refusal)),
                 };
-                let Err((what, refusal)) = outcome else { return };
-                fallen.fall(&refusal.message);
-                if refusal.code == Code::ShuttingDown {
-                    return;
-                }
-                let words = format!("{what}: {refusal}");
-                if pauses.ran(begun.elapsed()) || words != told {
-                    own.error(&words);
-                }
-                own.warn("follow", Some(words.clone()));
-                told = words;
-                if end.wait(pauses.pause()) {
-                    return;
-                }
-            }
+                (what, outcome.inspect_err(|refusal| fallen.fall(&refusal.message)))
+            });
         })
     }
 

@@ -5,12 +5,10 @@ use std::ops::Bound;
 use std::panic::resume_unwind;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use keepboth_core::name::Namespace;
-use keepboth_core::plugin::{
-    Built, Host, Pauses, Plugin, Points, RowChange, Site, Table, Thread, Worker,
-};
+use keepboth_core::plugin::{Built, Host, Plugin, Points, RowChange, Site, Table, Thread, Worker};
 use keepboth_core::refusal::{Code, Refusal};
 use serde_json::Value as Json;
 use tokio::runtime::Builder;
@@ -74,29 +72,15 @@ impl Plugin for Webhooks {
         let (targets, stop, lanes) = (self.targets.clone(), self.stop.clone(), self.lanes.clone());
         let own = host.clone();
         self.thread.start(&format!("webhook {namespace}"), host, move |end| {
-            let (mut told, mut pauses) = (String::new(), Pauses::default());
-            loop {
-                let begun = Instant::now();
+            end.work_again(own.as_ref(), "all", || {
                 let outcome = own.table().and_then(|table| {
                     let (host, namespace, stop) = (own.clone(), namespace.clone(), stop.clone());
                     let waiting = AtomicI64::new(0);
                     let shared = Shared { host, namespace, table, stop, waiting };
                     run(Arc::new(shared), &targets, &lanes)
                 });
-                let Err(refusal) = outcome else { return };
-                if refusal.code == Code::ShuttingDown {
-                    return;
-                }
-                let words = format!("nothing is told: {refusal}");
-                if pauses.ran(begun.elapsed()) || words != told {
-                    own.error(&words);
-                }
-                own.warn("all", Some(words.clone()));
-                told = words;
-                if end.wait(pauses.pause()) {
-                    return;
-                }
-            }
+                ("nothing is told", outcome)
+            });
         })
     }
 

@@ -121,7 +121,7 @@ pub use gate::{Arrival, BuiltGate, Credentials, Gate, Identity, Pass, ServerSite
 pub use grants::{Grant, Grants, Right, Rights};
 pub use host::{Changed, Changes, Feed, Host, Listed, Now, Page};
 pub use table::{Row, RowChange, Table, behind};
-pub use thread::{End, Pauses, Thread};
+pub use thread::{End, Thread};
 pub use watched::{LogLevel, LogLine, Meter};
 
 /// How a plugin is made from its settings. The server has a const list of these.

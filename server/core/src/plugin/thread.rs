@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::{Host, caught};
+use crate::refusal::{Code, Refusal};
 
 /// The pause after a first panic; it doubles with each further one.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -12,7 +13,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// The pauses of what is begun again after each failure.
 #[derive(Debug)]
-pub struct Pauses(Duration);
+struct Pauses(Duration);
 
 impl Default for Pauses {
     fn default() -> Pauses {
@@ -22,7 +23,7 @@ impl Default for Pauses {
 
 impl Pauses {
     /// True if what ran for so long went well meanwhile: then the next pause is the shortest.
-    pub fn ran(&mut self, time: Duration) -> bool {
+    fn ran(&mut self, time: Duration) -> bool {
         let well = time > PAUSE_MAX;
         if well {
             self.0 = PAUSE;
@@ -30,8 +31,8 @@ impl Pauses {
         well
     }
 
-    /// The next pause, 100 ms at first; the one after it is twice as long, up to a minute.
-    pub fn pause(&mut self) -> Duration {
+    /// The next pause; the one after it is twice as long.
+    fn pause(&mut self) -> Duration {
         let pause = self.0;
         self.0 = (pause * 2).min(PAUSE_MAX);
         pause
@@ -55,6 +56,39 @@ impl End {
         let waited = self.1.wait_timeout_while(over, time, |over| !*over);
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
+
+    /// Works until the work returns well, is refused with `shutting_down`, or it is over. After another refusal it is
+    /// begun again, after a pause that doubles from 100 ms up to a minute. The work says what does not go on; the
+    /// warning of this name says so in `status` until the work takes it back, and the log once for the same words.
+    pub fn work_again(
+        &self,
+        host: &dyn Host,
+        warning: &str,
+        mut work: impl FnMut() -> (&'static str, Result<(), Refusal>),
+    ) {
+        let (mut told, mut pauses) = (String::new(), Pauses::default());
+        loop {
+            let begun = host.now();
+            let (what, Err(refusal)) = work() else { return };
+            if refusal.code == Code::ShuttingDown {
+                return;
+            }
+            let words = format!("{what}: {refusal}");
+            if pauses.ran(since(host, begun)) || words != told {
+                host.error(&words);
+            }
+            host.warn(warning, Some(words.clone()));
+            told = words;
+            if self.wait(pauses.pause()) {
+                return;
+            }
+        }
+    }
+}
+
+/// How long ago that was.
+fn since(host: &dyn Host, begun: u64) -> Duration {
+    Duration::from_millis(host.now().saturating_sub(begun))
 }
 
 /// A thread of a plugin's own, from [`super::Plugin::start`] to [`super::Plugin::stop`].
@@ -107,7 +141,7 @@ fn go_on(thread: &str, host: &dyn Host, end: &End, work: &mut impl FnMut(&End)) 
         let begun = host.now();
         let Err(words) = caught(|| work(end)) else { return };
         count += 1;
-        pauses.ran(Duration::from_millis(host.now().saturating_sub(begun)));
+        pauses.ran(since(host, begun));
         let told = format!(
             "the thread {thread} panicked, {count} times by now: {words}; each time it is started again"
         );
