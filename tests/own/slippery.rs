@@ -261,10 +261,10 @@ impl Host for Ice {
         self.host.error(words);
     }
 
-    fn warn(&self, matter: &str, words: Option<String>) {
+    fn warn(&self, matter: &str, words: Option<String>) -> bool {
         if matter == "tokens" && std::thread::current().name() == Some("auth") {
             self.slip("warn");
         }
-        self.host.warn(matter, words);
+        self.host.warn(matter, words)
     }
 }

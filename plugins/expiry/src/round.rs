@@ -57,12 +57,10 @@ impl Round {
 
     /// Goes on until the server or the plugin ends. What fails is tried again.
     pub fn run(mut self, end: &End) {
-        let mut told = String::new();
         while !end.wait(Duration::ZERO) {
             let outcome = if self.known { self.round(end) } else { self.look_through(end) };
             let Err(refusal) = outcome else {
                 self.host.warn("rounds", None);
-                told.clear();
                 continue;
             };
             match refusal.code {
@@ -72,11 +70,7 @@ impl Round {
                 _ => {
                     self.host.count("failed_rounds", 1);
                     let words = format!("nothing is deleted at this moment: {refusal}");
-                    if words != told {
-                        self.host.error(&words);
-                    }
-                    self.host.warn("rounds", Some(words.clone()));
-                    told = words;
+                    self.host.fails("rounds", words);
                 }
             }
             end.wait(Duration::from_secs(1));

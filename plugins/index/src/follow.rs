@@ -51,9 +51,7 @@ impl Follower {
                 Code::StoreFailed if self.table.write(&[], true).is_err() => return Err(refusal),
                 _ => {}
             }
-            let words = format!("the indexes do not go on: {refusal}");
-            self.host.error(&words);
-            self.host.warn("follow", Some(words));
+            self.host.fails("follow", format!("the indexes do not go on: {refusal}"));
             self.progress.stuck(&refusal.message);
             // Waits for the end too.
             let _ = self.host.wait_changed(&self.namespace, u64::MAX, PAUSE);

@@ -206,12 +206,12 @@ impl Host for Memory {
         self.inner().gauges.insert(name, value);
     }
 
-    fn warn(&self, matter: &str, words: Option<String>) {
+    fn warn(&self, matter: &str, words: Option<String>) -> bool {
         let warnings = &mut self.inner().warnings;
         match words {
-            Some(words) => warnings.insert(matter.to_owned(), words),
-            None => warnings.remove(matter),
-        };
+            Some(words) => warnings.insert(matter.to_owned(), words).is_none(),
+            None => warnings.remove(matter).is_some(),
+        }
     }
 }
 

@@ -173,10 +173,9 @@ impl Ledger {
             return Ok(self.write_alone(&newer, redo.lazy)?);
         };
         let when = if redo.lazy { When::Whenever } else { when };
-        let grows = journal.grows(redo.rows.len());
         let rows = match journal.append(redo.rows, when) {
             Ok(rows) => rows,
-            Err(NotAppended::NoRoom(e)) => return Err(self.refuse(no_room(&e), grows)),
+            Err(NotAppended::NoRoom(e)) => return Err(self.refuse(no_room(&e), self.wants)),
             Err(NotAppended::Failed(e)) => return Err(e.into()),
         };
         *unsettled += rows.len();

@@ -83,8 +83,7 @@ pub async fn run(
             _ => {}
         }
         let words = format!("the target {} is told nothing at this moment: {refusal}", target.name);
-        shared.host.error(&words);
-        shared.host.warn(&format!("target {}", target.name), Some(words));
+        shared.host.fails(&format!("target {}", target.name), words);
         let _ = timeout(FLUSH, shared.stop.cancelled()).await;
     }
     Ok(())

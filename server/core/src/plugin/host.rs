@@ -146,8 +146,17 @@ pub trait Host: Send + Sync {
     fn error(&self, _words: &str) {}
 
     /// Has the status of the namespace warn of something that lasts, until None is said of the same
-    /// matter, or the plugin is gone.
-    fn warn(&self, _matter: &str, _words: Option<String>) {}
+    /// matter, or the plugin is gone. True if that changes whether it is warned of.
+    fn warn(&self, _matter: &str, _words: Option<String>) -> bool {
+        true
+    }
+
+    /// Warns of something that fails and is tried again; the server's log says so once, when it begins.
+    fn fails(&self, matter: &str, words: String) {
+        if self.warn(matter, Some(words.clone())) {
+            self.error(&words);
+        }
+    }
 }
 
 /// A page of objects.

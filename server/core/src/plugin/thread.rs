@@ -22,13 +22,11 @@ impl Default for Pauses {
 }
 
 impl Pauses {
-    /// True if what ran for so long went well meanwhile: then the next pause is the shortest.
-    fn ran(&mut self, time: Duration) -> bool {
-        let well = time > PAUSE_MAX;
-        if well {
+    /// What ran for long went well meanwhile: then the next pause is the shortest.
+    fn ran(&mut self, time: Duration) {
+        if time > PAUSE_MAX {
             self.0 = PAUSE;
         }
-        well
     }
 
     /// The next pause; the one after it is twice as long.
@@ -59,26 +57,22 @@ impl End {
 
     /// Works until the work returns well, is refused with `shutting_down`, or it is over. After another refusal it is
     /// begun again, after a pause that doubles from 100 ms up to a minute. The work says what does not go on; the
-    /// warning of this name says so in `status` until the work takes it back, and the log once for the same words.
+    /// host is told that it [fails](Host::fails), until the work takes that back.
     pub fn work_again(
         &self,
         host: &dyn Host,
         warning: &str,
         mut work: impl FnMut() -> (&'static str, Result<(), Refusal>),
     ) {
-        let (mut told, mut pauses) = (String::new(), Pauses::default());
+        let mut pauses = Pauses::default();
         loop {
             let begun = host.now();
             let (what, Err(refusal)) = work() else { return };
             if refusal.code == Code::ShuttingDown {
                 return;
             }
-            let words = format!("{what}: {refusal}");
-            if pauses.ran(since(host, begun)) || words != told {
-                host.error(&words);
-            }
-            host.warn(warning, Some(words.clone()));
-            told = words;
+            pauses.ran(since(host, begun));
+            host.fails(warning, format!("{what}: {refusal}"));
             if self.wait(pauses.pause()) {
                 return;
             }

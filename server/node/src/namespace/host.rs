@@ -346,8 +346,8 @@ impl Host for PluginHost {
         tracing::error!(namespace, "plugin {}: {words}", self.meters.plugin());
     }
 
-    fn warn(&self, matter: &str, words: Option<String>) {
-        self.meters.warn(matter, words);
+    fn warn(&self, matter: &str, words: Option<String>) -> bool {
+        self.meters.warn(matter, words)
     }
 }
 
